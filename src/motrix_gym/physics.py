@@ -1,0 +1,103 @@
+"""Batched MuJoCo: N rows of one model stepped together. The only module that touches simulation data."""
+
+from __future__ import annotations
+
+import mujoco
+import mujoco.batch
+import numpy as np
+
+from motrix_gym.task import Frame
+
+_DIVERGENCE = [
+    int(mujoco.mjtWarning.mjWARN_BADQPOS),
+    int(mujoco.mjtWarning.mjWARN_BADQVEL),
+    int(mujoco.mjtWarning.mjWARN_BADQACC),
+]
+_COUNT = 1  # a warning is (last info, count)
+
+
+class Physics:
+    """N simulations of one model.
+
+    Args:
+        model: The compiled model.
+        num_rows: N.
+        num_threads: Threads that step the rows; 0 is one a CPU. Results do not depend on it.
+        control_dt: Seconds of one `step`, a multiple of the model's timestep.
+
+    Raises:
+        ValueError: `control_dt` is no multiple of the timestep.
+    """
+
+    def __init__(self, model: mujoco.MjModel, num_rows: int, num_threads: int, control_dt: float):
+        self.model = model
+        self._substeps = round(control_dt / model.opt.timestep)
+        if self._substeps < 1 or abs(self._substeps * model.opt.timestep - control_dt) > 1e-9:
+            nearest = max(self._substeps, 1) * model.opt.timestep
+            raise ValueError(
+                f"control_dt {control_dt:g} s is not a multiple of the physics timestep "
+                f"{model.opt.timestep:g} s; the nearest that is: {nearest:g} s"
+            )
+        self._batch = mujoco.batch.Batch(model, num_rows, num_threads)
+        self._qpos, self._qvel, self._ctrl, self._sensordata = (
+            self._batch.bind(name) for name in ("qpos", "qvel", "ctrl", "sensordata")
+        )
+        self._sensor_slices = _sensor_slices(model)
+
+    def step(self, ctrl: np.ndarray) -> tuple[Frame, np.ndarray]:
+        """Advances every row by one control step under `ctrl`, (N, nu).
+
+        Returns:
+            The frame that the step leads to, and (N,) bool, the rows whose simulation diverged: MuJoCo met a
+            number that is not finite or too large.
+        """
+        warned = self._batch.warning[:, _DIVERGENCE, _COUNT].copy()
+        self._ctrl[:] = ctrl
+        failed: np.ndarray | list[int] = []
+        try:
+            self._batch.step(nstep=self._substeps, stage=mujoco.mjtStage.mjSTAGE_VEL)
+        except mujoco.batch.SimulationError as error:
+            failed = error.ids
+        diverged = (self._batch.warning[:, _DIVERGENCE, _COUNT] != warned).any(axis=1)
+        diverged[failed] = True
+        return self._frame(slice(None)), diverged
+
+    def reset(self, rows: np.ndarray, qpos: np.ndarray, qvel: np.ndarray) -> Frame:
+        """Starts `rows`, (M,) int, at `qpos` (M, nq) and `qvel` (M, nv), with nothing left of what they did.
+
+        Returns:
+            The frame of these rows alone.
+        """
+        self._batch.reset(rows, stage=mujoco.mjtStage.mjSTAGE_NONE)
+        self._qpos[rows], self._qvel[rows] = qpos, qvel
+        self._batch.forward(rows)
+        return self._frame(rows)
+
+    @property
+    def state(self) -> np.ndarray:
+        """All of the simulations that a bit-exact continuation needs, (N, size): a live view, which can be set."""
+        return self._batch.state
+
+    def row_data(self, row: int) -> mujoco.MjData:
+        """The data of one row with everything that drawing needs computed."""
+        data = self._batch.get_data(row)
+        mujoco.mj_forward(self.model, data)
+        return data
+
+    def _frame(self, rows: np.ndarray | slice) -> Frame:
+        """The present state of `rows`, in arrays of its own."""
+        qpos, qvel, sensordata = (np.array(x[rows]) for x in (self._qpos, self._qvel, self._sensordata))
+        return Frame(qpos, qvel, {name: sensordata[:, where] for name, where in self._sensor_slices.items()})
+
+
+def _sensor_slices(model: mujoco.MjModel) -> dict[str, slice]:
+    """Where each sensor, and each group of sensors ``group/part``, lies in sensordata."""
+    slices: dict[str, slice] = {}
+    for i in range(model.nsensor):
+        name, start = model.sensor(i).name, int(model.sensor_adr[i])
+        stop = start + int(model.sensor_dim[i])
+        slices[name] = slice(start, stop)
+        group, slash, _ = name.partition("/")
+        if slash:
+            slices[group] = slice(slices[group].start if group in slices else start, stop)
+    return slices

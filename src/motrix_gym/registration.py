@@ -1,0 +1,69 @@
+"""The table of environments: id, task, time limit."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass, field
+from typing import Any
+
+import gymnasium as gym
+
+from motrix_gym.single_env import MotrixEnv
+from motrix_gym.task import Task, configured
+from motrix_gym.vector_env import MotrixVectorEnv
+
+
+@dataclass(frozen=True)
+class Env:
+    """One registered environment.
+
+    Attributes:
+        id: Gymnasium's id.
+        task: ``module:Class`` of the task, imported when the environment is made.
+        max_episode_steps: The time limit in control steps.
+        kwargs: Fields of the task that differ from its defaults.
+    """
+
+    id: str
+    task: str
+    max_episode_steps: int
+    kwargs: dict[str, Any] = field(default_factory=dict)
+
+
+ENVS = (
+    Env("Motrix/CartPole-v0", "motrix_gym.tasks.basic.cartpole:CartPole", max_episode_steps=1000),
+    Env("Motrix/Go1-v0", "motrix_gym.tasks.locomotion.velocity:Go1", max_episode_steps=1000),
+)
+
+_VECTOR_KWARGS = ("max_episode_steps", "num_threads", "autoreset_mode", "render_mode", "render_size")
+_SINGLE_KWARGS = ("render_mode", "render_size")
+
+
+def register_all() -> None:
+    """Registers every environment of the table with Gymnasium."""
+    for env in ENVS:
+        gym.register(
+            env.id,
+            entry_point="motrix_gym.registration:make_single",
+            vector_entry_point="motrix_gym.registration:make_vector",
+            max_episode_steps=env.max_episode_steps,
+            kwargs={"task": env.task, **env.kwargs},
+        )
+
+
+def make_vector(task: str, num_envs: int = 1, **kwargs: Any) -> MotrixVectorEnv:
+    """The vector environment of a task; keyword arguments are its own and the task's fields."""
+    own = {name: kwargs.pop(name) for name in _VECTOR_KWARGS if name in kwargs}
+    return MotrixVectorEnv(configured(task_class(task), kwargs), num_envs, **own)
+
+
+def make_single(task: str, **kwargs: Any) -> MotrixEnv:
+    """The single environment of a task; keyword arguments are its own and the task's fields."""
+    own = {name: kwargs.pop(name) for name in _SINGLE_KWARGS if name in kwargs}
+    return MotrixEnv(configured(task_class(task), kwargs), **own)
+
+
+def task_class(task: str) -> type[Task]:
+    """The class that ``module:Class`` names."""
+    module, _, name = task.partition(":")
+    return getattr(importlib.import_module(module), name)

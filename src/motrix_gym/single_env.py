@@ -1,0 +1,74 @@
+"""`gymnasium.make`: one row of the vector environment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import AutoresetMode
+
+from motrix_gym.task import Task
+from motrix_gym.vector_env import MotrixVectorEnv
+
+
+class MotrixEnv(gym.Env):
+    """One environment of a task. Its time limit is Gymnasium's TimeLimit wrapper, put on by `gymnasium.make`.
+
+    Args:
+        task: The task.
+        render_mode: None or "rgb_array".
+        render_size: Width and height of a frame in pixels.
+    """
+
+    def __init__(self, task: Task, *, render_mode: str | None = None, render_size: tuple[int, int] = (480, 360)):
+        self._row = MotrixVectorEnv(
+            task,
+            num_threads=1,
+            autoreset_mode=AutoresetMode.DISABLED,
+            render_mode=render_mode,
+            render_size=render_size,
+        )
+        self.task = task
+        self.render_mode = render_mode
+        self.metadata = {name: self._row.metadata[name] for name in ("render_modes", "render_fps")}
+        self.observation_space = self._row.single_observation_space
+        self.action_space = self._row.single_action_space
+        self.observation_blocks = self._row.observation_blocks
+        self.mirror = self._row.mirror
+
+    @property
+    def np_random_seed(self) -> int:
+        """The seed of the environment's stream."""
+        return self._row.np_random_seed[0]
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        """Starts a new episode; a seed restarts the stream of random numbers."""
+        observations, info = self._row.reset(seed=seed)
+        return observations[0], info
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """One control step; the info is the vector environment's, with numbers in the place of arrays."""
+        observations, rewards, terminated, truncated, info = self._row.step(np.asarray(action)[None])
+        info = {
+            group: {name: x[0].item() for name, x in values.items()}
+            for group, values in info.items()
+            if not group.startswith("_")
+        }
+        return observations[0], float(rewards[0]), bool(terminated[0]), bool(truncated[0]), info
+
+    def render(self) -> np.ndarray | None:
+        """A frame, (height, width, 3) uint8, or None without a render mode."""
+        return None if self.render_mode is None else self._row.render_rows([0])[0]
+
+    def get_state(self) -> dict[str, np.ndarray]:
+        """The whole state, random stream included; `set_state` goes on from it."""
+        return self._row.get_state()
+
+    def set_state(self, state: dict[str, np.ndarray]) -> np.ndarray:
+        """Goes on from what `get_state` gave; returns the observation in that state, (k,) float32."""
+        return self._row.set_state(state)[0]
+
+    def close(self) -> None:
+        """Frees the renderer."""
+        self._row.close()

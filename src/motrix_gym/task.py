@@ -1,0 +1,264 @@
+"""The vocabulary of a task: what it reads (`Frame`, `Transition`), what it remembers (`Memory`), what it is (`Task`).
+
+A task is a frozen dataclass. Its fields are its configuration, its methods are pure functions over arrays with a
+leading row axis N, one row an environment. It holds no per-environment state and never sees row numbers or masks.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import Any, ClassVar, TypeVar
+
+import mujoco
+import numpy as np
+from gymnasium import spaces
+
+from motrix_gym.draws import Draws
+
+Array = np.ndarray
+AnyMemory = TypeVar("AnyMemory", bound="Memory")
+AnyTask = TypeVar("AnyTask", bound="Task")
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The physical state of N rows at one instant, as far as a task may read it.
+
+    Attributes:
+        qpos: Generalised positions, (N, nq), in the model's units (m, rad, unit quaternions w x y z).
+        qvel: Generalised velocities, (N, nv), m/s or rad/s.
+        sensor: The model's sensors by name, each (N, dim). Sensors named ``group/part`` are also there as
+            ``group``, joined in the model's order. Position and velocity sensors are those of this instant;
+            force and contact sensors are those of the last physics step that led to it.
+    """
+
+    qpos: Array
+    qvel: Array
+    sensor: Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a task remembers of an episode between steps; every field is an array with a leading row axis."""
+
+
+@dataclass(frozen=True)
+class Transition:
+    """One control step of N rows.
+
+    Attributes:
+        before: The frame that the policy acted on.
+        memory: The memory that the policy acted on.
+        action: The clipped action, (N, m).
+        now: The frame one control step later.
+        terminated: (N,) bool, rows that end here, divergence included. All False while the reasons are judged.
+    """
+
+    before: Frame
+    memory: Any
+    action: Array
+    now: Frame
+    terminated: Array
+
+
+@dataclass(frozen=True)
+class Flip:
+    """A reflection of a vector: ``flip(x) = x[..., index] * sign``.
+
+    Attributes:
+        index: (k,) int, where each mirrored element comes from.
+        sign: (k,) float, +1 or -1.
+    """
+
+    index: Array
+    sign: Array
+
+    def __call__(self, x: Array) -> Array:
+        return x[..., self.index] * self.sign
+
+    @staticmethod
+    def signs(*sign: float) -> Flip:
+        """A reflection that permutes nothing."""
+        return Flip(np.arange(len(sign)), np.asarray(sign, dtype=float))
+
+    @staticmethod
+    def joined(*flips: Flip) -> Flip:
+        """The reflection of concatenated vectors."""
+        starts = np.cumsum([0, *(len(flip.index) for flip in flips)])
+        return Flip(
+            np.concatenate([flip.index + start for flip, start in zip(flips, starts, strict=False)]),
+            np.concatenate([flip.sign for flip in flips]),
+        )
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """How a left-right symmetric robot is reflected.
+
+    Attributes:
+        qpos: Reflection of the generalised positions.
+        qvel: Reflection of the generalised velocities.
+        action: Reflection of the action.
+        blocks: Reflection of each observation block.
+        memory: Maps a memory to the memory of the mirrored episode.
+    """
+
+    qpos: Flip
+    qvel: Flip
+    action: Flip
+    blocks: Mapping[str, Flip]
+    memory: Callable[[Any], Any]
+
+    @property
+    def observation(self) -> Flip:
+        """Reflection of the whole observation vector."""
+        return Flip.joined(*self.blocks.values())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One task: its fields are the configuration, its methods what an episode means.
+
+    Attributes:
+        control_dt: Seconds between two actions; a multiple of the model's timestep.
+        reward_weights: Weights that replace the defaults of `WEIGHTS`, by reward term.
+    """
+
+    WEIGHTS: ClassVar[Mapping[str, float]]
+    control_dt: float
+    reward_weights: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.control_dt > 0:
+            raise ValueError(f"control_dt {self.control_dt} s is not positive")
+        for term, weight in self.reward_weights.items():
+            if term not in self.WEIGHTS:
+                raise ValueError(f"reward_weights has no term {term!r}{_nearest(term, self.WEIGHTS)}")
+            _check_type(f"reward_weights[{term!r}]", weight, 0.0)
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The weight of every reward term."""
+        return {**self.WEIGHTS, **self.reward_weights}
+
+    def model(self) -> mujoco.MjModel:
+        """The compiled model, with every sensor the task reads."""
+        raise NotImplementedError
+
+    def action_space(self) -> spaces.Box:
+        """The bounded action space of one row."""
+        raise NotImplementedError
+
+    def begin(self, draws: Draws) -> tuple[Array, Array, Any]:
+        """What an episode starts from: qpos (N, nq), qvel (N, nv), memory."""
+        raise NotImplementedError
+
+    def control(self, frame: Frame, memory: Any, action: Array) -> Array:
+        """What an action means: ctrl, (N, nu)."""
+        raise NotImplementedError
+
+    def observe(self, frame: Frame, memory: Any) -> dict[str, Array]:
+        """The observation in blocks, each (N, k), joined in this order."""
+        raise NotImplementedError
+
+    def reward(self, t: Transition) -> dict[str, Array]:
+        """The unweighted reward terms, each (N,)."""
+        raise NotImplementedError
+
+    def terminated(self, t: Transition) -> dict[str, Array]:
+        """The reasons for which an episode ends, each (N,) bool."""
+        raise NotImplementedError
+
+    def advance(self, t: Transition, draws: Draws) -> Any:
+        """The memory that the policy acts on next."""
+        raise NotImplementedError
+
+    def metrics(self, t: Transition) -> dict[str, Array]:
+        """What one would report about a step beside the reward, each (N,), in physical units."""
+        return {}
+
+    def mirror(self) -> Mirror | None:
+        """The left-right reflection, for a task that has one."""
+        return None
+
+
+def configured(task: type[AnyTask], values: Mapping[str, Any]) -> AnyTask:
+    """A task with the given fields, each checked against the type of its default.
+
+    Args:
+        task: The task's class.
+        values: Fields by name; lists stand for tuples, so that plain JSON will do.
+
+    Raises:
+        TypeError: An unknown field, or a value of another type than the field's default.
+        ValueError: A value that the task refuses.
+    """
+    defaults = {f.name: _default(f) for f in dataclasses.fields(task)}
+    checked = {}
+    for name, value in values.items():
+        if name not in defaults:
+            raise TypeError(f"{task.__name__} has no keyword argument {name!r}{_nearest(name, defaults)}")
+        value = tuple(value) if isinstance(value, list) else value
+        _check_type(name, value, defaults[name])
+        checked[name] = value
+    return task(**checked)
+
+
+def load_model(file_name: str) -> mujoco.MjModel:
+    """Compiles a model of `motrix_gym.models`."""
+    return mujoco.MjModel.from_xml_string((resources.files("motrix_gym.models") / file_name).read_text("utf-8"))
+
+
+def take(memory: AnyMemory, rows: Any) -> AnyMemory:
+    """The memory of some rows."""
+    return _map(lambda x: x[rows], memory)
+
+
+def put(memory: AnyMemory, rows: Array, new: AnyMemory) -> AnyMemory:
+    """`memory` with `new`, the memory of those rows alone, in the place of `rows`."""
+
+    def replaced(old: Array, fresh: Array) -> Array:
+        result = old.copy()
+        result[rows] = fresh
+        return result
+
+    return _map(replaced, memory, new)
+
+
+def _map(function: Callable[..., Array], *memories: AnyMemory) -> AnyMemory:
+    names = [f.name for f in dataclasses.fields(memories[0])]
+    return type(memories[0])(**{n: function(*(getattr(m, n) for m in memories)) for n in names})
+
+
+def _default(f: dataclasses.Field) -> Any:
+    return f.default if f.default is not dataclasses.MISSING else f.default_factory()  # type: ignore[misc]
+
+
+def _check_type(name: str, value: Any, default: Any) -> None:
+    if isinstance(default, bool):
+        good, wanted = isinstance(value, bool), "true or false"
+    elif isinstance(default, (int, float)):
+        good = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        wanted = "a finite number"
+    elif isinstance(default, str):
+        good, wanted = isinstance(value, str), "a string"
+    elif isinstance(default, tuple):
+        good, wanted = isinstance(value, tuple) and len(value) == len(default), f"{len(default)} values, like {default}"
+        if good:
+            for i, (element, like) in enumerate(zip(value, default, strict=True)):
+                _check_type(f"{name}[{i}]", element, like)
+    else:
+        good, wanted = isinstance(value, Mapping), "a mapping"
+    if not good:
+        raise TypeError(f"{name} is {value!r}; it takes {wanted}")
+
+
+def _nearest(name: str, known: Mapping[str, Any]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    return f"{hint} (known: {', '.join(known)})"

@@ -1,0 +1,85 @@
+"""CartPole: keep the pole of a driven cart upright."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import mujoco
+import numpy as np
+from gymnasium import spaces
+
+from motrix_gym.draws import Draws
+from motrix_gym.task import Array, Frame, Memory, Task, Transition, load_model
+
+CART, HINGE = 0, 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class CartPole(Task):
+    """Keep the pole of a driven cart upright.
+
+    A cart of 10.5 kg on a rail of 1 m to each side carries a pole of 5.0 kg on a hinge. The action, in [-3, 3],
+    drives the cart with 100 N a unit. An episode starts near rest and upright, every coordinate uniform within
+    `start_range`, and has 1000 steps of 10 ms.
+
+    Observation:
+
+    | index | block | quantity | unit |
+    |---|---|---|---|
+    | 0-1 | position | cart position, pole angle | m, rad |
+    | 2-3 | velocity | cart velocity, pole rate | m/s, rad/s |
+
+    Reward:
+
+    | term | formula | weight |
+    |---|---|---|
+    | alive | 1 unless the episode terminates in this step | 1.0 |
+
+    Termination:
+
+    | reason | condition |
+    |---|---|
+    | pole_fell | abs(pole angle) > `max_angle` |
+    | cart_left | abs(cart position) > `max_position` |
+    | diverged | the physics diverged |
+
+    Attributes:
+        start_range: Half width of the start distribution, m, rad, m/s and rad/s.
+        max_angle: Pole angle that ends an episode, rad.
+        max_position: Cart position that ends an episode, m.
+    """
+
+    WEIGHTS: ClassVar = {"alive": 1.0}
+    control_dt: float = 0.01
+    start_range: float = 0.01
+    max_angle: float = 0.2
+    max_position: float = 0.8
+
+    def model(self) -> mujoco.MjModel:
+        return load_model("cartpole.xml")
+
+    def action_space(self) -> spaces.Box:
+        return spaces.Box(-3.0, 3.0, (1,), np.float32)
+
+    def begin(self, draws: Draws) -> tuple[Array, Array, Memory]:
+        start = draws.uniform(-self.start_range, self.start_range, 4)
+        return start[:, :2], start[:, 2:], Memory()
+
+    def control(self, frame: Frame, memory: Memory, action: Array) -> Array:
+        return action
+
+    def observe(self, frame: Frame, memory: Memory) -> dict[str, Array]:
+        return {"position": frame.qpos, "velocity": frame.qvel}
+
+    def reward(self, t: Transition) -> dict[str, Array]:
+        return {"alive": 1.0 - t.terminated}
+
+    def terminated(self, t: Transition) -> dict[str, Array]:
+        return {
+            "pole_fell": abs(t.now.qpos[:, HINGE]) > self.max_angle,
+            "cart_left": abs(t.now.qpos[:, CART]) > self.max_position,
+        }
+
+    def advance(self, t: Transition, draws: Draws) -> Memory:
+        return t.memory

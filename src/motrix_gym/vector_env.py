@@ -1,0 +1,382 @@
+"""The vector environment: spaces, the order of a step, autoreset, infos. The only module that knows the order."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from motrix_gym import task as tasks
+from motrix_gym.draws import Draws, row_keys
+from motrix_gym.physics import Physics
+from motrix_gym.task import Frame, Mirror, Task, Transition
+
+
+class MotrixVectorEnv(VectorEnv):
+    """N environments of one task, stepped together.
+
+    Row i of a batch seeded with s has the trajectory of a single environment seeded with s + i, bit for bit,
+    whatever the other rows do.
+
+    A step is: control, physics, reward and termination (judged on the memory that the policy acted on), time
+    limit, `Task.advance`, final observation, reset of the rows that ended, observation.
+
+    Args:
+        task: The task.
+        num_envs: N, the number of rows.
+        max_episode_steps: The time limit in control steps, a truncation; None for none.
+        num_threads: Physics threads; 0 is one a CPU. Results do not depend on it.
+        autoreset_mode: `gymnasium.vector.AutoresetMode` or its value. ``SameStep`` (default) resets a row in the
+            step that ends it and puts its last observation into ``info["final_obs"]``; ``NextStep`` resets it in
+            the following step, whose action for the row is ignored; ``Disabled`` leaves it to
+            ``reset(options={"reset_mask": mask})``.
+        render_mode: None or "rgb_array".
+        render_size: Width and height of a frame in pixels.
+
+    Attributes:
+        task: The task.
+        num_threads: As given.
+        max_episode_steps: As given.
+        autoreset_mode: The `AutoresetMode` in force.
+        observation_blocks: The columns of each observation block, by name, in order.
+        mirror: The reflection of the task's robot, or None.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        num_envs: int = 1,
+        *,
+        max_episode_steps: int | None = None,
+        num_threads: int = 0,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
+        render_mode: str | None = None,
+        render_size: tuple[int, int] = (480, 360),
+    ):
+        self.task = task
+        self.num_envs = _whole("num_envs", num_envs, at_least=1)
+        self.num_threads = _whole("num_threads", num_threads, at_least=0)
+        if max_episode_steps is not None:
+            max_episode_steps = _whole("max_episode_steps", max_episode_steps, at_least=1)
+        self.max_episode_steps = max_episode_steps
+        self.autoreset_mode = _autoreset_mode(autoreset_mode)
+        if render_mode not in (None, "rgb_array"):
+            raise ValueError(f"render_mode {render_mode!r} is not known; use 'rgb_array' or None")
+        self.render_mode = render_mode
+        self.render_size = tuple(_whole("render_size", x, at_least=1) for x in render_size)
+        self.metadata = {
+            "render_modes": ["rgb_array"],
+            "render_fps": round(1 / task.control_dt),
+            "autoreset_mode": self.autoreset_mode,
+        }
+        self._physics = Physics(task.model(), self.num_envs, self.num_threads, task.control_dt)
+        self._renderer = None
+        self.mirror: Mirror | None = task.mirror()
+
+        self._row_seeds = [0] * self.num_envs
+        self._seeded = False
+        self._draws = Draws(np.zeros((self.num_envs, 2), dtype=np.uint64))
+        self._elapsed = np.zeros(self.num_envs, dtype=np.int64)
+        self._ended = np.zeros(self.num_envs, dtype=bool)
+        self._frame, self._memory = self._begin(np.arange(self.num_envs))
+
+        self.observation_blocks: dict[str, slice] = {}
+        width = 0
+        for name, block in task.observe(self._frame, self._memory).items():
+            self.observation_blocks[name] = slice(width, width + block.shape[1])
+            width += block.shape[1]
+        self.single_observation_space = gym.spaces.Box(-np.inf, np.inf, (width,), np.float32)
+        self.single_action_space = task.action_space()
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
+
+    @property
+    def np_random_seed(self) -> tuple[int, ...]:
+        """The seed of every row's stream."""
+        self._seed_if_never_seeded()
+        return tuple(self._row_seeds)
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Starts new episodes.
+
+        Args:
+            seed: An int s seeds row i with s + i; a sequence seeds each row, None in it leaves a row's stream as
+                it is. Without a seed, every row's stream goes on.
+            options: ``{"reset_mask": (N,) bool}`` resets, and seeds, just those rows.
+
+        Returns:
+            The observations, (N, k) float32, and an empty info.
+        """
+        mask = self._reset_mask(options)
+        self._seed(seed, mask)
+        self._restart(np.flatnonzero(mask))
+        return self._observe(self._frame, self._memory), {}
+
+    def step(
+        self, actions: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """One control step of every row.
+
+        Args:
+            actions: (N, m); what lies outside the action space is clipped to it.
+
+        Returns:
+            Observations (N, k) float32, rewards (N,) float64, terminated (N,) bool, truncated (N,) bool, and the
+            info: ``reward_terms`` (weighted; their sum is the reward), ``termination`` (by reason), ``metrics``,
+            and in same-step autoreset ``final_obs`` and ``final_info`` when a row ended.
+
+        Raises:
+            ValueError: Actions of another shape, or NaN.
+            gymnasium.error.ResetNeeded: A row has not been reset since it ended.
+        """
+        action = self._checked(actions)
+        waiting = self._ended
+        if not self._seeded:
+            raise gym.error.ResetNeeded("no episode has begun; call reset() before step()")
+        if waiting.any() and self.autoreset_mode is not AutoresetMode.NEXT_STEP:
+            raise gym.error.ResetNeeded(
+                f"rows {_some(waiting)} have ended; call reset(), or "
+                'reset(options={"reset_mask": terminated | truncated}) for just those rows'
+            )
+        counter_before = self._draws.counter
+
+        ctrl = self.task.control(self._frame, self._memory, action)
+        now, diverged = self._physics.step(ctrl)
+        now = _where(diverged, self._frame, now)
+        t = Transition(self._frame, self._memory, action, now, np.zeros(self.num_envs, dtype=bool))
+        reasons = {name: ended & ~diverged for name, ended in self.task.terminated(t).items()}
+        reasons["diverged"] = diverged
+        t = dataclasses.replace(t, terminated=np.any(list(reasons.values()), axis=0))
+        weights = self.task.weights
+        terms = {name: weights[name] * term for name, term in self.task.reward(t).items()}
+        metrics = self.task.metrics(t)
+        self._elapsed = self._elapsed + 1
+        terminated = t.terminated
+        truncated = ~terminated & self._out_of_time()
+
+        self._memory = self.task.advance(t, self._draws)
+        self._frame = now
+
+        if waiting.any():
+            live = ~waiting
+            terms, reasons, metrics = ({n: x * live for n, x in g.items()} for g in (terms, reasons, metrics))
+            terminated, truncated = terminated & live, truncated & live
+            self._draws.counter = np.where(waiting, counter_before, self._draws.counter)
+            self._restart(np.flatnonzero(waiting))
+
+        groups = {"reward_terms": terms, "termination": reasons, "metrics": metrics}
+        info = _masked(groups, ~waiting)
+        observations = self._observe(self._frame, self._memory)
+        self._ended = terminated | truncated
+        if self._ended.any() and self.autoreset_mode is AutoresetMode.SAME_STEP:
+            ended = self._ended
+            info |= {"final_obs": observations, "_final_obs": ended.copy()}
+            info |= {"final_info": _masked(groups, ended), "_final_info": ended.copy()}
+            rows = np.flatnonzero(ended)
+            frame, memory = self._restart(rows)
+            observations = observations.copy()
+            observations[rows] = self._observe(frame, memory)
+        return observations, sum(terms.values(), np.zeros(self.num_envs)), terminated, truncated, info
+
+    def get_state(self) -> dict[str, np.ndarray]:
+        """The whole state, random streams included, as a flat dictionary of arrays; `set_state` goes on from it."""
+        self._seed_if_never_seeded()
+        return {
+            "simulation": self._physics.state.copy(),
+            "qpos": self._frame.qpos.copy(),
+            "qvel": self._frame.qvel.copy(),
+            **{f"sensor.{name}": x.copy() for name, x in self._frame.sensor.items()},
+            **{f"memory.{f.name}": getattr(self._memory, f.name).copy() for f in dataclasses.fields(self._memory)},
+            "key": self._draws.key.copy(),
+            "counter": self._draws.counter.copy(),
+            "elapsed": self._elapsed.copy(),
+            "ended": self._ended.copy(),
+        }
+
+    def set_state(self, state: dict[str, np.ndarray]) -> np.ndarray:
+        """Goes on from what `get_state` gave, bit for bit.
+
+        Returns:
+            The observations in that state, (N, k) float32.
+
+        Raises:
+            ValueError: A state of another task or number of rows.
+        """
+        own = self.get_state()
+        for name in own.keys() | state.keys():
+            shapes = [getattr(s.get(name), "shape", None) for s in (own, state)]
+            if shapes[0] != shapes[1]:
+                raise ValueError(
+                    f"state {name!r} has shape {shapes[1]}, this environment needs {shapes[0]}; "
+                    "restore it with the task, the kwargs and the num_envs it was saved with"
+                )
+        self._physics.state[:] = state["simulation"]
+        self._frame = Frame(
+            state["qpos"].copy(),
+            state["qvel"].copy(),
+            {name: state[f"sensor.{name}"].copy() for name in self._frame.sensor},
+        )
+        self._memory = type(self._memory)(
+            **{f.name: state[f"memory.{f.name}"].copy() for f in dataclasses.fields(self._memory)}
+        )
+        self._draws = Draws(state["key"].copy(), state["counter"].copy())
+        self._elapsed, self._ended, self._seeded = state["elapsed"].copy(), state["ended"].copy(), True
+        return self._observe(self._frame, self._memory)
+
+    def render(self) -> tuple[np.ndarray, ...]:
+        """A frame of every row, each (height, width, 3) uint8."""
+        return tuple(self.render_rows(range(self.num_envs)))
+
+    def render_rows(self, rows: Sequence[int]) -> list[np.ndarray]:
+        """Frames of some rows, each (height, width, 3) uint8.
+
+        Raises:
+            RuntimeError: The environment was made without ``render_mode="rgb_array"``.
+            motrix_gym.rendering.RenderingUnavailable: There is no OpenGL here.
+        """
+        from motrix_gym.rendering import RowRenderer
+
+        if self.render_mode is None:
+            raise RuntimeError('there are no frames: make the environment with render_mode="rgb_array"')
+        if self._renderer is None:
+            self._renderer = RowRenderer(self._physics.model, *self.render_size)
+        return [self._renderer.frame(self._physics.row_data(row)) for row in rows]
+
+    def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
+        """An attribute, or a method's result, for every row, as in Gymnasium's own vector environments."""
+        value = getattr(self, name)
+        result = value(*args, **kwargs) if callable(value) else value
+        return result if isinstance(result, tuple) and len(result) == self.num_envs else (result,) * self.num_envs
+
+    def get_attr(self, name: str) -> tuple[Any, ...]:
+        """An attribute for every row."""
+        return self.call(name)
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Frees the renderer."""
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = None
+
+    def _begin(self, rows: np.ndarray) -> tuple[Frame, Any]:
+        draws = Draws(self._draws.key[rows], self._draws.counter[rows])
+        qpos, qvel, memory = self.task.begin(draws)
+        self._draws.counter = self._draws.counter.copy()
+        self._draws.counter[rows] = draws.counter
+        return self._physics.reset(rows, qpos, qvel), memory
+
+    def _restart(self, rows: np.ndarray) -> tuple[Frame, Any]:
+        """Begins new episodes in `rows`; returns the frame and the memory of these rows alone."""
+        frame, memory = self._begin(rows)
+        self._frame = Frame(
+            _put(self._frame.qpos, rows, frame.qpos),
+            _put(self._frame.qvel, rows, frame.qvel),
+            {name: _put(x, rows, frame.sensor[name]) for name, x in self._frame.sensor.items()},
+        )
+        self._memory = tasks.put(self._memory, rows, memory)
+        self._elapsed = _put(self._elapsed, rows, 0)
+        self._ended = _put(self._ended, rows, False)
+        return frame, memory
+
+    def _observe(self, frame: Frame, memory: Any) -> np.ndarray:
+        return np.concatenate(list(self.task.observe(frame, memory).values()), axis=1).astype(np.float32)
+
+    def _out_of_time(self) -> np.ndarray:
+        if self.max_episode_steps is None:
+            return np.zeros(self.num_envs, dtype=bool)
+        return self._elapsed >= self.max_episode_steps
+
+    def _checked(self, actions: np.ndarray) -> np.ndarray:
+        action = np.asarray(actions, dtype=np.float64)
+        if action.shape != self.action_space.shape:
+            raise ValueError(f"actions have shape {action.shape}; {self.num_envs} rows take {self.action_space.shape}")
+        nan = np.isnan(action).any(axis=1)
+        if nan.any():
+            raise ValueError(f"actions of rows {_some(nan)} are NaN; look at the policy that gave them")
+        return np.clip(action, self.action_space.low, self.action_space.high)
+
+    def _reset_mask(self, options: dict[str, Any] | None) -> np.ndarray:
+        mask = None if options is None else options.get("reset_mask")
+        if mask is None:
+            return np.ones(self.num_envs, dtype=bool)
+        if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.shape != (self.num_envs,):
+            described = f"{mask.dtype} {mask.shape}" if isinstance(mask, np.ndarray) else repr(mask)
+            raise ValueError(f"reset_mask is {described}; it takes a NumPy array of {self.num_envs} bools")
+        if not mask.any():
+            raise ValueError("reset_mask has no True: it would reset nothing")
+        return mask
+
+    def _seed(self, seed: int | Sequence[int | None] | None, mask: np.ndarray) -> None:
+        if seed is None:
+            self._seed_if_never_seeded()
+            return
+        if isinstance(seed, (int, np.integer)):
+            seeds = [int(seed) + i for i in range(self.num_envs)]
+        else:
+            seeds = [None if s is None else int(s) for s in seed]
+            if len(seeds) != self.num_envs:
+                raise ValueError(f"seed has {len(seeds)} entries for {self.num_envs} rows")
+        rows = [i for i in np.flatnonzero(mask) if seeds[i] is not None]
+        if len(rows) < self.num_envs:
+            self._seed_if_never_seeded()
+        for row in rows:
+            if seeds[row] < 0:
+                raise ValueError(f"seed {seeds[row]} of row {row} is negative; use a non-negative integer")
+            self._row_seeds[row] = seeds[row]
+        if rows:
+            key = row_keys([seeds[row] for row in rows])
+            self._draws = Draws(_put(self._draws.key, rows, key), _put(self._draws.counter, rows, 0))
+        self._seeded = True
+
+    def _seed_if_never_seeded(self) -> None:
+        if not self._seeded:
+            self._seed(int(np.random.SeedSequence().generate_state(1, np.uint64)[0]), np.ones(self.num_envs, bool))
+
+
+def _masked(groups: dict[str, dict[str, np.ndarray]], mask: np.ndarray) -> dict[str, Any]:
+    """An info in Gymnasium's form: every key k with the rows it holds for in _k."""
+    return groups | {f"_{name}": mask.copy() for name in groups}
+
+
+def _put(x: np.ndarray, rows: np.ndarray | list[int], new: Any) -> np.ndarray:
+    result = x.copy()
+    result[rows] = new
+    return result
+
+
+def _where(rows: np.ndarray, frame: Frame, otherwise: Frame) -> Frame:
+    """The frame whose marked rows are those of `frame`."""
+    if not rows.any():
+        return otherwise
+    pick = rows[:, None]
+    return Frame(
+        np.where(pick, frame.qpos, otherwise.qpos),
+        np.where(pick, frame.qvel, otherwise.qvel),
+        {name: np.where(pick, frame.sensor[name], x) for name, x in otherwise.sensor.items()},
+    )
+
+
+def _whole(name: str, value: Any, at_least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < at_least:
+        raise ValueError(f"{name} is {value!r}; it takes an integer of at least {at_least}")
+    return int(value)
+
+
+def _autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
+    try:
+        return AutoresetMode(mode)
+    except ValueError:
+        known = ", ".join(repr(m.value) for m in AutoresetMode)
+        raise ValueError(f"autoreset_mode {mode!r} is not known; use one of {known}") from None
+
+
+def _some(mask: np.ndarray) -> str:
+    rows = np.flatnonzero(mask)
+    return ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
