@@ -1,0 +1,130 @@
+"""SKRL's PPO behind NumPy arrays: what a training loop does with it, alike on Torch and on JAX."""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+_LOSSES = {"Loss / Policy loss": "policy", "Loss / Value loss": "value", "Loss / Entropy loss": "entropy"}
+_STANDARD_DEVIATION = "Policy / Standard deviation"
+_LEARNING_RATES = ("Learning / Learning rate", "Learning / Policy learning rate")
+
+
+@dataclass(frozen=True)
+class Update:
+    """What one update of the networks reports."""
+
+    losses: dict[str, float]
+    policy_std: float
+    """Mean standard deviation of the exploration noise, in units of the action."""
+    learning_rate: float
+
+
+class Agent:
+    """One SKRL PPO agent that collects transitions and learns whenever a rollout is full.
+
+    Args:
+        ppo: The agent of SKRL, initialised and in training mode.
+        to_device: Copies a NumPy array to a tensor of the backend, floats as float32.
+        inference: A context in which no gradients are recorded.
+        symmetry: The mirrors that the networks use, None without.
+    """
+
+    def __init__(
+        self,
+        ppo: Any,
+        *,
+        to_device: Callable[[np.ndarray], Any],
+        inference: Callable[[], AbstractContextManager[Any]],
+        symmetry: Any = None,
+    ) -> None:
+        self.ppo = ppo
+        self.symmetry = symmetry
+        self._to_device = to_device
+        self._inference = inference
+        self._observations: Any = None
+        self._actions: Any = None
+
+    def act(self, observations: np.ndarray) -> np.ndarray:  # (N, k) -> (N, m)
+        """Sample actions with exploration noise."""
+        self._observations = self._to_device(observations)
+        with self._inference():
+            self._actions, _ = self.ppo.act(self._observations, None, timestep=0, timesteps=0)
+        return np.array(self._actions, dtype=np.float32)
+
+    def record(
+        self,
+        rewards: np.ndarray,  # (N,)
+        observations: np.ndarray,  # (N, k) after the step
+        terminated: np.ndarray,  # (N,) bool
+        truncated: np.ndarray,  # (N,) bool
+        infos: Mapping[str, Any],
+    ) -> None:
+        """Store the transition that the last `act` led to."""
+        if not self.ppo.cfg.time_limit_bootstrap:
+            terminated, truncated = terminated | truncated, np.zeros_like(truncated)
+        with self._inference():
+            self.ppo.record_transition(
+                observations=self._observations,
+                states=None,
+                actions=self._actions,
+                rewards=self._to_device(rewards[:, None]),
+                next_observations=self._to_device(successors(observations, infos)),
+                next_states=None,
+                terminated=self._to_device(terminated[:, None]),
+                truncated=self._to_device(truncated[:, None]),
+                infos=infos,
+                timestep=0,
+                timesteps=0,
+            )
+
+    def learn(self) -> Update | None:
+        """Learn if the rollout is full. To be called once after every `record`."""
+        self.ppo.tracking_data.clear()
+        self.ppo.post_interaction(timestep=0, timesteps=0)
+        tracked = {tag: float(np.mean(values)) for tag, values in self.ppo.tracking_data.items()}
+        if _STANDARD_DEVIATION not in tracked:
+            return None
+        rates = [tracked[tag] for tag in _LEARNING_RATES if tag in tracked]
+        return Update(
+            losses={name: tracked[tag] for tag, name in _LOSSES.items() if tag in tracked},
+            policy_std=tracked[_STANDARD_DEVIATION],
+            learning_rate=rates[0] if rates else float(self.ppo.cfg.learning_rate[0]),
+        )
+
+
+def successors(observations: np.ndarray, infos: Mapping[str, Any]) -> np.ndarray:  # (N, k)
+    """What each row saw right after its action: the last observation of an episode where one ended.
+
+    With SAME_STEP autoreset the observation that a step returns already belongs to the next episode, and
+    SKRL would take its value for the value of the state in which the episode was cut off.
+    """
+    if "final_obs" not in infos:
+        return observations
+    return np.where(infos["_final_obs"][:, None], infos["final_obs"], observations)
+
+
+class Policy:
+    """A trained policy: observations in, mean actions out.
+
+    Args:
+        mean: Maps observations (N, k) float32 to mean actions (N, m) float32.
+        standard_deviation: Exploration noise of each action, (m,).
+    """
+
+    def __init__(self, mean: Callable[[np.ndarray], np.ndarray], standard_deviation: np.ndarray) -> None:
+        self._mean = mean
+        self.standard_deviation = standard_deviation
+
+    def __call__(self, observations: np.ndarray) -> np.ndarray:  # (N, k) -> (N, m)
+        return self._mean(observations)
+
+    def stochastic(
+        self, observations: np.ndarray, rng: np.random.Generator
+    ) -> np.ndarray:  # (N, k) -> (N, m)
+        """Actions with the exploration noise of training."""
+        mean = self._mean(observations)
+        noise = rng.standard_normal(mean.shape, dtype=np.float32)
+        return mean + noise * self.standard_deviation

@@ -1,0 +1,87 @@
+"""Which framework trains: Torch or JAX. Neither is imported before it is chosen."""
+
+import importlib
+import importlib.util
+from collections.abc import Mapping
+from typing import Any, Protocol, cast
+
+import gymnasium
+
+from motrix_train.agent import Agent, Policy
+from motrix_train.checkpoint import Checkpoint
+from motrix_train.config import PPOCfg
+from motrix_train.errors import UsageError
+from motrix_train.mirror import Symmetry
+
+NAMES = ("torch", "jax")
+
+
+class Backend(Protocol):
+    """What `motrix_train.torch_backend` and `motrix_train.jax_backend` offer as modules."""
+
+    NAME: str
+    SUFFIX: str
+    """Suffix of its checkpoint files."""
+
+    def has_gpu(self) -> bool:
+        """Whether it can compute on a GPU here."""
+        ...
+
+    def seed_everything(self, seed: int) -> None:
+        """Seed every generator that SKRL draws from; below 2**32."""
+        ...
+
+    def make_agent(
+        self,
+        observation_space: gymnasium.spaces.Box,
+        action_space: gymnasium.spaces.Box,
+        num_envs: int,
+        cfg: PPOCfg,
+        symmetry: Symmetry | None,
+        device: str | None,
+    ) -> Agent:
+        """A fresh agent for one row's spaces."""
+        ...
+
+    def agent_state(self, agent: Agent) -> dict[str, Any]:
+        """Networks, optimizers and standardisers as nested dicts of NumPy arrays and numbers."""
+        ...
+
+    def load_agent_state(self, agent: Agent, state: Mapping[str, Any]) -> None:
+        """Put back what `agent_state` gave."""
+        ...
+
+    def policy(self, checkpoint: Checkpoint, device: str | None = None) -> Policy:
+        """The trained policy of a checkpoint."""
+        ...
+
+
+def select(name: str = "auto") -> Backend:
+    """Choose the backend.
+
+    Args:
+        name: ``"torch"``, ``"jax"`` or ``"auto"``: the first that has a GPU, else the first installed.
+    """
+    if name not in ("auto", *NAMES):
+        raise UsageError(f"unknown backend {name!r}: give auto, {' or '.join(NAMES)}")
+    if name != "auto":
+        if not installed(name):
+            raise UsageError(f"backend {name!r} is not installed: pip install 'motrix-gym[{name}]'")
+        return _load(name)
+    present = [candidate for candidate in NAMES if installed(candidate)]
+    if not present:
+        raise UsageError(
+            "no training backend is installed: pip install 'motrix-gym[torch]' (or 'motrix-gym[jax]')"
+        )
+    backends = [_load(candidate) for candidate in present]
+    return next((backend for backend in backends if backend.has_gpu()), backends[0])
+
+
+def installed(name: str) -> bool:
+    """Whether everything that a backend needs can be imported."""
+    needs = {"torch": ("torch", "skrl"), "jax": ("jax", "flax", "skrl")}[name]
+    return all(importlib.util.find_spec(module) is not None for module in needs)
+
+
+def _load(name: str) -> Backend:
+    return cast(Backend, importlib.import_module(f"motrix_train.{name}_backend"))

@@ -1,0 +1,70 @@
+"""The left-right mirror image of observations and actions, and of the networks' statistics."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+Array = Any  # NumPy, Torch or JAX
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """A signed permutation of the elements of a vector; applied twice it is the identity."""
+
+    index: Array  # (k,) where each element of the image comes from
+    sign: Array  # (k,) +1 or -1
+
+    def __call__(self, vectors: Array) -> Array:  # (..., k) -> (..., k)
+        return vectors[..., self.index] * self.sign
+
+    def pool_moments(self, mean: Array, variance: Array) -> tuple[Array, Array]:  # (k,), (k,)
+        """Mean and variance of some vectors together with their mirror images, from those of the vectors."""
+        image = self(mean)
+        between = ((mean - image) / 2) ** 2
+        return (mean + image) / 2, (variance + variance[..., self.index]) / 2 + between
+
+
+@dataclass(frozen=True)
+class Symmetry:
+    """How an environment is mirrored."""
+
+    observation: Mirror
+    action: Mirror
+
+    def convert(self, index: Callable[[Any], Array], sign: Callable[[Any], Array]) -> "Symmetry":
+        """The same mirrors with their arrays passed through the two functions."""
+        observation, action = (
+            Mirror(index(mirror.index), sign(mirror.sign)) for mirror in (self.observation, self.action)
+        )
+        return Symmetry(observation, action)
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Plain arrays for a checkpoint."""
+        return {
+            "observation_index": np.asarray(self.observation.index, np.int64),
+            "observation_sign": np.asarray(self.observation.sign, np.float32),
+            "action_index": np.asarray(self.action.index, np.int64),
+            "action_sign": np.asarray(self.action.sign, np.float32),
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "Symmetry":
+        """What `to_arrays` wrote."""
+        return cls(
+            observation=Mirror(arrays["observation_index"], arrays["observation_sign"]),
+            action=Mirror(arrays["action_index"], arrays["action_sign"]),
+        )
+
+    @classmethod
+    def of(cls, env: Any) -> "Symmetry | None":
+        """The mirrors that a vector environment declares as ``env.unwrapped.mirror``, None if it has none."""
+        declared = getattr(env.unwrapped, "mirror", None)
+        if declared is None:
+            return None
+        observation, action = (
+            Mirror(np.asarray(mirror.index, np.int64), np.asarray(mirror.sign, np.float32))
+            for mirror in (declared.observation, declared.action)
+        )
+        return cls(observation, action)

@@ -1,0 +1,64 @@
+"""The tuned configuration of each environment: a difference from the defaults of `PPOCfg`."""
+
+import difflib
+from dataclasses import replace
+
+from motrix_train.config import PPOCfg
+from motrix_train.errors import UsageError
+
+CARTPOLE = PPOCfg(
+    num_envs=256,
+    max_env_steps=1_600_000,
+    check_point_interval=320,
+    policy_hidden_layer_sizes=(32, 32),
+    value_hidden_layer_sizes=(32, 32),
+    initial_log_std=0.0,
+    rollouts=32,
+    learning_epochs=5,
+    mini_batches=4,
+    learning_rate=1e-3,
+)
+
+GO1 = PPOCfg(
+    num_envs=1024,
+    max_env_steps=8_000_000,
+    check_point_interval=480,
+    policy_hidden_layer_sizes=(128, 128),
+    value_hidden_layer_sizes=(128, 128),
+    initial_log_std=-1.0,
+    mirror="policy",
+    rollouts=24,
+    learning_epochs=5,
+    mini_batches=4,
+    discount_factor=0.98,
+    learning_rate=1e-3,
+    learning_rate_scheduler_kl_threshold=0.01,
+    entropy_loss_scale=0.001,
+)
+
+_PRESETS: dict[str, PPOCfg] = {
+    "Motrix/CartPole-v0": CARTPOLE,
+    "Motrix/Go1-v0": GO1,
+}
+
+_BACKEND_DIFFERENCES: dict[tuple[str, str], dict[str, object]] = {}
+
+
+def preset(env_id: str, backend: str) -> PPOCfg:
+    """The tuned configuration of an environment.
+
+    Args:
+        env_id: A registered id, with or without the ``module:`` prefix.
+        backend: ``"torch"`` or ``"jax"``; the two differ only where they must.
+    """
+    name = env_id.rpartition(":")[2]
+    if name not in _PRESETS:
+        close = difflib.get_close_matches(name, _PRESETS, n=1)
+        hint = f", did you mean {close[0]}?" if close else f"; there are presets for {', '.join(_PRESETS)}"
+        raise UsageError(f"no training preset for {env_id!r}{hint}")
+    return replace(_PRESETS[name], **_BACKEND_DIFFERENCES.get((name, backend), {}))
+
+
+def preset_ids() -> list[str]:
+    """The ids that have a preset, in the order of the table."""
+    return list(_PRESETS)

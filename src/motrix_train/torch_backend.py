@@ -1,0 +1,323 @@
+"""Training and playing with Torch: the networks, and SKRL's PPO made from a `PPOCfg`."""
+
+import contextlib
+import logging
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from skrl.agents.torch import ExperimentCfg
+from skrl.agents.torch.ppo import PPO, PPO_CFG
+from skrl.memories.torch import RandomMemory
+from skrl.models.torch import DeterministicMixin, GaussianMixin, Model
+from skrl.resources.preprocessors.torch import RunningStandardScaler
+from skrl.resources.schedulers.torch import KLAdaptiveLR
+from skrl.utils import set_seed
+from torch import nn
+
+from motrix_train import skrl_mapping
+from motrix_train.agent import Agent, Policy
+from motrix_train.checkpoint import Checkpoint, require_same_shapes
+from motrix_train.config import Activation, PPOCfg, from_json
+from motrix_train.errors import UsageError
+from motrix_train.mirror import Mirror, Symmetry
+
+NAME = "torch"
+SUFFIX = ".pt"
+
+_ACTIVATIONS = {"elu": nn.ELU, "relu": nn.ReLU, "tanh": nn.Tanh}
+
+
+def has_gpu() -> bool:
+    """Whether Torch can compute on a GPU here."""
+    return torch.cuda.is_available()
+
+
+def seed_everything(seed: int) -> None:
+    """Seed every generator that SKRL draws from; below 2**32."""
+    with _quiet_skrl():
+        set_seed(seed)
+
+
+def make_agent(
+    observation_space: gymnasium.spaces.Box,
+    action_space: gymnasium.spaces.Box,
+    num_envs: int,
+    cfg: PPOCfg,
+    symmetry: Symmetry | None,
+    device: str | None,
+) -> Agent:
+    """A fresh agent for one row's spaces."""
+    where = _device(device)
+    symmetry = None if cfg.mirror == "none" else _on_device(symmetry, where)
+    models = _models(observation_space, action_space, cfg, symmetry, where)
+    ppo = PPO(
+        models=models,
+        memory=RandomMemory(memory_size=cfg.rollouts, num_envs=num_envs, device=where),
+        observation_space=observation_space,
+        action_space=action_space,
+        device=where,
+        cfg=skrl_mapping.ppo_cfg(
+            cfg,
+            skrl_mapping.SkrlClasses(PPO_CFG, ExperimentCfg, ObservationScaler, KLAdaptiveLR),
+            observation_scaler_kwargs={
+                "size": observation_space,
+                "device": where,
+                "mirror": symmetry.observation if symmetry else None,
+            },
+            value_scaler_kwargs={"size": 1, "device": where},
+        ),
+    )
+    ppo.init()
+    ppo.enable_training_mode(True)
+
+    def to_device(array: np.ndarray) -> torch.Tensor:
+        return torch.tensor(array, device=where, dtype=torch.bool if array.dtype == bool else torch.float32)
+
+    return Agent(ppo, to_device=to_device, inference=torch.no_grad, symmetry=symmetry)
+
+
+def agent_state(agent: Agent) -> dict[str, Any]:
+    """Networks, optimizer and standardisers as nested dicts of NumPy arrays and numbers."""
+    optimizer = agent.ppo.optimizer.state_dict()
+    state = {
+        **_network_state(agent),
+        "optimizer": {str(i): _to_numpy(moments) for i, moments in optimizer["state"].items()},
+        "learning_rate": float(optimizer["param_groups"][0]["lr"]),
+    }
+    if agent.symmetry is not None:
+        state["mirror"] = agent.symmetry.to_arrays()
+    return state
+
+
+def load_agent_state(agent: Agent, state: Mapping[str, Any]) -> None:
+    """Put back what `agent_state` gave."""
+    expected = _network_state(agent)
+    require_same_shapes(expected, {name: state.get(name, {}) for name in expected}, "networks")
+    for name in expected:
+        agent.ppo.checkpoint_modules[name].load_state_dict(_to_torch(state[name]))
+    optimizer = agent.ppo.optimizer.state_dict()
+    optimizer["state"] = {int(i): _to_torch(moments) for i, moments in state.get("optimizer", {}).items()}
+    for group in optimizer["param_groups"]:
+        group["lr"] = float(state["learning_rate"])
+    agent.ppo.optimizer.load_state_dict(optimizer)
+
+
+def policy(checkpoint: Checkpoint, device: str | None = None) -> Policy:
+    """The trained policy of a checkpoint."""
+    where = _device(device)
+    cfg = from_json(checkpoint.config)
+    symmetry = Symmetry.from_arrays(checkpoint.state["mirror"]) if cfg.mirror != "none" else None
+    observation_space = gymnasium.spaces.Box(-np.inf, np.inf, checkpoint.observation_shape)
+    action_space = gymnasium.spaces.Box(-np.inf, np.inf, checkpoint.action_shape)
+    network = _models(observation_space, action_space, cfg, _on_device(symmetry, where), where)["policy"].to(
+        where
+    )
+    scaler = RunningStandardScaler(observation_space, device=where)
+    for name, module in (("policy", network), ("observation_preprocessor", scaler)):
+        saved = checkpoint.state[name]
+        require_same_shapes(_to_numpy(module.state_dict()), saved, name)
+        module.load_state_dict(_to_torch(saved))
+
+    def mean(observations: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            tensor = torch.tensor(observations, device=where, dtype=torch.float32)
+            return network.compute({"observations": scaler(tensor)}, "policy")[0].cpu().numpy()
+
+    return Policy(mean, network.log_std().detach().exp().cpu().numpy())
+
+
+class ObservationScaler(RunningStandardScaler):
+    """SKRL's running standardiser; with a mirror its statistics are those of the inputs and their images."""
+
+    def __init__(self, size: Any, *, mirror: Mirror | None = None, **kwargs: Any) -> None:
+        super().__init__(size, **kwargs)
+        self._mirror = mirror
+
+    def _parallel_variance(self, input_mean: torch.Tensor, input_var: torch.Tensor, input_count: int) -> None:
+        if self._mirror is not None:
+            input_mean, input_var = self._mirror.pool_moments(input_mean, input_var)
+        super()._parallel_variance(input_mean, input_var, input_count)
+
+
+class _GaussianPolicy(GaussianMixin, Model):
+    """Mean actions from the observation, one standard deviation per action.
+
+    With a mirror the mean is ``(f(o) + M_a f(M_o o)) / 2`` and mirrored actions share their noise, so that the
+    policy of the mirror image is the mirror image of the policy.
+    """
+
+    def __init__(
+        self, observation_space, action_space, device, cfg: PPOCfg, symmetry: Symmetry | None
+    ) -> None:
+        Model.__init__(self, observation_space=observation_space, action_space=action_space, device=device)
+        GaussianMixin.__init__(self, min_log_std=cfg.min_log_std, max_log_std=cfg.max_log_std)
+        self._symmetry = symmetry
+        self._limits = cfg.min_log_std, cfg.max_log_std
+        widths = (self.num_observations, *cfg.policy_hidden_layer_sizes)
+        self.hidden = _hidden_layers(widths, cfg.activation)
+        self.head = _linear(widths[-1], self.num_actions, gain=0.01)
+        self.log_std_parameter = nn.Parameter(torch.full((self.num_actions,), float(cfg.initial_log_std)))
+
+    def log_std(self) -> torch.Tensor:  # (m,)
+        parameter = self.log_std_parameter
+        if self._symmetry is not None:
+            parameter = (parameter + parameter[self._symmetry.action.index]) / 2
+        return parameter.clamp(*self._limits)
+
+    def compute(self, inputs: dict[str, Any], role: str = "") -> tuple[torch.Tensor, dict[str, Any]]:
+        observations = inputs["observations"]  # (N, k)
+        if self._symmetry is None:
+            mean = self.head(self.hidden(observations))
+        else:
+            both = torch.cat([observations, self._symmetry.observation(observations)])
+            own, image = self.head(self.hidden(both)).chunk(2)
+            mean = (own + self._symmetry.action(image)) / 2
+        return mean, {"log_std": self.log_std()}
+
+
+class _Value(DeterministicMixin, Model):
+    """The value of an observation; with a mirror, the mean of its own and its image's."""
+
+    def __init__(self, observation_space, action_space, device, cfg: PPOCfg, mirror: Mirror | None) -> None:
+        Model.__init__(self, observation_space=observation_space, action_space=action_space, device=device)
+        DeterministicMixin.__init__(self)
+        self._mirror = mirror
+        widths = (self.num_observations, *cfg.value_hidden_layer_sizes)
+        self.hidden = _hidden_layers(widths, cfg.activation)
+        self.head = _linear(widths[-1], 1, gain=1.0)
+
+    def compute(self, inputs: dict[str, Any], role: str = "") -> tuple[torch.Tensor, dict[str, Any]]:
+        observations = inputs["observations"]  # (N, k)
+        if self._mirror is None:
+            return self.head(self.hidden(observations)), {}
+        own, image = self.head(self.hidden(torch.cat([observations, self._mirror(observations)]))).chunk(2)
+        return (own + image) / 2, {}
+
+
+class _PolicyAndValue(_GaussianPolicy):
+    """Policy and value as two heads on the same hidden layers."""
+
+    def __init__(
+        self, observation_space, action_space, device, cfg: PPOCfg, symmetry: Symmetry | None
+    ) -> None:
+        super().__init__(observation_space, action_space, device, cfg, symmetry)
+        self.value_head = _linear(cfg.policy_hidden_layer_sizes[-1], 1, gain=1.0)
+        self._symmetric_value = cfg.mirror == "policy_and_value"
+        self._features_of: tuple[Any, torch.Tensor] = (None, torch.empty(0))
+
+    def act(self, inputs: dict[str, Any], *, role: str = "") -> tuple[torch.Tensor, dict[str, Any]]:
+        return super().act(inputs, role=role) if role == "policy" else self.compute(inputs, role)
+
+    def compute(self, inputs: dict[str, Any], role: str = "") -> tuple[torch.Tensor, dict[str, Any]]:
+        features = self._features(inputs["observations"], keep=role == "policy")
+        if role == "policy":
+            means = self.head(features)
+            if self._symmetry is not None:
+                own, image = means.chunk(2)
+                means = (own + self._symmetry.action(image)) / 2
+            return means, {"log_std": self.log_std()}
+        if self._symmetry is None:
+            return self.value_head(features), {}
+        own, image = self.value_head(features).chunk(2)
+        return ((own + image) / 2 if self._symmetric_value else own), {}
+
+    def _features(self, observations: torch.Tensor, *, keep: bool) -> torch.Tensor:
+        """Last hidden layer, (N, h), or (2 N, h) with the mirror images below.
+
+        SKRL asks for the policy and then for the value of the same tensor; the second finds the features of
+        the first. Any other tensor is computed afresh.
+        """
+        tensor, features = self._features_of
+        if tensor is not observations:
+            inputs = observations
+            if self._symmetry is not None:
+                inputs = torch.cat([observations, self._symmetry.observation(observations)])
+            features = self.hidden(inputs)
+        self._features_of = (observations, features) if keep else (None, torch.empty(0))
+        return features
+
+
+def _models(
+    observation_space: gymnasium.spaces.Box,
+    action_space: gymnasium.spaces.Box,
+    cfg: PPOCfg,
+    symmetry: Symmetry | None,
+    device: torch.device,
+) -> dict[str, Any]:
+    """SKRL's models by role."""
+    if cfg.share_policy_value_features:
+        shared = _PolicyAndValue(observation_space, action_space, device, cfg, symmetry)
+        return {"policy": shared, "value": shared}
+    mirror = symmetry.observation if symmetry and cfg.mirror == "policy_and_value" else None
+    return {
+        "policy": _GaussianPolicy(observation_space, action_space, device, cfg, symmetry),
+        "value": _Value(observation_space, action_space, device, cfg, mirror),
+    }
+
+
+def _hidden_layers(widths: tuple[int, ...], activation: Activation) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for inputs, outputs in zip(widths[:-1], widths[1:], strict=True):
+        layers += [_linear(inputs, outputs, gain=2**0.5), _ACTIVATIONS[activation]()]
+    return nn.Sequential(*layers)
+
+
+def _linear(inputs: int, outputs: int, gain: float) -> nn.Linear:
+    layer = nn.Linear(inputs, outputs)
+    nn.init.orthogonal_(layer.weight, gain)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def _network_state(agent: Agent) -> dict[str, Any]:
+    """Networks and standardisers; a shared network appears once."""
+    modules = dict(agent.ppo.checkpoint_modules)
+    del modules["optimizer"]
+    if modules["policy"] is modules["value"]:
+        del modules["value"]
+    return {name: _to_numpy(module.state_dict()) for name, module in modules.items()}
+
+
+def _to_numpy(tensors: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    return {name: np.array(torch.as_tensor(tensor).cpu()) for name, tensor in tensors.items()}
+
+
+def _to_torch(arrays: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    return {name: torch.tensor(np.asarray(array)) for name, array in arrays.items()}
+
+
+def _on_device(symmetry: Symmetry | None, device: torch.device) -> Symmetry | None:
+    if symmetry is None:
+        return None
+    return symmetry.convert(
+        index=lambda index: torch.tensor(np.asarray(index), device=device, dtype=torch.int64),
+        sign=lambda sign: torch.tensor(np.asarray(sign), device=device, dtype=torch.float32),
+    )
+
+
+def _device(name: str | None) -> torch.device:
+    """The named device; by default the GPU if there is one."""
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"device {name!r} is not usable with Torch ({reason}): give cpu or cuda") from None
+    return device
+
+
+@contextlib.contextmanager
+def _quiet_skrl() -> Iterator[None]:
+    """SKRL announces its seed on the terminal."""
+    logger = logging.getLogger("skrl")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
