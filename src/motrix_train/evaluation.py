@@ -1,0 +1,183 @@
+"""How good a policy is: the first whole episode of each of many fresh rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from gymnasium.vector import VectorEnv
+
+from motrix_train import environment
+from motrix_train.errors import RunError, UsageError
+
+Policy = Callable[[np.ndarray], np.ndarray]  # observations (N, k) float32 -> actions (N, m) float32
+
+MAX_ROWS = 1024
+SEED_WORD = 0x6576616C  # keeps the rows of an evaluation apart from those of a training of the same seed
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured over whole episodes.
+
+    Attributes:
+        env_id: Registered id.
+        episodes: How many episodes.
+        seed: Seed of the rows.
+        mean_return: Mean sum of the rewards of an episode.
+        std_return: Its standard deviation over the episodes.
+        mean_length: Mean length of an episode, control steps.
+        termination: Share of the episodes that ended for each reason; with `truncation` they sum to 1.
+        truncation: Share of the episodes that reached the time limit.
+        metrics: The task's own metrics, each averaged over all steps of all episodes, in the task's units.
+    """
+
+    env_id: str
+    episodes: int
+    seed: int
+    mean_return: float
+    std_return: float
+    mean_length: float
+    termination: dict[str, float]
+    truncation: float
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
+class _Episodes:
+    """Sums over the first episode of each of N rows.
+
+    Attributes:
+        returns: (N,) sum of rewards.
+        lengths: (N,) control steps.
+        reasons: Rows that terminated, by reason, (N,) bool each, a row under its first reason only.
+        truncated: (N,) bool.
+        metrics: Sums of each metric, (N,) each.
+    """
+
+    returns: np.ndarray
+    lengths: np.ndarray
+    reasons: dict[str, np.ndarray]
+    truncated: np.ndarray
+    metrics: dict[str, np.ndarray]
+
+
+def evaluate(
+    policy: Policy,
+    env_id: str,
+    env_kwargs: Mapping[str, Any],
+    episodes: int = 256,
+    seed: int = 0,
+    num_threads: int = 0,
+    on_progress: Callable[[float], None] = lambda share: None,
+) -> Evaluation:
+    """Measures a policy.
+
+    Each row plays one episode, so that short episodes count no more often than long ones. Row i follows
+    `first_row_seed(seed)` + i, however many rows step together.
+
+    Args:
+        policy: Actions for observations.
+        env_id: Registered id.
+        env_kwargs: Fields of the task.
+        episodes: How many, at least 1.
+        seed: Which episodes.
+        num_threads: Physics threads, 0 for all CPUs.
+        on_progress: Told, at every step, the share that is done for certain or has become superfluous.
+
+    Raises:
+        UsageError: The environment cannot be made, or its episodes need not end.
+        RunError: The policy gives an action that is not finite.
+    """
+    if episodes < 1:
+        raise UsageError(f"episodes is {episodes}; it takes a whole number from 1")
+    parts = []
+    for done in range(0, episodes, MAX_ROWS):
+        rows = min(MAX_ROWS, episodes - done)
+        env = environment.make(env_id, rows, env_kwargs, num_threads)
+        try:
+            parts.append(
+                _first_episodes(
+                    policy,
+                    env,
+                    first_row_seed(seed) + done,
+                    lambda share, done=done, rows=rows: on_progress((done + share * rows) / episodes),
+                )
+            )
+        finally:
+            env.close()
+    returns = np.concatenate([part.returns for part in parts])
+    steps = np.concatenate([part.lengths for part in parts]).sum()
+    return Evaluation(
+        env_id=environment.find(env_id).id,
+        episodes=episodes,
+        seed=seed,
+        mean_return=float(returns.mean()),
+        std_return=float(returns.std()),
+        mean_length=float(steps / episodes),
+        termination={
+            name: _total(part.reasons[name] for part in parts) / episodes for name in parts[0].reasons
+        },
+        truncation=_total(part.truncated for part in parts) / episodes,
+        metrics={
+            name: _total(part.metrics[name] for part in parts) / float(steps) for name in parts[0].metrics
+        },
+    )
+
+
+def first_row_seed(seed: int) -> int:
+    """The seed of an evaluation's first row, 63 bits, far from those of a training of the same seed."""
+    return int(np.random.SeedSequence([SEED_WORD, seed]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def act(policy: Policy, observations: np.ndarray) -> np.ndarray:
+    """The policy's actions, (N, m), checked.
+
+    Raises:
+        RunError: One of them is not finite.
+    """
+    actions = policy(observations)
+    if not np.isfinite(actions).all():
+        raise RunError(
+            "the policy gives actions that are not finite: its training diverged, take an older checkpoint"
+        )
+    return actions
+
+
+def _first_episodes(
+    policy: Policy, env: VectorEnv, seed: int, on_progress: Callable[[float], None]
+) -> _Episodes:
+    limit = getattr(env.unwrapped, "max_episode_steps", None)
+    if limit is None:
+        raise UsageError(
+            "this environment has no time limit: its episodes need not end, so none can be awaited"
+        )
+    n = env.num_envs
+    running = np.ones(n, dtype=bool)
+    returns, lengths = np.zeros(n), np.zeros(n, dtype=np.int64)
+    truncations = np.zeros(n, dtype=bool)
+    reasons: dict[str, np.ndarray] = {}
+    metrics: dict[str, np.ndarray] = {}
+    observations, _ = env.reset(seed=seed)
+    step = 0
+    while running.any():
+        observations, rewards, terminated, truncated, info = env.step(act(policy, observations))
+        returns += np.where(running, rewards, 0.0)
+        lengths += running
+        for name, values in info["metrics"].items():
+            metrics[name] = metrics.get(name, np.zeros(n)) + np.where(running, values, 0.0)
+        unexplained = running & terminated
+        for name, applies in info["termination"].items():
+            reasons[name] = reasons.get(name, np.zeros(n, dtype=bool)) | (unexplained & applies)
+            unexplained = unexplained & ~applies
+        truncations |= running & truncated
+        running &= ~(terminated | truncated)
+        step += 1
+        on_progress(step / limit if running.any() else 1.0)
+    return _Episodes(returns, lengths, reasons, truncations, metrics)
+
+
+def _total(arrays) -> float:
+    return float(sum(array.sum() for array in arrays))

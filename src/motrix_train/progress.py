@@ -1,0 +1,108 @@
+"""What a training tells the terminal: a live line where there is one, else a plain line now and then."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from motrix_train.plots import learning_curve
+from motrix_train.run_directory import RunDirectory
+
+if TYPE_CHECKING:
+    from motrix_train.training import RolloutStats, TrainingPlan, TrainingSummary
+
+PLAIN_INTERVAL = 15.0  # s between two lines where the output is no terminal
+
+
+class TrainingProgress:
+    """Shows a training as it goes and keeps its learning curve drawn; to be entered around the training.
+
+    Args:
+        run: Where the curve goes.
+        title: Of the curve.
+        console: Where the lines go.
+    """
+
+    def __init__(self, run: RunDirectory, title: str, console: Console):
+        self._run = run
+        self._title = title
+        self._console = console
+        self._next_line = 0.0
+        self._bar = Progress(
+            BarColumn(bar_width=None),
+            TextColumn("{task.description}", markup=False),
+            console=console,
+            expand=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("first rollout ...", total=None)
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.stop()
+
+    def started(self, plan: TrainingPlan) -> None:
+        """Nothing is known yet but that it begins."""
+
+    def rollout(self, stats: RolloutStats) -> None:
+        """Shows where the training is."""
+        line = describe(stats)
+        self._bar.update(self._task, description=line, completed=stats.env_steps, total=stats.total_env_steps)
+        if not self._console.is_terminal and time.monotonic() >= self._next_line:
+            self._next_line = time.monotonic() + PLAIN_INTERVAL
+            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def checkpoint_written(self, path: Path) -> None:
+        """Draws the curve anew, once for all the checkpoints of one moment."""
+        if path.stem.startswith("step_"):
+            self._draw()
+
+    def finished(self, summary: TrainingSummary) -> None:
+        """Draws the whole curve."""
+        self._draw()
+
+    def _draw(self) -> None:
+        learning_curve(self._run.progress(), self._run.curve_path, self._title)
+
+
+def describe(stats: RolloutStats) -> str:
+    """One line on where a training is: steps, rate, time left, mean return and length of the last episodes."""
+    share = stats.env_steps / stats.total_env_steps
+    left = stats.seconds * (1 / share - 1) if share > 0 else math.nan
+    return (
+        f"{share:4.0%}  {stats.env_steps / 1e6:.2f}/{stats.total_env_steps / 1e6:.2f} M steps"
+        f"  {stats.env_steps_per_second:,.0f}/s  {clock(left)} left"
+        f"  return {_known(stats.mean_return, '.4g')}  length {_known(stats.mean_episode_length, '.0f')}"
+    )
+
+
+def clock(seconds: float) -> str:
+    """A duration as h:mm:ss or m:ss, ``-`` if it is not known."""
+    if not math.isfinite(seconds):
+        return "-"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+@contextmanager
+def share_bar(console: Console, label: str) -> Iterator[Callable[[float], None]]:
+    """A bar for what has a known end: yields a function that takes the share done. Terminals only."""
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=None), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(label, total=1.0)
+        yield lambda share: bar.update(task, completed=share)
+
+
+def _known(value: float | None, form: str) -> str:
+    return "-" if value is None or not math.isfinite(value) else format(value, form)

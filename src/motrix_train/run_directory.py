@@ -1,0 +1,321 @@
+"""What a training run leaves on disk.
+
+```
+runs/<env id>/<time>_<backend>_seed<N>/
+  config.json         the resolved configuration, the environment's kwargs, versions, the command
+  progress.csv        one line per rollout
+  learning_curve.png
+  events.out.*        TensorBoard
+  checkpoints/        best, last and step_<env steps>
+```
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import importlib.metadata
+import io
+import json
+import math
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from motrix_train.errors import RunError, UsageError
+
+DISTRIBUTIONS = ("motrix-gym", "gymnasium", "mujoco", "numpy", "skrl", "torch", "jax", "flax")
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """One run.
+
+    Attributes:
+        path: Its directory.
+    """
+
+    path: Path
+
+    @property
+    def config_path(self) -> Path:
+        """The resolved configuration, JSON; what makes a directory a run."""
+        return self.path / "config.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The directory of the policies."""
+        return self.path / "checkpoints"
+
+    @property
+    def progress_path(self) -> Path:
+        """The table of progress, CSV."""
+        return self.path / "progress.csv"
+
+    @property
+    def curve_path(self) -> Path:
+        """The picture of the progress."""
+        return self.path / "learning_curve.png"
+
+    @classmethod
+    def create(
+        cls,
+        root: Path,
+        env_id: str,
+        backend: str,
+        seed: int,
+        resolved: Mapping[str, Any],
+        path: Path | None = None,
+    ) -> RunDirectory:
+        """Makes the directory of a new run, with its configuration in it.
+
+        Args:
+            root: Where the runs of all environments are.
+            env_id: Registered id.
+            backend: "torch" or "jax".
+            seed: The run's seed.
+            resolved: What the run was asked for, plain JSON.
+            path: The directory itself, in place of one named after the time.
+
+        Raises:
+            UsageError: `path` exists.
+            RunError: The disk refuses; nothing stays behind.
+        """
+        created = datetime.now(UTC)
+        if path is None:
+            stem = f"{created.astimezone():%Y-%m-%d_%H-%M-%S}_{backend}_seed{seed}"
+            run = cls._claim(root / env_id / stem)
+        else:
+            run = cls(path)
+            with _refusals(path):
+                try:
+                    path.mkdir(parents=True)
+                except FileExistsError as exists:
+                    raise UsageError(f"run directory {path} exists: name a new one, or remove it") from exists
+        content = {
+            "env_id": env_id,
+            "backend": backend,
+            "seed": seed,
+            "created": created.isoformat(),
+            **resolved,
+        }
+        try:
+            with _refusals(run.path):
+                run.checkpoints.mkdir()
+            write_whole(run.config_path, (json.dumps(content, indent=2) + "\n").encode())
+        except BaseException:
+            run.discard()
+            raise
+        return run
+
+    @classmethod
+    def _claim(cls, wanted: Path) -> RunDirectory:
+        for attempt in range(1, 1000):
+            path = wanted if attempt == 1 else wanted.with_name(f"{wanted.name}_{attempt}")
+            with _refusals(path), contextlib.suppress(FileExistsError):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.mkdir()
+                return cls(path)
+        raise RunError(f"cannot make {wanted}: a thousand runs of this name exist")
+
+    @classmethod
+    def open(cls, path: Path) -> RunDirectory:
+        """An existing run.
+
+        Raises:
+            UsageError: There is none.
+        """
+        run = cls(path)
+        if not run.config_path.is_file():
+            raise UsageError(f"{path} is not a run directory: it has no {run.config_path.name}")
+        return run
+
+    @classmethod
+    def find_newest(cls, root: Path, env_id: str) -> RunDirectory:
+        """The newest run of an environment that has a policy.
+
+        Raises:
+            UsageError: There is none.
+        """
+        runs = [cls(path.parent) for path in (root / env_id).glob("*/config.json")]
+        trained = [run for run in runs if run._policies()]
+        if not trained:
+            raise UsageError(f"no trained run of {env_id} under {root}/: first `motrix-train train {env_id}`")
+        return max(trained, key=lambda run: (run.config().get("created", ""), run.path.name))
+
+    def config(self) -> dict[str, Any]:
+        """What the run was asked for.
+
+        Raises:
+            RunError: It cannot be read.
+        """
+        with _refusals(self.config_path, "read"):
+            text = self.config_path.read_text("utf-8")
+        try:
+            content = json.loads(text)
+        except ValueError as damage:
+            raise RunError(f"{self.config_path} is damaged: {damage}") from damage
+        if not isinstance(content, dict):
+            raise RunError(f"{self.config_path} is damaged: it holds no JSON object")
+        return content
+
+    def best_policy(self) -> Path:
+        """The checkpoint of the highest return, else the last one, else the one of most steps.
+
+        Raises:
+            UsageError: The run has no checkpoint.
+        """
+        policies = self._policies()
+        if not policies:
+            raise UsageError(f"run {self.path} has no policy: it ended before its first checkpoint")
+        return max(policies, key=_rank)
+
+    def _policies(self) -> list[Path]:
+        return [path for path in self.checkpoints.glob("*") if _rank(path) > (0, 0)]
+
+    def append_progress(self, row: Mapping[str, Any]) -> None:
+        """Adds one line to the table of progress.
+
+        Args:
+            row: Values by column; mappings inside become columns like ``reward_terms/torques``. A column that is
+                new makes the older lines empty there; None and NaN are empty too.
+
+        Raises:
+            RunError: The disk refuses.
+        """
+        cells = dict(_flat(row))
+        with _refusals(self.progress_path):
+            if self.progress_path.exists():
+                with self.progress_path.open(newline="", encoding="utf-8") as file:
+                    header = next(csv.reader(file), [])
+            else:
+                header = []
+            if not set(cells) <= set(header):
+                header = [*header, *(name for name in cells if name not in header)]
+                self._rewrite(header)
+            line = io.StringIO(newline="")
+            csv.DictWriter(line, header).writerow(cells)
+            with self.progress_path.open("a", newline="", encoding="utf-8") as file:
+                file.write(line.getvalue())
+
+    def _rewrite(self, header: list[str]) -> None:
+        table = io.StringIO(newline="")
+        writer = csv.DictWriter(table, header)
+        writer.writeheader()
+        if self.progress_path.exists():
+            with self.progress_path.open(newline="", encoding="utf-8") as file:
+                writer.writerows(csv.DictReader(file))
+        write_whole(self.progress_path, table.getvalue().encode())
+
+    def progress(self) -> dict[str, np.ndarray]:
+        """The table of progress: columns by name, each (lines,) float, NaN where empty."""
+        if not self.progress_path.exists():
+            return {}
+        with (
+            _refusals(self.progress_path, "read"),
+            self.progress_path.open(newline="", encoding="utf-8") as file,
+        ):
+            lines = list(csv.DictReader(file))
+        names = list(lines[0]) if lines else []
+        return {name: np.array([_number(line[name]) for line in lines]) for name in names}
+
+    def has_trained(self) -> bool:
+        """Whether anything was learned in it."""
+        return self.progress_path.exists() or bool(self._policies())
+
+    def discard(self) -> None:
+        """Removes the directory, for a run that was refused before it trained."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def versions() -> dict[str, str]:
+    """The versions of what a result depends on, of Python and of the packages that are installed."""
+    found = {"python": platform.python_version()}
+    for name in DISTRIBUTIONS:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Writes a file in one piece: whoever looks finds the old content or the new.
+
+    Raises:
+        RunError: The disk refuses; the old content stays.
+    """
+    with replacement(path) as temporary, temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def replacement(path: Path) -> Iterator[Path]:
+    """A temporary file beside `path` that takes its place once the block has ended well.
+
+    Raises:
+        RunError: The disk refuses; what was at `path` stays.
+    """
+    with _refusals(path):
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}_", suffix=path.suffix)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _refusals(path: Path, doing: str = "write") -> Iterator[None]:
+    try:
+        yield
+    except OSError as refusal:
+        raise RunError(f"cannot {doing} {path}: {refusal.strerror or refusal}") from refusal
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
+
+
+def _rank(policy: Path) -> tuple[int, int]:
+    """How much a checkpoint is to be preferred, (0, 0) for any other file."""
+    match policy.stem.split("_"):
+        case ["best"]:
+            return 3, 0
+        case ["last"]:
+            return 2, 0
+        case ["step", steps] if steps.isdecimal():
+            return 1, int(steps)
+    return 0, 0
+
+
+def _flat(row: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in row.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}/")
+        else:
+            yield prefix + name, "" if value is None or _is_nan(value) else value
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)
+
+
+def _number(cell: str | None) -> float:
+    try:
+        return float(cell or "nan")
+    except ValueError:
+        return math.nan
