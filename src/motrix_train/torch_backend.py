@@ -1,6 +1,7 @@
 """Training and playing with Torch: the networks, and SKRL's PPO made from a `PPOCfg`."""
 
 import contextlib
+import itertools
 import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -260,7 +261,7 @@ def _models(
 
 def _hidden_layers(widths: tuple[int, ...], activation: Activation) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for inputs, outputs in zip(widths[:-1], widths[1:], strict=True):
+    for inputs, outputs in itertools.pairwise(widths):
         layers += [_linear(inputs, outputs, gain=2**0.5), _ACTIVATIONS[activation]()]
     return nn.Sequential(*layers)
 
