@@ -1,0 +1,204 @@
+"""Pictures of rows: frames, grids of frames, film strips. The only module that touches OpenGL.
+
+MuJoCo draws with the OpenGL that the environment variable ``MUJOCO_GL`` names: ``egl`` (a GPU, or Mesa's software
+driver), ``osmesa`` (software) or ``glfw`` (a window system). Where it is not set, on a Linux machine without a
+screen, EGL is taken, or OSMesa where only that is installed. This module reads the variable when the first
+picture is drawn, so it counts even if it was set after ``import mujoco``.
+"""
+
+from __future__ import annotations
+
+import atexit
+import copy
+import ctypes.util
+import functools
+import importlib
+import math
+import os
+import platform
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+import mujoco
+import numpy as np
+
+CAMERA = "track"
+_SHADOW_MAP_SIZE = 1024
+_SWITCHED_OFF = ("disable", "disabled", "off", "false", "0")
+_SCREENLESS_LIBRARIES = {"egl": "EGL", "osmesa": "OSMesa"}
+_REMEDY = (
+    "on Debian or Ubuntu, `apt-get install libegl1 libegl-mesa0 libgl1-mesa-dri` and set MUJOCO_GL=egl, "
+    "or `apt-get install libosmesa6` and set MUJOCO_GL=osmesa, before Python starts"
+)
+
+
+class RenderingUnavailable(RuntimeError):
+    """There is no OpenGL to draw with; the message says what to install and to set."""
+
+
+class RowRenderer:
+    """Draws single simulations of one model, without a window.
+
+    The model's camera ``track`` is used where it has one, else MuJoCo's free camera, which sees the whole model.
+
+    Args:
+        model: The model; it is left as it is, whatever the size of its offscreen buffer.
+        width: Of a frame, pixels.
+        height: Of a frame, pixels.
+        shadows: Whether to cast shadows. Software drivers take two to three times as long for a frame with them.
+
+    Raises:
+        RenderingUnavailable: There is no OpenGL here.
+    """
+
+    def __init__(self, model: mujoco.MjModel, width: int, height: int, *, shadows: bool = False):
+        self._gl: Any = None
+        self._model = copy.copy(model)
+        self._model.vis.global_.offwidth, self._model.vis.global_.offheight = width, height
+        self._model.vis.quality.shadowsize = _SHADOW_MAP_SIZE
+        self._rect = mujoco.MjrRect(0, 0, width, height)
+        self._option = mujoco.MjvOption()
+        self._scene = mujoco.MjvScene(self._model, maxgeom=10_000)
+        self._scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = shadows
+        self._camera = _camera(self._model)
+        context_class = _context_class()
+        try:
+            gl = context_class(width, height)
+            gl.make_current()
+            self._context = mujoco.MjrContext(self._model, mujoco.mjtFontScale.mjFONTSCALE_150)
+        except Exception as error:  # a missing driver shows as anything from AttributeError to mujoco.FatalError
+            raise RenderingUnavailable(_unavailable(error)) from error
+        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
+        self._gl = gl
+        _close_all_at_exit()
+        _open_renderers.add(self)
+
+    def frame(self, data: mujoco.MjData) -> np.ndarray:
+        """A picture of `data`, (height, width, 3) uint8.
+
+        Args:
+            data: A simulation of the model whose positions have been computed (``mj_forward``).
+
+        Raises:
+            RuntimeError: The renderer is closed.
+        """
+        if self._gl is None:
+            raise RuntimeError("the renderer is closed; make a new one")
+        self._gl.make_current()
+        mujoco.mjv_updateScene(
+            self._model, data, self._option, None, self._camera, mujoco.mjtCatBit.mjCAT_ALL, self._scene
+        )
+        mujoco.mjr_render(self._rect, self._scene, self._context)
+        upside_down = np.empty((self._rect.height, self._rect.width, 3), dtype=np.uint8)
+        mujoco.mjr_readPixels(upside_down, None, self._rect, self._context)
+        return np.ascontiguousarray(upside_down[::-1])
+
+    def close(self) -> None:
+        """Frees what OpenGL holds; a second call does nothing."""
+        gl, self._gl = self._gl, None
+        if gl is not None:
+            gl.make_current()
+            self._context.free()
+            gl.free()
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def grid(frames: Sequence[np.ndarray], columns: int | None = None) -> np.ndarray:
+    """Frames tiled into one picture, row by row; what is left of the last row is black.
+
+    Args:
+        frames: Each (h, w, 3) uint8.
+        columns: Frames beside each other; by default as many as make the picture about square in frames.
+
+    Returns:
+        (rows * h, columns * w, 3) uint8.
+    """
+    stacked = _stacked(frames)
+    if columns is None:
+        columns = math.ceil(math.sqrt(len(stacked)))
+    if columns < 1:
+        raise ValueError(f"columns is {columns}; a grid has at least 1")
+    rows = math.ceil(len(stacked) / columns)
+    _, height, width, channels = stacked.shape
+    tiles = np.zeros((rows * columns, height, width, channels), dtype=stacked.dtype)
+    tiles[: len(stacked)] = stacked
+    tiles = tiles.reshape(rows, columns, height, width, channels)
+    return tiles.transpose(0, 2, 1, 3, 4).reshape(rows * height, columns * width, channels)
+
+
+def strip(frames: Sequence[np.ndarray], count: int = 6) -> np.ndarray:
+    """A film strip: `count` frames, from the first to the last at even distances, beside each other.
+
+    Args:
+        frames: Each (h, w, 3) uint8, in order of time.
+        count: How many of them are shown.
+
+    Returns:
+        (h, count * w, 3) uint8.
+    """
+    stacked = _stacked(frames)
+    if not 1 <= count <= len(stacked):
+        raise ValueError(f"count is {count}; of {len(stacked)} frames a strip shows 1 to {len(stacked)}")
+    shown = np.linspace(0, len(stacked) - 1, count).round().astype(int)
+    return np.concatenate(stacked[shown], axis=1)
+
+
+def _stacked(frames: Sequence[np.ndarray]) -> np.ndarray:
+    shapes = {np.shape(frame) for frame in frames}
+    if len(shapes) != 1 or len(next(iter(shapes))) != 3:
+        found = ", ".join(map(str, sorted(shapes))) or "none"
+        raise ValueError(f"frames have the shapes: {found}; they must be one or more of one shape (h, w, 3)")
+    return np.stack(list(frames))
+
+
+def _camera(model: mujoco.MjModel) -> mujoco.MjvCamera:
+    camera = mujoco.MjvCamera()
+    number = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_CAMERA, CAMERA)
+    if number >= 0:
+        camera.type, camera.fixedcamid = mujoco.mjtCamera.mjCAMERA_FIXED, number
+    else:
+        mujoco.mjv_defaultFreeCamera(model, camera)
+    return camera
+
+
+def _context_class() -> Any:
+    """The class of OpenGL context that ``MUJOCO_GL`` names, or that this machine has."""
+    backend = os.environ.get("MUJOCO_GL", "").lower().strip()
+    if backend in _SWITCHED_OFF:
+        raise RenderingUnavailable(f"MUJOCO_GL={backend} switches rendering off; unset it to see pictures")
+    if not backend and platform.system() == "Linux" and not _has_screen():
+        installed = [name for name, library in _SCREENLESS_LIBRARIES.items() if ctypes.util.find_library(library)]
+        if not installed:
+            raise RenderingUnavailable(_unavailable("neither a screen nor the library of EGL or OSMesa was found"))
+        backend = installed[0]
+    try:
+        if backend in _SCREENLESS_LIBRARIES:
+            return importlib.import_module(f"mujoco.{backend}").GLContext
+        return mujoco.GLContext
+    except Exception as error:  # PyOpenGL without its library: AttributeError, ImportError, OSError ...
+        raise RenderingUnavailable(_unavailable(error)) from error
+
+
+def _has_screen() -> bool:
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def _unavailable(reason: object) -> str:
+    detail = " ".join(str(reason).split()) or type(reason).__name__
+    return f"there is no OpenGL here to draw with ({detail}); {_REMEDY}"
+
+
+_open_renderers: weakref.WeakSet[RowRenderer] = weakref.WeakSet()
+
+
+@functools.cache
+def _close_all_at_exit() -> None:
+    """Closes what is still open at exit, registered after the first context: before its display is taken down."""
+
+    @atexit.register
+    def close_all() -> None:
+        for renderer in list(_open_renderers):
+            renderer.close()
