@@ -1,6 +1,7 @@
 """The `motrix-train` command: list, show, train, play, evaluate.
 
-A `UsageError` ends it with one line and exit code 2, a `RunError` or an `OSError` with one line and 1, Ctrl-C with 130.
+A `UsageError` ends it with one line and exit code 2, a `RunError` or an `OSError` with one line and 1,
+Ctrl-C with 130.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ EnvFields = Annotated[
     typer.Option(
         "--env",
         metavar="FIELD=VALUE",
-        help="A field of the task, dots reach inside, values are JSON: reward_weights.torques=0; may be repeated.",
+        help="A field of the task, JSON, dots reach inside: reward_weights.torques=0; may be repeated.",
     ),
 ]
 NumThreads = Annotated[int, typer.Option(min=0, help="Physics threads; 0 is one for each CPU.")]
@@ -137,9 +138,7 @@ def show(
     default = presets.preset(spec.id, name)
     cfg = override(default, _assignments(settings))
     env_kwargs = environment.parse_kwargs(env_fields or ())
-    env = environment.make(spec.id, 1, env_kwargs)
-    task = dataclasses.asdict(environment.task_of(env))
-    env.close()
+    task = _task_fields(spec.id, env_kwargs)
     content = {
         "env_id": spec.id,
         "backend": name,
@@ -157,7 +156,7 @@ def show(
         f"{spec.id} with {name}: {cfg.max_batch_env_steps:,} vector steps of {cfg.num_envs:,} environments"
     )
     console.print(_fields_table("PPO (--set)", to_json(cfg), to_json(default)))
-    console.print(_fields_table("Task (--env)", task, {k: v for k, v in task.items() if k not in env_kwargs}))
+    console.print(_fields_table("Task (--env)", task, _task_fields(spec.id, {})))
 
 
 @app.command()
@@ -221,10 +220,9 @@ def train(
             run.discard()
         raise
     print(f"{'Stopped early' if summary.interrupted else 'Trained'}: {run.path}")
-    policy = run.best_policy()
-    print(f"Best policy: {policy}")
-    print(f"Measure it:  {shlex.join([PROGRAM, 'evaluate', str(policy)])}")
-    print(f"Watch it:    {shlex.join([PROGRAM, 'play', str(policy), '--video', str(run.path / 'play.mp4')])}")
+    print(f"Best policy: {run.best_policy()}")
+    print(f"Measure it:  {shlex.join([PROGRAM, 'evaluate', str(run.path)])}")
+    print(f"Watch it:    {shlex.join([PROGRAM, 'play', str(run.path), '--video', 'play.mp4'])}")
     if summary.interrupted:
         raise typer.Exit(130)
 
@@ -301,18 +299,12 @@ def evaluate(
             player.policy, checkpoint.env_id, checkpoint.env_kwargs, episodes, seed, num_threads, on_progress
         )
     if as_json:
-        origin = {
-            "policy": str(player.path),
-            "backend": checkpoint.backend,
-            "env_steps": checkpoint.env_steps,
-        }
-        print(json.dumps(dataclasses.asdict(measured) | origin, indent=2))
+        origin = {"env_id": measured.env_id, "backend": checkpoint.backend, "policy": str(player.path)}
+        trained = {"env_steps": checkpoint.env_steps}
+        print(json.dumps(origin | trained | dataclasses.asdict(measured), indent=2))
         return
-    console = Console()
-    console.print(
-        f"{player.path}: {checkpoint.env_id}, {checkpoint.backend}, {checkpoint.env_steps:,} steps trained"
-    )
-    console.print(_evaluation_table(measured))
+    print(f"{player.path}: {checkpoint.env_id}, {checkpoint.backend}, {checkpoint.env_steps:,} steps trained")
+    Console().print(_evaluation_table(measured))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -385,14 +377,23 @@ def _description(kwargs: Mapping[str, Any]) -> str:
     return documented.strip().partition("\n")[0]
 
 
-def _fields_table(title: str, values: Mapping[str, Any], unchanged: Mapping[str, Any]) -> Table:
-    """Names and values, those that differ from `unchanged` in bold."""
-    table = Table(
-        title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, show_header=False
-    )
+def _task_fields(env_id: str, env_kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a task with every reward weight, plain JSON."""
+    env = environment.make(env_id, 1, env_kwargs)
+    task = environment.task_of(env)
+    env.close()
+    return dataclasses.asdict(task) | {"reward_weights": task.weights}
+
+
+def _fields_table(title: str, values: Mapping[str, Any], default: Mapping[str, Any]) -> Table:
+    """Names, as the command line takes them, and values, those that differ from the default in bold."""
+    table = Table(title=f"\n{title}", title_justify="left", title_style="bold", box=None, show_header=False)
     for name, value in values.items():
-        changed = unchanged.get(name, table) != value
-        table.add_row(name, json.dumps(value), style="bold green" if changed else None)
+        inner = value.items() if isinstance(value, Mapping) else [("", value)]
+        for key, leaf in inner:
+            before = default[name].get(key) if key else default[name]
+            style = None if leaf == before else "bold green"
+            table.add_row(f"{name}.{key}" if key else name, json.dumps(leaf), style=style)
     return table
 
 

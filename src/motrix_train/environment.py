@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -32,10 +33,13 @@ def find(env_id: str) -> EnvSpec:
     Raises:
         UsageError: There is none of this name; names the nearest one.
     """
+    module, _, name = env_id.rpartition(":")
     try:
-        return gymnasium.spec(env_id)
+        if module:
+            importlib.import_module(module)
+        return gymnasium.spec(name)
     except (gymnasium.error.Error, ImportError) as unknown:
-        nearest = nearest_id(env_id)
+        nearest = nearest_id(name)
         hint = f"did you mean {nearest}?" if nearest else "`motrix-train list` shows the known ones"
         raise UsageError(f"no environment {env_id!r}: {hint}") from unknown
 
@@ -91,11 +95,11 @@ def parse_kwargs(assignments: Iterable[str]) -> dict[str, Any]:
     """Fields of the task from the command line.
 
     Args:
-        assignments: ``name=value`` each; the value is JSON where it parses and a string otherwise, dots in the
-            name make nested mappings: ``reward_weights.torques=0`` is ``{"reward_weights": {"torques": 0}}``.
+        assignments: ``name=value`` each; the value is JSON where it parses and a string otherwise, dots in
+            the name reach inside: ``reward_weights.torques=0`` is ``{"reward_weights": {"torques": 0}}``.
 
     Raises:
-        UsageError: Not of this form, a name that is both a value and a mapping, or one with an option of its own.
+        UsageError: Not of this form, a name that is both value and mapping, or one with an option of its own.
     """
     kwargs: dict[str, Any] = {}
     for assignment in assignments:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,12 +11,12 @@ import numpy as np
 
 from motrix_train.run_directory import write_whole
 
-PANELS = (
-    ("mean_return", "return of an episode"),
-    ("mean_episode_length", "length of an episode, steps"),
-    ("metrics/", "metrics, mean of a step"),
-    ("reward_terms/", "reward terms, per second"),
-)
+PANELS = {  # column of progress.csv, or a group of columns -> heading
+    "mean_return": "return of an episode",
+    "mean_episode_length": "length of an episode, steps",
+    "metrics/": "metrics, mean of a step",
+    "reward_terms/": "reward terms, per second",
+}
 
 
 def learning_curve(progress: Mapping[str, np.ndarray], path: Path, title: str) -> None:
@@ -29,39 +30,37 @@ def learning_curve(progress: Mapping[str, np.ndarray], path: Path, title: str) -
     Raises:
         RunError: The disk refuses.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import EngFormatter
 
-    panels = [(label, _lines(progress, column)) for column, label in PANELS]
-    panels = [(label, lines) for label, lines in panels if lines]
-    figure = Figure(figsize=(11, 3.4 * max(1, (len(panels) + 1) // 2)), layout="constrained")
-    FigureCanvasAgg(figure)
+    panels = {column: lines for column in PANELS if (lines := _lines(progress, column))}
+    rows = max(1, math.ceil(len(panels) / 2))
+    figure = Figure(figsize=(12, 3.4 * rows), layout="constrained")
     figure.suptitle(title)
-    axes = figure.subplots(max(1, (len(panels) + 1) // 2), 2, squeeze=False).flat
+    axes = list(figure.subplots(rows, 2, squeeze=False).flat)
+    for axis in axes[len(panels) :]:
+        axis.set_visible(False)
     steps = np.asarray(progress.get("env_steps", ()))
-    for axis, (label, lines) in zip(axes, panels, strict=False):
+    for axis, (column, lines) in zip(axes, panels.items(), strict=False):
         for name, values in lines.items():
             known = np.isfinite(values)
             marker = "o" if known.sum() == 1 else None
-            axis.plot(
-                steps[known] / 1e6, values[known], label=name, linewidth=1.2, marker=marker, markersize=3
-            )
-        axis.set_title(label, fontsize=10, loc="left")
-        axis.set_xlabel("million environment steps", fontsize=8)
+            axis.plot(steps[known], values[known], label=name, linewidth=1.2, marker=marker)
+        axis.set_title(PANELS[column], fontsize=10, loc="left")
+        axis.set_xlabel("environment steps", fontsize=8)
+        axis.xaxis.set_major_formatter(EngFormatter())
         axis.tick_params(labelsize=8)
         axis.grid(alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
-        if len(lines) > 1:
+        if column.endswith("/"):
             axis.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
-    for axis in list(axes):
-        axis.set_visible(False)
     image = io.BytesIO()
     figure.savefig(image, format="png", dpi=110)
     write_whole(path, image.getvalue())
 
 
 def _lines(progress: Mapping[str, np.ndarray], column: str) -> dict[str, np.ndarray]:
-    """The columns of one panel that hold a number: the column itself, or all below it if it ends in a slash."""
+    """The columns of one panel that hold a number: `column`, or all of its group if it ends in a slash."""
     names = [
         name for name in progress if (name.startswith(column) if column.endswith("/") else name == column)
     ]

@@ -35,6 +35,7 @@ class TrainingProgress:
         self._title = title
         self._console = console
         self._next_line = 0.0
+        self._latest = "ended before the first rollout was full"
         self._bar = Progress(
             BarColumn(bar_width=None),
             TextColumn("{task.description}", markup=False),
@@ -56,11 +57,11 @@ class TrainingProgress:
 
     def rollout(self, stats: RolloutStats) -> None:
         """Shows where the training is."""
-        line = describe(stats)
+        self._latest = line = describe(stats)
         self._bar.update(self._task, description=line, completed=stats.env_steps, total=stats.total_env_steps)
         if not self._console.is_terminal and time.monotonic() >= self._next_line:
             self._next_line = time.monotonic() + PLAIN_INTERVAL
-            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+            self._print(line)
 
     def checkpoint_written(self, path: Path) -> None:
         """Draws the curve anew, once for all the checkpoints of one moment."""
@@ -68,19 +69,23 @@ class TrainingProgress:
             self._draw()
 
     def finished(self, summary: TrainingSummary) -> None:
-        """Draws the whole curve."""
+        """Draws the whole curve and leaves the last line on the screen."""
         self._draw()
+        self._print(self._latest)
+
+    def _print(self, line: str) -> None:
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def _draw(self) -> None:
         learning_curve(self._run.progress(), self._run.curve_path, self._title)
 
 
 def describe(stats: RolloutStats) -> str:
-    """One line on where a training is: steps, rate, time left, mean return and length of the last episodes."""
+    """One line on where a training is: steps, rate, time left, return and length of the last episodes."""
     share = stats.env_steps / stats.total_env_steps
     left = stats.seconds * (1 / share - 1) if share > 0 else math.nan
     return (
-        f"{share:4.0%}  {stats.env_steps / 1e6:.2f}/{stats.total_env_steps / 1e6:.2f} M steps"
+        f"{share:4.0%}  {stats.env_steps:,}/{stats.total_env_steps:,} steps"
         f"  {stats.env_steps_per_second:,.0f}/s  {clock(left)} left"
         f"  return {_known(stats.mean_return, '.4g')}  length {_known(stats.mean_episode_length, '.0f')}"
     )

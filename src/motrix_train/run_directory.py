@@ -185,8 +185,8 @@ class RunDirectory:
         """Adds one line to the table of progress.
 
         Args:
-            row: Values by column; mappings inside become columns like ``reward_terms/torques``. A column that is
-                new makes the older lines empty there; None and NaN are empty too.
+            row: Values by column; mappings inside become columns like ``reward_terms/torques``. Where a
+                column is new, the older lines are empty; None and NaN are empty too.
 
         Raises:
             RunError: The disk refuses.

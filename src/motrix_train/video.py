@@ -63,8 +63,8 @@ def record(
         env: Made with ``render_mode="rgb_array"``.
         seed: Of the first row.
         steps: Control steps to play.
-        path: Ends in ``.mp4`` for a video in real time, all rows in a grid, or in ``.png`` for a strip: time to
-            the right, a line for each row.
+        path: Ends in ``.mp4`` for a video in real time, all rows in a grid, or in ``.png`` for a strip: time
+            to the right, a line for each row.
         on_progress: Told the share that is done.
 
     Raises:
