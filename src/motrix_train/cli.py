@@ -152,9 +152,7 @@ def show(
         print(json.dumps(content, indent=2))
         return
     console = Console()
-    console.print(
-        f"{spec.id} with {name}: {cfg.max_batch_env_steps:,} vector steps of {cfg.num_envs:,} environments"
-    )
+    console.print(f"{spec.id} with {name}: {cfg.max_batch_env_steps:,} vector steps of {cfg.num_envs:,} environments")
     console.print(_fields_table("PPO (--set)", to_json(cfg), to_json(default)))
     console.print(_fields_table("Task (--env)", task, _task_fields(spec.id, {})))
 
@@ -199,10 +197,8 @@ def train(
         "command": shlex.join([PROGRAM, *sys.argv[1:]]),
     }
     run = RunDirectory.create(RUNS, spec.id, chosen.NAME, run_seed, resolved, run_dir)
-    console = Console(stderr=True)
-    console.print(f"{spec.id}, {chosen.NAME}, seed {run_seed} -> {run.path}", highlight=False, soft_wrap=True)
     try:
-        with TrainingProgress(run, f"{spec.id}   {chosen.NAME}   seed {run_seed}", console) as progress:
+        with TrainingProgress(run, Console(stderr=True)) as progress:
             summary = training.train(
                 env_id=spec.id,
                 env_kwargs=env_kwargs,
@@ -230,20 +226,14 @@ def train(
 @app.command()
 def play(
     target: Target,
-    policy: Annotated[
-        Path | None, typer.Option(help="A policy file, in place of the newest run's best.")
-    ] = None,
+    policy: Annotated[Path | None, typer.Option(help="A policy file, in place of the newest run's best.")] = None,
     video_path: Annotated[
         Path | None,
         typer.Option("--video", metavar="FILE", help="Where to: .mp4, or .png for a strip of moments."),
     ] = None,
-    num_envs: Annotated[
-        int | None, typer.Option(min=1, help="Rows shown in a grid; the preset's by default.")
-    ] = None,
+    num_envs: Annotated[int | None, typer.Option(min=1, help="Rows shown in a grid; the preset's by default.")] = None,
     seconds: Annotated[float, typer.Option(min=0, help="How long, in simulated time.")] = 10.0,
-    steps: Annotated[
-        int | None, typer.Option(min=1, help="How long, in control steps; wins over --seconds.")
-    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="How long, in control steps; wins over --seconds.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Which episodes.")] = 0,
     backend: BackendName = "auto",
     device: Device = None,
@@ -254,9 +244,7 @@ def play(
     Example: motrix-train play Motrix/Go1-v0 --num-envs 4 --video go1.mp4
     """
     if video_path is None:
-        raise UsageError(
-            "play shows no window: name a file for what is to be seen, for example --video play.mp4"
-        )
+        raise UsageError("play shows no window: name a file for what is to be seen, for example --video play.mp4")
     video.check_path(video_path)
     player = _Player.open(target, policy, backend, device)
     checkpoint = player.checkpoint

@@ -78,9 +78,7 @@ def make(
     if num_envs < 1:
         raise UsageError(f"num_envs is {num_envs}; it takes a whole number from 1")
     try:
-        return gymnasium.make_vec(
-            spec.id, num_envs=num_envs, num_threads=num_threads, **rendering, **env_kwargs
-        )
+        return gymnasium.make_vec(spec.id, num_envs=num_envs, num_threads=num_threads, **rendering, **env_kwargs)
     except (gymnasium.error.Error, TypeError, ValueError) as refusal:
         raise UsageError(f"{spec.id}: {refusal}") from refusal
 

@@ -117,13 +117,9 @@ def evaluate(
         mean_return=float(returns.mean()),
         std_return=float(returns.std()),
         mean_length=float(steps / episodes),
-        termination={
-            name: _total(part.reasons[name] for part in parts) / episodes for name in parts[0].reasons
-        },
+        termination={name: _total(part.reasons[name] for part in parts) / episodes for name in parts[0].reasons},
         truncation=_total(part.truncated for part in parts) / episodes,
-        metrics={
-            name: _total(part.metrics[name] for part in parts) / float(steps) for name in parts[0].metrics
-        },
+        metrics={name: _total(part.metrics[name] for part in parts) / float(steps) for name in parts[0].metrics},
     )
 
 
@@ -140,20 +136,14 @@ def act(policy: Policy, observations: np.ndarray) -> np.ndarray:
     """
     actions = policy(observations)
     if not np.isfinite(actions).all():
-        raise RunError(
-            "the policy gives actions that are not finite: its training diverged, take an older checkpoint"
-        )
+        raise RunError("the policy gives actions that are not finite: its training diverged, take an older checkpoint")
     return actions
 
 
-def _first_episodes(
-    policy: Policy, env: VectorEnv, seed: int, on_progress: Callable[[float], None]
-) -> _Episodes:
+def _first_episodes(policy: Policy, env: VectorEnv, seed: int, on_progress: Callable[[float], None]) -> _Episodes:
     limit = getattr(env.unwrapped, "max_episode_steps", None)
     if limit is None:
-        raise UsageError(
-            "this environment has no time limit: its episodes need not end, so none can be awaited"
-        )
+        raise UsageError("this environment has no time limit: its episodes need not end, so none can be awaited")
     n = env.num_envs
     running = np.ones(n, dtype=bool)
     returns, lengths = np.zeros(n), np.zeros(n, dtype=np.int64)

@@ -61,11 +61,5 @@ def learning_curve(progress: Mapping[str, np.ndarray], path: Path, title: str) -
 
 def _lines(progress: Mapping[str, np.ndarray], column: str) -> dict[str, np.ndarray]:
     """The columns of one panel that hold a number: `column`, or all of its group if it ends in a slash."""
-    names = [
-        name for name in progress if (name.startswith(column) if column.endswith("/") else name == column)
-    ]
-    return {
-        name.removeprefix(column) or name: progress[name]
-        for name in names
-        if np.isfinite(progress[name]).any()
-    }
+    names = [name for name in progress if (name.startswith(column) if column.endswith("/") else name == column)]
+    return {name.removeprefix(column) or name: progress[name] for name in names if np.isfinite(progress[name]).any()}

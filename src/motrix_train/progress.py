@@ -26,13 +26,12 @@ class TrainingProgress:
 
     Args:
         run: Where the curve goes.
-        title: Of the curve.
         console: Where the lines go.
     """
 
-    def __init__(self, run: RunDirectory, title: str, console: Console):
+    def __init__(self, run: RunDirectory, console: Console):
         self._run = run
-        self._title = title
+        self._title = ""
         self._console = console
         self._next_line = 0.0
         self._latest = "ended before the first rollout was full"
@@ -53,7 +52,9 @@ class TrainingProgress:
         self._bar.stop()
 
     def started(self, plan: TrainingPlan) -> None:
-        """Nothing is known yet but that it begins."""
+        """Says what is trained, and where to."""
+        self._title = f"{plan.env_id}   {plan.backend}   seed {plan.seed}"
+        self._print(f"{self._title}   {plan.total_env_steps:,} steps -> {self._run.path}")
 
     def rollout(self, stats: RolloutStats) -> None:
         """Shows where the training is."""

@@ -16,6 +16,7 @@ import contextlib
 import csv
 import importlib.metadata
 import io
+import itertools
 import json
 import math
 import os
@@ -41,9 +42,11 @@ class RunDirectory:
 
     Attributes:
         path: Its directory.
+        made: The directories around it that had to be made for it, innermost first.
     """
 
     path: Path
+    made: tuple[Path, ...] = ()
 
     @property
     def config_path(self) -> Path:
@@ -90,41 +93,29 @@ class RunDirectory:
             RunError: The disk refuses; nothing stays behind.
         """
         created = datetime.now(UTC)
+        content = {"env_id": env_id, "backend": backend, "seed": seed, "created": created.isoformat(), **resolved}
+        text = json.dumps(content, indent=2) + "\n"
         if path is None:
-            stem = f"{created.astimezone():%Y-%m-%d_%H-%M-%S}_{backend}_seed{seed}"
-            run = cls._claim(root / env_id / stem)
-        else:
-            run = cls(path)
-            with _refusals(path):
-                try:
-                    path.mkdir(parents=True)
-                except FileExistsError as exists:
-                    raise UsageError(f"run directory {path} exists: name a new one, or remove it") from exists
-        content = {
-            "env_id": env_id,
-            "backend": backend,
-            "seed": seed,
-            "created": created.isoformat(),
-            **resolved,
-        }
+            wanted = root / env_id / f"{created.astimezone():%Y-%m-%d_%H-%M-%S}_{backend}_seed{seed}"
+            path = next(free for free in _numbered(wanted) if not free.exists())
+        elif path.exists():
+            raise UsageError(f"run directory {path} exists: name a new one, or remove it")
+        run = cls(path, made=tuple(parent for parent in path.parents if not parent.exists()))
         try:
-            with _refusals(run.path):
+            with _refusals(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.mkdir()
+        except RunError:
+            run._unmake_parents()
+            raise
+        try:
+            with _refusals(path):
                 run.checkpoints.mkdir()
-            write_whole(run.config_path, (json.dumps(content, indent=2) + "\n").encode())
+            write_whole(run.config_path, text.encode())
         except BaseException:
             run.discard()
             raise
         return run
-
-    @classmethod
-    def _claim(cls, wanted: Path) -> RunDirectory:
-        for attempt in range(1, 1000):
-            path = wanted if attempt == 1 else wanted.with_name(f"{wanted.name}_{attempt}")
-            with _refusals(path), contextlib.suppress(FileExistsError):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.mkdir()
-                return cls(path)
-        raise RunError(f"cannot make {wanted}: a thousand runs of this name exist")
 
     @classmethod
     def open(cls, path: Path) -> RunDirectory:
@@ -232,8 +223,14 @@ class RunDirectory:
         return self.progress_path.exists() or bool(self._policies())
 
     def discard(self) -> None:
-        """Removes the directory, for a run that was refused before it trained."""
+        """Removes the directory and what was made for it, for a run that was refused before it trained."""
         shutil.rmtree(self.path, ignore_errors=True)
+        self._unmake_parents()
+
+    def _unmake_parents(self) -> None:
+        for parent in self.made:
+            with contextlib.suppress(OSError):
+                parent.rmdir()
 
 
 def versions() -> dict[str, str]:
@@ -282,6 +279,13 @@ def _refusals(path: Path, doing: str = "write") -> Iterator[None]:
         yield
     except OSError as refusal:
         raise RunError(f"cannot {doing} {path}: {refusal.strerror or refusal}") from refusal
+
+
+def _numbered(path: Path) -> Iterator[Path]:
+    """The path, then the path with _2, _3 and so on at its end."""
+    yield path
+    for number in itertools.count(2):
+        yield path.with_name(f"{path.name}_{number}")
 
 
 def _umask() -> int:
