@@ -1,5 +1,6 @@
 """SKRL's PPO behind NumPy arrays: what a training loop does with it, alike on Torch and on JAX."""
 
+import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -106,6 +107,19 @@ def successors(observations: np.ndarray, infos: Mapping[str, Any]) -> np.ndarray
     return np.where(infos["_final_obs"][:, None], infos["final_obs"], observations)
 
 
+def seed_skrl(seed: int) -> None:
+    """Seed the generators that SKRL draws from, which are those of the process; below 2**32."""
+    from skrl import logger
+    from skrl.utils import set_seed
+
+    level = logger.level
+    logger.setLevel(logging.WARNING)  # it announces the seed on the terminal
+    try:
+        set_seed(seed)
+    finally:
+        logger.setLevel(level)
+
+
 class Policy:
     """A trained policy: observations in, mean actions out.
 
@@ -121,9 +135,7 @@ class Policy:
     def __call__(self, observations: np.ndarray) -> np.ndarray:  # (N, k) -> (N, m)
         return self._mean(observations)
 
-    def stochastic(
-        self, observations: np.ndarray, rng: np.random.Generator
-    ) -> np.ndarray:  # (N, k) -> (N, m)
+    def stochastic(self, observations: np.ndarray, rng: np.random.Generator) -> np.ndarray:  # (N, k) -> (N, m)
         """Actions with the exploration noise of training."""
         mean = self._mean(observations)
         noise = rng.standard_normal(mean.shape, dtype=np.float32)

@@ -70,9 +70,7 @@ def select(name: str = "auto") -> Backend:
         return _load(name)
     present = [candidate for candidate in NAMES if installed(candidate)]
     if not present:
-        raise UsageError(
-            "no training backend is installed: pip install 'motrix-gym[torch]' (or 'motrix-gym[jax]')"
-        )
+        raise UsageError("no training backend is installed: pip install 'motrix-gym[torch]' (or 'motrix-gym[jax]')")
     backends = [_load(candidate) for candidate in present]
     return next((backend for backend in backends if backend.has_gpu()), backends[0])
 

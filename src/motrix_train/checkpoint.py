@@ -42,14 +42,10 @@ class Checkpoint:
     state: dict[str, Any] = field(repr=False)
     """Nested dicts of NumPy arrays and numbers: networks, optimizers, standardisers."""
 
-    def require_fit(
-        self, env_id: str, observation_shape: tuple[int, ...], action_shape: tuple[int, ...]
-    ) -> None:
+    def require_fit(self, env_id: str, observation_shape: tuple[int, ...], action_shape: tuple[int, ...]) -> None:
         """Refuse an environment that this policy was not trained for."""
         if self.env_id.rpartition(":")[2] != env_id.rpartition(":")[2]:
-            raise UsageError(
-                f"the policy was trained for {self.env_id}, not for {env_id}: give one of {env_id}"
-            )
+            raise UsageError(f"the policy was trained for {self.env_id}, not for {env_id}: give one of {env_id}")
         for name, mine, theirs in (
             ("observations", self.observation_shape, observation_shape),
             ("actions", self.action_shape, action_shape),
@@ -65,9 +61,7 @@ def backend_of(path: str | Path) -> str:
     """The backend that a policy file belongs to, by its suffix."""
     suffix = Path(path).suffix
     if suffix not in _BACKENDS:
-        raise UsageError(
-            f"{path}: a policy is a .pt (Torch) or .msgpack (JAX) file, not {suffix or 'without suffix'}"
-        )
+        raise UsageError(f"{path}: a policy is a .pt (Torch) or .msgpack (JAX) file, not {suffix or 'without suffix'}")
     return _BACKENDS[suffix]
 
 
@@ -75,12 +69,8 @@ def write(path: str | Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint: the whole file appears under its name, or nothing does."""
     path = Path(path)
     if backend_of(path) != checkpoint.backend:
-        raise UsageError(
-            f"{path}: the suffix belongs to {backend_of(path)}, the policy to {checkpoint.backend}"
-        )
-    header = {
-        f.name: getattr(checkpoint, f.name) for f in dataclasses.fields(checkpoint) if f.name != "state"
-    }
+        raise UsageError(f"{path}: the suffix belongs to {backend_of(path)}, the policy to {checkpoint.backend}")
+    header = {f.name: getattr(checkpoint, f.name) for f in dataclasses.fields(checkpoint) if f.name != "state"}
     text = json.dumps(header, sort_keys=True)
     state = {name: np.asarray(value) for name, value in _leaves(checkpoint.state)}
     content = {"format": FORMAT, "header": text, "digest": _digest(text, state), "state": state}
@@ -103,9 +93,7 @@ def read(path: str | Path) -> Checkpoint:
     except ImportError:
         raise UsageError(f"{path} needs {backend}: pip install 'motrix-gym[{backend}]'") from None
     except Exception as error:  # the decoders raise whatever a damaged byte leads them to
-        raise RunError(
-            f"{path} is damaged or not a Motrix policy: train again or give another file"
-        ) from error
+        raise RunError(f"{path} is damaged or not a Motrix policy: train again or give another file") from error
     return _checked(path, backend, content)
 
 
@@ -133,9 +121,7 @@ def _checked(path: Path, backend: str, content: Any) -> Checkpoint:
             raise RunError(f"{path} has the format {content['format']!r}, this version reads {FORMAT!r}")
         header, state = json.loads(content["header"]), content["state"]
         if content["digest"] != _digest(content["header"], state):
-            raise RunError(
-                f"{path} is damaged: its digest does not fit its content; train again or give another file"
-            )
+            raise RunError(f"{path} is damaged: its digest does not fit its content; train again or give another file")
         header |= {name: tuple(header[name]) for name in ("observation_shape", "action_shape")}
         checkpoint = Checkpoint(**header, state=_nest(state))
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -174,9 +174,7 @@ class PPOCfg:
                 f"rollouts {self.rollouts} * num_envs {self.num_envs} = {batch} steps do not split into "
                 f"mini_batches {self.mini_batches} equal parts; {_divisors_near(batch, self.mini_batches)} would do"
             )
-        if self.share_policy_value_features and (
-            self.policy_hidden_layer_sizes != self.value_hidden_layer_sizes
-        ):
+        if self.share_policy_value_features and (self.policy_hidden_layer_sizes != self.value_hidden_layer_sizes):
             raise UsageError(
                 f"share_policy_value_features needs equal layers, but policy_hidden_layer_sizes are "
                 f"{self.policy_hidden_layer_sizes} and value_hidden_layer_sizes {self.value_hidden_layer_sizes}"
@@ -197,9 +195,7 @@ def override(cfg: PPOCfg, assignments: Mapping[str, str]) -> PPOCfg:
     changes = {}
     for name, text in assignments.items():
         if name not in _types():
-            raise UsageError(
-                f"unknown setting {name!r}{_nearest(name)}; `motrix-train show ENV` lists them all"
-            )
+            raise UsageError(f"unknown setting {name!r}{_nearest(name)}; `motrix-train show ENV` lists them all")
         changes[name] = _parse(name, text, _types()[name])
     return replace(cfg, **changes)
 
@@ -249,9 +245,7 @@ def _parse(name: str, text: str, expected: Any) -> Any:
         return text
     try:
         if expected is bool:
-            return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[
-                text.lower()
-            ]
+            return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.lower()]
         if expected == int | None and text.lower() == "none":
             return None
         if expected == tuple[int, ...]:

@@ -1,9 +1,7 @@
 """Training and playing with Torch: the networks, and SKRL's PPO made from a `PPOCfg`."""
 
-import contextlib
 import itertools
-import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium
@@ -15,11 +13,10 @@ from skrl.memories.torch import RandomMemory
 from skrl.models.torch import DeterministicMixin, GaussianMixin, Model
 from skrl.resources.preprocessors.torch import RunningStandardScaler
 from skrl.resources.schedulers.torch import KLAdaptiveLR
-from skrl.utils import set_seed
 from torch import nn
 
 from motrix_train import skrl_mapping
-from motrix_train.agent import Agent, Policy
+from motrix_train.agent import Agent, Policy, seed_skrl
 from motrix_train.checkpoint import Checkpoint, require_same_shapes
 from motrix_train.config import Activation, PPOCfg, from_json
 from motrix_train.errors import UsageError
@@ -38,8 +35,7 @@ def has_gpu() -> bool:
 
 def seed_everything(seed: int) -> None:
     """Seed every generator that SKRL draws from; below 2**32."""
-    with _quiet_skrl():
-        set_seed(seed)
+    seed_skrl(seed)
 
 
 def make_agent(
@@ -113,9 +109,7 @@ def policy(checkpoint: Checkpoint, device: str | None = None) -> Policy:
     symmetry = Symmetry.from_arrays(checkpoint.state["mirror"]) if cfg.mirror != "none" else None
     observation_space = gymnasium.spaces.Box(-np.inf, np.inf, checkpoint.observation_shape)
     action_space = gymnasium.spaces.Box(-np.inf, np.inf, checkpoint.action_shape)
-    network = _models(observation_space, action_space, cfg, _on_device(symmetry, where), where)["policy"].to(
-        where
-    )
+    network = _models(observation_space, action_space, cfg, _on_device(symmetry, where), where)["policy"].to(where)
     scaler = RunningStandardScaler(observation_space, device=where)
     for name, module in (("policy", network), ("observation_preprocessor", scaler)):
         saved = checkpoint.state[name]
@@ -150,9 +144,7 @@ class _GaussianPolicy(GaussianMixin, Model):
     policy of the mirror image is the mirror image of the policy.
     """
 
-    def __init__(
-        self, observation_space, action_space, device, cfg: PPOCfg, symmetry: Symmetry | None
-    ) -> None:
+    def __init__(self, observation_space, action_space, device, cfg: PPOCfg, symmetry: Symmetry | None) -> None:
         Model.__init__(self, observation_space=observation_space, action_space=action_space, device=device)
         GaussianMixin.__init__(self, min_log_std=cfg.min_log_std, max_log_std=cfg.max_log_std)
         self._symmetry = symmetry
@@ -201,9 +193,7 @@ class _Value(DeterministicMixin, Model):
 class _PolicyAndValue(_GaussianPolicy):
     """Policy and value as two heads on the same hidden layers."""
 
-    def __init__(
-        self, observation_space, action_space, device, cfg: PPOCfg, symmetry: Symmetry | None
-    ) -> None:
+    def __init__(self, observation_space, action_space, device, cfg: PPOCfg, symmetry: Symmetry | None) -> None:
         super().__init__(observation_space, action_space, device, cfg, symmetry)
         self.value_head = _linear(cfg.policy_hidden_layer_sizes[-1], 1, gain=1.0)
         self._symmetric_value = cfg.mirror == "policy_and_value"
@@ -310,15 +300,3 @@ def _device(name: str | None) -> torch.device:
         reason = str(error).splitlines()[0]
         raise UsageError(f"device {name!r} is not usable with Torch ({reason}): give cpu or cuda") from None
     return device
-
-
-@contextlib.contextmanager
-def _quiet_skrl() -> Iterator[None]:
-    """SKRL announces its seed on the terminal."""
-    logger = logging.getLogger("skrl")
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

@@ -395,14 +395,10 @@ def _make_agent(
     env: VectorEnv, env_id: str, cfg: PPOCfg, backend: Backend, device: str | None, initial: Checkpoint | None
 ) -> Agent:
     if env.metadata.get("autoreset_mode") != AutoresetMode.SAME_STEP:
-        raise UsageError(
-            f"{env_id} does not reset its rows in the step in which they end: make it with SAME_STEP"
-        )
+        raise UsageError(f"{env_id} does not reset its rows in the step in which they end: make it with SAME_STEP")
     symmetry = Symmetry.of(env) if cfg.mirror != "none" else None
     if cfg.mirror != "none" and symmetry is None:
-        raise UsageError(
-            f"mirror {cfg.mirror!r} is not possible: {env_id} has no mirror image; give mirror=none"
-        )
+        raise UsageError(f"mirror {cfg.mirror!r} is not possible: {env_id} has no mirror image; give mirror=none")
     observation_space, action_space = _box(env.single_observation_space), _box(env.single_action_space)
     agent = backend.make_agent(observation_space, action_space, env.num_envs, cfg, symmetry, device)
     if initial is not None:

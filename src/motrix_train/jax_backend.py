@@ -1,0 +1,302 @@
+"""Training and playing with JAX: the networks in flax.linen, and SKRL's PPO made from a `PPOCfg`."""
+
+import contextlib
+from collections.abc import Mapping
+from typing import Any
+
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from flax import serialization
+from skrl import config as skrl_config
+from skrl.agents.jax import ExperimentCfg
+from skrl.agents.jax.ppo import PPO, PPO_CFG
+from skrl.memories.jax import RandomMemory
+from skrl.models.jax import DeterministicMixin, GaussianMixin, Model
+from skrl.resources.preprocessors.jax import RunningStandardScaler
+from skrl.resources.schedulers.jax import KLAdaptiveLR
+
+from motrix_train import skrl_mapping
+from motrix_train.agent import Agent, Policy, seed_skrl
+from motrix_train.checkpoint import Checkpoint, require_same_shapes
+from motrix_train.config import Activation, PPOCfg, from_json
+from motrix_train.errors import UsageError
+from motrix_train.mirror import Mirror, Symmetry
+
+NAME = "jax"
+SUFFIX = ".msgpack"
+
+_ACTIVATIONS = {"elu": nn.elu, "relu": nn.relu, "tanh": nn.tanh}
+_SCALER_ARRAYS = ("running_mean", "running_variance", "current_count")
+
+
+def has_gpu() -> bool:
+    """Whether JAX can compute on a GPU here."""
+    return jax.default_backend() == "gpu"
+
+
+def seed_everything(seed: int) -> None:
+    """Seed every generator that SKRL draws from; below 2**32."""
+    seed_skrl(seed)
+
+
+def make_agent(
+    observation_space: gymnasium.spaces.Box,
+    action_space: gymnasium.spaces.Box,
+    num_envs: int,
+    cfg: PPOCfg,
+    symmetry: Symmetry | None,
+    device: str | None,
+) -> Agent:
+    """A fresh agent for one row's spaces."""
+    where = _device(device)
+    symmetry = None if cfg.mirror == "none" else symmetry
+    ppo = PPO(
+        models=_models(observation_space, action_space, cfg, symmetry, where),
+        memory=RandomMemory(memory_size=cfg.rollouts, num_envs=num_envs, device=where),
+        observation_space=observation_space,
+        action_space=action_space,
+        device=where,
+        cfg=skrl_mapping.ppo_cfg(
+            cfg,
+            skrl_mapping.SkrlClasses(PPO_CFG, ExperimentCfg, ObservationScaler, KLAdaptiveLR),
+            observation_scaler_kwargs={
+                "size": observation_space,
+                "device": where,
+                "mirror": symmetry.observation if symmetry else None,
+            },
+            value_scaler_kwargs={"size": 1, "device": where},
+        ),
+    )
+    ppo.init()
+    ppo.enable_training_mode(True)
+
+    def to_device(array: np.ndarray) -> jax.Array:
+        # A copy of our own: JAX may otherwise go on looking into the buffer of the environment.
+        own = np.array(array, dtype=np.int8 if array.dtype == bool else np.float32)
+        return jax.device_put(own, where)
+
+    return Agent(ppo, to_device=to_device, inference=contextlib.nullcontext, symmetry=symmetry)
+
+
+def agent_state(agent: Agent) -> dict[str, Any]:
+    """Networks, optimizers and standardisers as nested dicts of NumPy arrays and numbers."""
+    state = {
+        **_network_state(agent),
+        "policy_optimizer": serialization.to_state_dict(agent.ppo.policy_optimizer.state),
+        "value_optimizer": serialization.to_state_dict(agent.ppo.value_optimizer.state),
+        "policy_learning_rate": float(agent.ppo.policy_learning_rate),
+        "value_learning_rate": float(agent.ppo.value_learning_rate),
+    }
+    if agent.symmetry is not None:
+        state["mirror"] = agent.symmetry.to_arrays()
+    return jax.tree.map(np.array, state)
+
+
+def load_agent_state(agent: Agent, state: Mapping[str, Any]) -> None:
+    """Put back what `agent_state` gave."""
+    ppo = agent.ppo
+    expected = _network_state(agent)
+    require_same_shapes(expected, {name: state.get(name, {}) for name in expected}, "networks")
+    for role, model in (("policy", ppo.policy), ("value", ppo.value)):
+        _load_parameters(model, state[role])
+    for name in ("observation_preprocessor", "value_preprocessor"):
+        ppo.checkpoint_modules[name].state_dict = _on_default_device(state[name])
+    ppo.policy_optimizer = _with_state(ppo.policy_optimizer, state["policy_optimizer"])
+    ppo.value_optimizer = _with_state(ppo.value_optimizer, state["value_optimizer"])
+    ppo.policy_learning_rate = float(state["policy_learning_rate"])
+    ppo.value_learning_rate = float(state["value_learning_rate"])
+
+
+def policy(checkpoint: Checkpoint, device: str | None = None) -> Policy:
+    """The trained policy of a checkpoint."""
+    where = _device(device)
+    cfg = from_json(checkpoint.config)
+    symmetry = Symmetry.from_arrays(checkpoint.state["mirror"]) if cfg.mirror != "none" else None
+    observation_space = gymnasium.spaces.Box(-np.inf, np.inf, checkpoint.observation_shape)
+    action_space = gymnasium.spaces.Box(-np.inf, np.inf, checkpoint.action_shape)
+    network = _models(observation_space, action_space, cfg, symmetry, where)["policy"]
+    scaler = RunningStandardScaler(observation_space, device=where)
+    for name, expected in (
+        ("policy", serialization.to_state_dict(network.state_dict.params)),
+        ("observation_preprocessor", _scaler_state(scaler)),
+    ):
+        require_same_shapes(expected, checkpoint.state[name], name)
+    _load_parameters(network, checkpoint.state["policy"])
+    scaler.state_dict = _on_default_device(checkpoint.state["observation_preprocessor"])
+    apply = jax.jit(lambda parameters, inputs: network.apply(parameters, {"observations": inputs}, "policy"))
+    parameters = network.state_dict.params
+    _, outputs = apply(parameters, jnp.zeros((1, *checkpoint.observation_shape)))
+
+    def mean(observations: np.ndarray) -> np.ndarray:
+        inputs = jax.device_put(np.array(observations, dtype=np.float32), where)
+        return np.array(apply(parameters, scaler(inputs))[0])
+
+    return Policy(mean, np.array(jnp.exp(outputs["log_std"])))
+
+
+class ObservationScaler(RunningStandardScaler):
+    """SKRL's running standardiser; with a mirror its statistics are those of the inputs and their images."""
+
+    def __init__(self, size: Any, *, mirror: Mirror | None = None, **kwargs: Any) -> None:
+        super().__init__(size, **kwargs)
+        self._mirror = mirror
+
+    def __call__(self, x: jax.Array | None, *, train: bool = False, inverse: bool = False) -> jax.Array | None:
+        if train and x is not None and self._mirror is not None:
+            mean, variance = _moments(x)
+            self._parallel_variance(*self._mirror.pool_moments(mean, variance), x.shape[0])
+            train = False
+        return super().__call__(x, train=train, inverse=inverse)
+
+
+class _Mlp(nn.Module):
+    """Hidden layers and a linear head."""
+
+    hidden: tuple[int, ...]
+    outputs: int
+    activation: Activation
+    head_gain: float
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:  # (N, k) -> (N, outputs)
+        for width in self.hidden:
+            layer = nn.Dense(width, kernel_init=nn.initializers.orthogonal(2**0.5))
+            x = _ACTIVATIONS[self.activation](layer(x))
+        return nn.Dense(self.outputs, kernel_init=nn.initializers.orthogonal(self.head_gain))(x)
+
+
+class _GaussianPolicy(GaussianMixin, Model):
+    """Mean actions from the observation, one standard deviation per action.
+
+    With a mirror the mean is ``(f(o) + M_a f(M_o o)) / 2`` and mirrored actions share their noise, so that the
+    policy of the mirror image is the mirror image of the policy.
+    """
+
+    cfg: PPOCfg = PPOCfg()
+    symmetry: Symmetry | None = None
+
+    def __init__(
+        self, observation_space, action_space, device, cfg: PPOCfg, symmetry: Symmetry | None, **kwargs: Any
+    ) -> None:
+        Model.__init__(self, observation_space=observation_space, action_space=action_space, device=device, **kwargs)
+        self.cfg = cfg
+        self.symmetry = symmetry
+        GaussianMixin.__init__(self, min_log_std=cfg.min_log_std, max_log_std=cfg.max_log_std)
+
+    @nn.compact
+    def __call__(self, inputs: dict[str, Any], role: str) -> tuple[jax.Array, dict[str, Any]]:
+        cfg, symmetry = self.cfg, self.symmetry
+        observations = inputs["observations"]  # (N, k)
+        network = _Mlp(cfg.policy_hidden_layer_sizes, self.num_actions, cfg.activation, head_gain=0.01)
+        log_std = self.param("log_std", nn.initializers.constant(cfg.initial_log_std), (self.num_actions,))
+        if symmetry is None:
+            mean = network(observations)
+        else:
+            both = jnp.concatenate([observations, symmetry.observation(observations)])
+            own, image = jnp.split(network(both), 2)
+            mean = (own + symmetry.action(image)) / 2
+            log_std = (log_std + log_std[symmetry.action.index]) / 2
+        return mean, {"log_std": jnp.clip(log_std, cfg.min_log_std, cfg.max_log_std)}
+
+
+class _Value(DeterministicMixin, Model):
+    """The value of an observation; with a mirror, the mean of its own and its image's."""
+
+    cfg: PPOCfg = PPOCfg()
+    mirror: Mirror | None = None
+
+    def __init__(
+        self, observation_space, action_space, device, cfg: PPOCfg, mirror: Mirror | None, **kwargs: Any
+    ) -> None:
+        Model.__init__(self, observation_space=observation_space, action_space=action_space, device=device, **kwargs)
+        self.cfg = cfg
+        self.mirror = mirror
+        DeterministicMixin.__init__(self)
+
+    @nn.compact
+    def __call__(self, inputs: dict[str, Any], role: str) -> tuple[jax.Array, dict[str, Any]]:
+        observations = inputs["observations"]  # (N, k)
+        network = _Mlp(self.cfg.value_hidden_layer_sizes, 1, self.cfg.activation, head_gain=1.0)
+        if self.mirror is None:
+            return network(observations), {}
+        own, image = jnp.split(network(jnp.concatenate([observations, self.mirror(observations)])), 2)
+        return (own + image) / 2, {}
+
+
+def _models(
+    observation_space: gymnasium.spaces.Box,
+    action_space: gymnasium.spaces.Box,
+    cfg: PPOCfg,
+    symmetry: Symmetry | None,
+    device: jax.Device,
+) -> dict[str, Any]:
+    """SKRL's models by role, with parameters."""
+    if cfg.share_policy_value_features:
+        raise UsageError("share_policy_value_features is not possible with JAX: give false, or --backend torch")
+    skrl_config.jax.device = device  # else SKRL warns that there is no GPU
+    mirror = symmetry.observation if symmetry and cfg.mirror == "policy_and_value" else None
+    models = {
+        "policy": _GaussianPolicy(observation_space, action_space, device, cfg, symmetry),
+        "value": _Value(observation_space, action_space, device, cfg, mirror),
+    }
+    example = {"observations": jnp.zeros((1, *observation_space.shape))}
+    for number, (role, model) in enumerate(models.items()):
+        model.init_state_dict(example, role=role, key=jax.random.fold_in(skrl_config.jax.key, number))
+    return models
+
+
+def _network_state(agent: Agent) -> dict[str, Any]:
+    """Networks and standardisers."""
+    modules = agent.ppo.checkpoint_modules
+    return {
+        "policy": serialization.to_state_dict(agent.ppo.policy.state_dict.params),
+        "value": serialization.to_state_dict(agent.ppo.value.state_dict.params),
+        "observation_preprocessor": _scaler_state(modules["observation_preprocessor"]),
+        "value_preprocessor": _scaler_state(modules["value_preprocessor"]),
+    }
+
+
+def _scaler_state(scaler: RunningStandardScaler) -> dict[str, Any]:
+    return {name: getattr(scaler, name) for name in _SCALER_ARRAYS}
+
+
+def _load_parameters(model: Any, saved: Mapping[str, Any]) -> None:
+    parameters = serialization.from_state_dict(model.state_dict.params, _on_default_device(saved))
+    model.state_dict = model.state_dict.replace(params=parameters)
+
+
+def _with_state(optimizer: Any, saved: Mapping[str, Any]) -> Any:
+    filled = _filled(serialization.to_state_dict(optimizer.state), saved)
+    return optimizer.replace(state=serialization.from_state_dict(optimizer.state, filled))
+
+
+def _filled(template: Mapping[str, Any], saved: Mapping[str, Any]) -> dict[str, Any]:
+    """The saved leaves in the place of the template's; a checkpoint has no empty branches, optax does."""
+    return {
+        name: _filled(value, saved.get(name, {})) if isinstance(value, Mapping) else jnp.array(saved[name])
+        for name, value in template.items()
+    }
+
+
+def _on_default_device(tree: Any) -> Any:
+    return jax.tree.map(jnp.array, tree)
+
+
+@jax.jit
+def _moments(x: jax.Array) -> tuple[jax.Array, jax.Array]:  # (N, k) -> (k,), (k,)
+    return jnp.mean(x, axis=0), jnp.var(x, axis=0, ddof=1)
+
+
+def _device(name: str | None) -> jax.Device:
+    """The named device; by default the first of JAX's own choice."""
+    if name is None:
+        return jax.devices()[0]
+    kind, _, index = name.partition(":")
+    try:
+        return jax.devices(kind)[int(index or 0)]
+    except (RuntimeError, IndexError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"device {name!r} is not usable with JAX ({reason}): give cpu or cuda") from None
