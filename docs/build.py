@@ -1,0 +1,208 @@
+"""Writes the generated pages of docs/ from the live registry, and checks the links of every page.
+
+`python docs/build.py` exits with 1 where a page was out of date (it is right now: commit it) or a link leads nowhere.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import itertools
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import mujoco
+import numpy as np
+
+from motrix_gym.registration import ENVS, Env, task_class
+from motrix_train import presets
+from motrix_train.config import PPOCfg, to_json
+
+ROOT = Path(__file__).parents[1]
+PAGES = ROOT / "docs"
+BACKENDS = ("torch", "jax")
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+HEADING = re.compile(r"^#+ +(.+)$", re.MULTILINE)
+FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+
+
+def main() -> int:
+    """Writes what is out of date and returns the exit code."""
+    problems = [f"{name} was out of date and is written anew" for name, text in pages().items() if _write(name, text)]
+    problems += dead_links(sorted([*ROOT.glob("*.md"), *PAGES.rglob("*.md")]))
+    print("\n".join(problems) or "every page is up to date and every link leads somewhere")
+    return 1 if problems else 0
+
+
+def pages() -> dict[str, str]:
+    """The generated pages by path below docs/."""
+    names = {env.id: env.id.rpartition("/")[2] for env in ENVS}
+    written = {f"environments/{names[env.id]}.md": environment_page(env) for env in ENVS}
+    index = [f"| [`{env.id}`]({names[env.id]}.md) | {_summary(env)} |" for env in ENVS]
+    written["environments/README.md"] = _lines("# Environments", "", "| id | task |", "|---|---|", *index)
+    written["configuration.md"] = configuration_page()
+    return written
+
+
+def environment_page(env: Env) -> str:
+    """One environment: its task's docstring, and what only the live environment knows."""
+    envs = gymnasium.make_vec(env.id, num_envs=1)
+    task = envs.unwrapped.task  # type: ignore[attr-defined]
+    text, _ = _docstring(task_class(env.task))
+    text = re.sub(r"^([A-Z]\w+):$", r"## \1", text, flags=re.MULTILINE)
+    steps = env.max_episode_steps
+    facts = {
+        "observation": _box(envs.single_observation_space),
+        "action": _box(envs.single_action_space),
+        "control step": f"{task.control_dt:g} s, {round(task.control_dt / _timestep(task))} physics steps",
+        "time limit": f"{steps} steps, {steps * task.control_dt:g} s",
+    }
+    envs.close()
+    return _lines(
+        f"# {env.id}",
+        "",
+        text,
+        "",
+        "## Spaces and times",
+        "",
+        "| | |",
+        "|---|---|",
+        *(f"| {name} | {value} |" for name, value in facts.items()),
+        "",
+        "## Fields",
+        "",
+        f'Keyword arguments of `gymnasium.make_vec("{env.id}", ...)`.',
+        "",
+        "| field | default | meaning |",
+        "|---|---|---|",
+        *(f"| `{name}` | {_code(getattr(task, name))} | {meaning} |" for name, meaning in _fields(task).items()),
+    )
+
+
+def configuration_page() -> str:
+    """Every field of a training configuration, and what each preset makes of it."""
+    meanings = _attribute_docstrings(PPOCfg)
+    default = to_json(PPOCfg())
+    return _lines(
+        "# The fields of a training configuration",
+        "",
+        _docstring(PPOCfg)[0],
+        "",
+        "`motrix-train show ENV` prints the configuration of an environment, `--set FIELD=VALUE` changes it.",
+        "",
+        "| field | default | meaning |",
+        "|---|---|---|",
+        *(f"| `{name}` | {_code(value)} | {meanings[name]} |" for name, value in default.items()),
+        "",
+        "## Presets",
+        "",
+        "What differs from the defaults; a value of one backend alone is marked.",
+        *(line for env_id in presets.preset_ids() for line in _preset(env_id, default)),
+    )
+
+
+def dead_links(files: list[Path]) -> list[str]:
+    """The relative links of Markdown files that lead to no file or no heading."""
+    dead = []
+    for file in files:
+        for target in LINK.findall(FENCED.sub("", file.read_text(encoding="utf-8"))):
+            if re.match(r"[a-z]+:", target):
+                continue
+            path, _, anchor = target.partition("#")
+            there = (file.parent / path).resolve() if path else file
+            if not there.exists() or (anchor and anchor not in _anchors(there)):
+                dead.append(f"{file.relative_to(ROOT)}: the link {target} leads nowhere")
+    return dead
+
+
+def _write(name: str, text: str) -> bool:
+    path = PAGES / name
+    if path.exists() and path.read_text(encoding="utf-8") == text:
+        return False
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return True
+
+
+def _lines(*lines: str) -> str:
+    return "\n".join(lines) + "\n"
+
+
+def _summary(env: Env) -> str:
+    return _docstring(task_class(env.task))[0].partition("\n")[0]
+
+
+def _preset(env_id: str, default: dict[str, Any]) -> list[str]:
+    values = {backend: to_json(presets.preset(env_id, backend)) for backend in BACKENDS}
+    rows = []
+    for name, usual in default.items():
+        found = [values[backend][name] for backend in BACKENDS]
+        if all(value == found[0] for value in found):
+            shown = [] if found[0] == usual else [_code(found[0])]
+        else:
+            shown = [f"{_code(value)} ({backend})" for backend, value in zip(BACKENDS, found, strict=True)]
+        rows += [f"| `{name}` | {', '.join(shown)} |"] if shown else []
+    return ["", f"### {env_id}", "", "| field | value |", "|---|---|", *rows]
+
+
+def _fields(task: Any) -> dict[str, str]:
+    """The meaning of each field of a task, from the docstrings of its class and of those it inherits from."""
+    meanings: dict[str, str] = {}
+    for cls in type(task).__mro__:
+        meanings = _docstring(cls)[1] | meanings if cls is not object else meanings
+    names = [field.name for field in dataclasses.fields(task)]
+    if missing := [name for name in names if name not in meanings]:
+        raise SystemExit(f"{type(task).__name__} has undocumented fields: {', '.join(missing)}")
+    return {name: meanings[name] for name in names}
+
+
+def _docstring(cls: type) -> tuple[str, dict[str, str]]:
+    """A docstring's text without its Attributes, and its Attributes by name."""
+    text, _, attributes = inspect.cleandoc(cls.__doc__ or "").partition("\nAttributes:\n")
+    entries = re.split(r"^ {4}(\w+): ", attributes, flags=re.MULTILINE)[1:]
+    meanings = {name: " ".join(meaning.split()) for name, meaning in zip(entries[::2], entries[1::2], strict=True)}
+    return text.strip().replace("``", "`"), meanings
+
+
+def _attribute_docstrings(cls: type) -> dict[str, str]:
+    """The strings below the fields of a class."""
+    body = ast.parse(inspect.getsource(cls)).body[0].body  # type: ignore[attr-defined]
+    return {
+        field.target.id: " ".join(text.value.value.split()).replace("``", "`")  # type: ignore[attr-defined]
+        for field, text in itertools.pairwise(body)
+        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr)
+    }
+
+
+def _timestep(task: Any) -> float:
+    model: mujoco.MjModel = task.model()
+    return model.opt.timestep
+
+
+def _box(space: Any) -> str:
+    low, high = np.unique(space.low), np.unique(space.high)
+    if np.isinf(low).all() and np.isinf(high).all():
+        bounds = "unbounded"
+    elif len(low) == len(high) == 1:
+        bounds = f"in [{low[0]:g}, {high[0]:g}]"
+    else:
+        bounds = f"between {space.low} and {space.high}"
+    return f"{space.shape[0]} numbers, {space.dtype}, {bounds}"
+
+
+def _code(value: Any) -> str:
+    return f"`{value}`"
+
+
+def _anchors(file: Path) -> set[str]:
+    """The anchors that a Markdown file's headings have, as GitHub spells them."""
+    text = FENCED.sub("", file.read_text(encoding="utf-8"))
+    return {re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-") for heading in HEADING.findall(text)}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
