@@ -1,0 +1,11 @@
+"""Rotations as unit quaternions, w x y z."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def from_yaw(yaw: np.ndarray) -> np.ndarray:
+    """The quaternions of turns by `yaw` about z; (N,) rad to (N, 4)."""
+    zero = np.zeros_like(yaw)
+    return np.stack([np.cos(yaw / 2), zero, zero, np.sin(yaw / 2)], axis=-1)
