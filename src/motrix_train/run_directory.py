@@ -118,18 +118,6 @@ class RunDirectory:
         return run
 
     @classmethod
-    def open(cls, path: Path) -> RunDirectory:
-        """An existing run.
-
-        Raises:
-            UsageError: There is none.
-        """
-        run = cls(path)
-        if not run.config_path.is_file():
-            raise UsageError(f"{path} is not a run directory: it has no {run.config_path.name}")
-        return run
-
-    @classmethod
     def find_newest(cls, root: Path, env_id: str) -> RunDirectory:
         """The newest run of an environment that has a policy.
 
@@ -140,7 +128,7 @@ class RunDirectory:
         trained = [run for run in runs if run._policies()]
         if not trained:
             raise UsageError(f"no trained run of {env_id} under {root}/: first `motrix-train train {env_id}`")
-        return max(trained, key=lambda run: (run.config().get("created", ""), run.path.name))
+        return max(trained, key=lambda run: (run._created(), run.path.name))
 
     def config(self) -> dict[str, Any]:
         """What the run was asked for.
@@ -157,6 +145,12 @@ class RunDirectory:
         if not isinstance(content, dict):
             raise RunError(f"{self.config_path} is damaged: it holds no JSON object")
         return content
+
+    def _created(self) -> str:
+        """When the run began, ISO 8601 in UTC; empty where the configuration cannot be read."""
+        with contextlib.suppress(RunError):
+            return str(self.config().get("created", ""))
+        return ""
 
     def best_policy(self) -> Path:
         """The checkpoint of the highest return, else the last one, else the one of most steps.

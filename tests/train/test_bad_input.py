@@ -1,0 +1,167 @@
+"""Every mistake is one clear line with the right exit code, and leaves nothing half-written."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from conftest import TINY
+
+from motrix_train import checkpoint
+from motrix_train.cli import run
+
+CARTPOLE = "Motrix/CartPole-v0"
+TRAIN = ("train", CARTPOLE, *TINY)
+
+
+def files(directory: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() if path.is_file() else b"" for path in directory.rglob("*")}
+
+
+@pytest.fixture
+def refused(work, capsys):
+    """Runs a command that must be refused: returns its line."""
+
+    def refuse(arguments, code: int) -> str:
+        before = files(work)
+        assert run([str(argument) for argument in arguments]) == code
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert captured.err.startswith("motrix-train: ")
+        assert captured.err.count("\n") == 1
+        assert "Traceback" not in captured.err
+        assert files(work) == before
+        return captured.err
+
+    return refuse
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["trian", CARTPOLE], "Did you mean 'train'"),
+        (["train"], "Missing argument 'ENV'"),
+        ([*TRAIN, "--colour=red"], "No such option: --colour"),
+        (["train", "Motrix/CartPoll-v0"], "did you mean Motrix/CartPole-v0?"),
+        (["train", "cartpole"], "did you mean Motrix/CartPole-v0?"),
+        (["train", "nowhere:Motrix/CartPole-v0"], "no environment 'nowhere:Motrix/CartPole-v0'"),
+        (["train", "CartPole-v1", "--backend=torch"], "no training preset for 'CartPole-v1'"),
+        ([*TRAIN, "--backend=tensorflow"], "unknown backend 'tensorflow'"),
+        ([*TRAIN, "--set=rolouts=3"], "did you mean 'rollouts'?"),
+        ([*TRAIN, "--set=rollouts=many"], "rollouts=many"),
+        ([*TRAIN, "--set=rollouts"], "--set rollouts: write it as field=value"),
+        ([*TRAIN, "--set=mini_batches=7"], "mini_batches 7"),
+        ([*TRAIN, "--num-envs=0"], "--num-envs"),
+        ([*TRAIN, "--num-envs=few"], "--num-envs"),
+        (["train", CARTPOLE, "--backend=torch", "--set=num_envs=0"], "num_envs 0"),
+        ([*TRAIN, "--env=max_angel=0.1"], "did you mean 'max_angle'?"),
+        ([*TRAIN, "--env=max_angle=steep"], "max_angle is 'steep'; it takes a finite number"),
+        ([*TRAIN, "--env=max_angle=NaN"], "max_angle is nan; it takes a finite number"),
+        ([*TRAIN, "--env=reward_weights.alvie=1"], "did you mean 'alive'?"),
+        ([*TRAIN, "--env=control_dt=0.0123"], "control_dt 0.0123"),
+        ([*TRAIN, "--env=max_angle"], "write it as name=value"),
+        ([*TRAIN, "--env=.a=1"], "write it as name=value"),
+        ([*TRAIN, "--env=max_angle=1", "--env=max_angle.x=1"], "max_angle already has the value 1"),
+        ([*TRAIN, "--env=num_envs=4"], "use --num-envs 4"),
+        ([*TRAIN, "--env=render_mode=human"], "render_mode is not a field of the task"),
+        ([*TRAIN, "--device=abacus"], "'abacus'"),
+        ([*TRAIN, "--seed=1", "--random-seed"], "exclude each other"),
+        ([*TRAIN, "--seed=-1"], "--seed"),
+        ([*TRAIN, "--max-env-steps=0"], "--max-env-steps"),
+        ([*TRAIN, "--run-dir=."], "run directory . exists"),
+        (["show", "Motrix/Go7-v0"], "did you mean Motrix/Go1-v0?"),
+        (["evaluate", CARTPOLE], f"first `motrix-train train {CARTPOLE}`"),
+        (["evaluate", "runs/none"], "there is no run directory runs/none"),
+        (["evaluate", "policy.pt"], "there is no policy policy.pt"),
+        (["evaluate", "policy.onnx"], ".onnx"),
+        (["evaluate", CARTPOLE, "--episodes=0"], "--episodes"),
+        (["play", CARTPOLE], "--video play.mp4"),
+        (["play", CARTPOLE, "--video=play.gif"], "must end in .mp4"),
+        (["play", CARTPOLE, "--video=play.mp4"], f"first `motrix-train train {CARTPOLE}`"),
+    ],
+    ids=lambda value: " ".join(value).replace(" ".join(TRAIN), "train ...") if isinstance(value, list) else "",
+)
+def test_a_mistake_of_the_user_is_exit_code_2(refused, arguments, said):
+    assert said in refused(arguments, 2)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [*TRAIN, "--run-dir=file/run"],
+        ["play", CARTPOLE, "--video=file/play.mp4"],
+        ["play", CARTPOLE, "--video=/proc/play.mp4"],
+    ],
+    ids=["run below a file", "video below a file", "video in a read-only place"],
+)
+def test_a_disk_that_refuses_is_exit_code_1(refused, work, arguments):
+    (work / "file").touch()
+    assert "cannot write" in refused(arguments, 1)
+
+
+def test_runs_that_cannot_be_made_here(refused, work):
+    (work / "runs").touch()
+    assert "cannot write" in refused(TRAIN, 1)
+
+
+@pytest.fixture
+def policy(trained, work) -> Path:
+    """A policy of CartPole that may be spoilt."""
+    path = work / "policy.pt"
+    path.write_bytes((trained.checkpoints / "last.pt").read_bytes())
+    return path
+
+
+def test_a_truncated_policy(refused, policy):
+    policy.write_bytes(policy.read_bytes()[:-1000])
+    assert "policy.pt" in refused(["evaluate", policy], 1)
+
+
+def test_a_corrupted_policy(refused, policy):
+    content = bytearray(policy.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    policy.write_bytes(bytes(content))
+    assert "policy.pt" in refused(["evaluate", policy], 1)
+
+
+def test_a_file_that_is_no_policy(refused, work):
+    (work / "policy.pt").write_text("walk this way")
+    assert "policy.pt" in refused(["evaluate", "policy.pt"], 1)
+
+
+def test_a_policy_of_another_environment(refused, policy):
+    foreign = dataclasses.replace(checkpoint.read(policy), env_id="Motrix/Go1-v0")
+    checkpoint.write(policy, foreign)
+    said = refused(["play", CARTPOLE, "--policy", policy, "--video=play.mp4"], 2)
+    assert "Motrix/Go1-v0" in said
+    assert CARTPOLE in said
+
+
+def test_a_policy_for_other_observations(refused, policy):
+    checkpoint.write(policy, dataclasses.replace(checkpoint.read(policy), observation_shape=(5,)))
+    assert "(5,)" in refused(["evaluate", policy], 2)
+
+
+def test_a_policy_of_other_layer_sizes(refused, policy):
+    good = checkpoint.read(policy)
+    checkpoint.write(policy, dataclasses.replace(good, config={**good.config, "policy_hidden_layer_sizes": [16, 16]}))
+    assert "layer sizes" in refused(["evaluate", policy], 2)
+
+
+def test_a_policy_of_another_backend(refused, policy):
+    assert "policy of torch" in refused(["evaluate", policy, "--backend=jax"], 2)
+
+
+def test_two_policies(refused, policy):
+    assert "give one of them" in refused(["play", policy, "--policy", policy, "--video=play.mp4"], 2)
+
+
+def test_a_run_without_a_policy(refused, work):
+    (work / "run").mkdir()
+    (work / "run" / "config.json").write_text('{"env_id": "Motrix/CartPole-v0"}')
+    assert "has no policy" in refused(["evaluate", "run"], 2)
+
+
+def test_a_run_whose_configuration_is_damaged(refused, work):
+    (work / "run").mkdir()
+    (work / "run" / "config.json").write_text("{")
+    assert "is damaged" in refused(["evaluate", "run"], 1)

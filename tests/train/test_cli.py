@@ -1,0 +1,198 @@
+"""The command line from end to end, with real runs."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import TINY
+from matplotlib.image import imread
+
+import motrix_train
+from motrix_train import checkpoint, environment
+from motrix_train.cli import run
+from motrix_train.run_directory import RunDirectory
+
+CARTPOLE = "Motrix/CartPole-v0"
+COMMANDS = ("list", "show", "train", "play", "evaluate")
+
+
+def command(*arguments: str, **kwargs) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own."""
+    return subprocess.run([sys.executable, "-m", "motrix_train", *arguments], capture_output=True, text=True, **kwargs)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_teaches_with_an_example(name, capsys):
+    assert run([name, "--help"]) == 0
+    assert f"Example: motrix-train {name}" in capsys.readouterr().out
+
+
+def test_without_arguments_it_tells_what_there_is(capsys):
+    assert run([]) == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in COMMANDS)
+
+
+def test_list_names_every_environment_that_can_be_trained(capsys):
+    assert run(["list"]) == 0
+    shown = capsys.readouterr().out
+    assert CARTPOLE in shown
+    assert "Motrix/Go1-v0" in shown
+    assert "1000 steps" in shown
+
+
+def test_looking_around_imports_no_learning_library():
+    look = (
+        "import sys; from motrix_train.cli import run; run(['list']); run(['train', '--help']);"
+        "sys.exit(', '.join({'torch', 'jax', 'skrl', 'matplotlib'} & set(sys.modules)))"
+    )
+    process = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+
+
+def test_show_resolves_what_train_would_use(capsys):
+    changes = ["--set", "rollouts=16", "--env", "reward_weights.alive=2"]
+    assert run(["show", CARTPOLE, "--backend", "torch", "--json", *changes]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["config"]["rollouts"] == 16
+    assert shown["env_kwargs"] == {"reward_weights": {"alive": 2}}
+    assert shown["task"]["reward_weights"]["alive"] == 2
+    assert shown["max_episode_steps"] == 1000
+
+
+def test_show_names_the_fields_as_the_command_line_takes_them(capsys):
+    assert run(["show", CARTPOLE, "--backend", "torch"]) == 0
+    shown = capsys.readouterr().out
+    assert "reward_weights.alive" in shown
+    assert "learning_rate" in shown
+
+
+def test_a_module_may_stand_before_the_id(capsys):
+    assert run(["show", f"motrix_gym:{CARTPOLE}", "--backend", "torch", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["env_id"] == CARTPOLE
+
+
+def test_a_run_leaves_what_it_should(trained):
+    names = {path.relative_to(trained.path).as_posix() for path in trained.path.rglob("*") if path.is_file()}
+    assert {"config.json", "progress.csv", "learning_curve.png"} <= names
+    assert {f"checkpoints/{name}.pt" for name in ("best", "last", "step_512", "step_1024")} <= names
+    assert any(name.startswith("events.out.tfevents") for name in names)
+    assert not any(Path(name).name.startswith(".") for name in names)
+
+
+def test_a_run_says_what_it_was(trained):
+    config = trained.config()
+    assert (config["env_id"], config["seed"], config["num_envs"]) == (CARTPOLE, 3, 8)
+    assert config["config"]["rollouts"] == 32
+    assert config["command"].startswith("motrix-train ")
+    assert "mujoco" in config["versions"]
+
+
+def test_progress_has_a_line_for_each_rollout(trained):
+    progress = trained.progress()
+    assert progress["env_steps"].tolist() == [256, 512, 768, 1024]
+    assert {"mean_return", "mean_episode_length", "reward_terms/alive", "losses/policy"} <= progress.keys()
+
+
+def test_train_ends_with_the_commands_that_come_next(work, capsys):
+    assert run(["train", CARTPOLE, "--run-dir", "mine", *TINY]) == 0
+    captured = capsys.readouterr()
+    assert "motrix-train evaluate mine" in captured.out
+    assert "motrix-train play mine --video" in captured.out
+    assert "100%" in captured.err
+    assert run(["evaluate", "mine", "--episodes=2", "--num-threads=1"]) == 0
+
+
+def test_fields_of_the_task_reach_the_policy_file(work):
+    assert run(["train", CARTPOLE, "--run-dir=mine", "--env=max_angle=0.15", *TINY]) == 0
+    assert checkpoint.read("mine/checkpoints/last.pt").env_kwargs == {"max_angle": 0.15}
+
+
+def test_a_random_seed_is_written_down(work):
+    for name in ("a", "b"):
+        assert run(["train", CARTPOLE, "--random-seed", "--run-dir", name, *TINY]) == 0
+    assert RunDirectory(Path("a")).config()["seed"] != RunDirectory(Path("b")).config()["seed"]
+
+
+def test_evaluate_prints_one_json_object_and_nothing_else(trained, capsys):
+    assert run(["evaluate", str(trained.path), "--episodes=8", "--json", "--num-threads=1"]) == 0
+    captured = capsys.readouterr()
+    measured = json.loads(captured.out)
+    assert captured.err == ""
+    assert (measured["env_id"], measured["backend"], measured["episodes"]) == (CARTPOLE, "torch", 8)
+    assert 0 < measured["env_steps"] <= 1024
+    assert sum(measured["termination"].values()) + measured["truncation"] == pytest.approx(1.0)
+    assert measured.keys() >= {"mean_return", "std_return", "mean_length", "metrics"}
+
+
+def test_a_run_an_environment_and_a_policy_mean_the_same(trained, capsys, monkeypatch):
+    monkeypatch.chdir(trained.path.parents[3])
+    shown = []
+    for target in (CARTPOLE, str(trained.path), str(trained.path / "checkpoints" / "best.pt")):
+        assert run(["evaluate", target, "--episodes=4", "--json", "--num-threads=1"]) == 0
+        shown.append(json.loads(capsys.readouterr().out))
+        shown[-1]["policy"] = Path(shown[-1]["policy"]).name
+    assert shown[0] == shown[1] == shown[2]
+
+
+@pytest.mark.parametrize("name", ["seen.mp4", "seen.png"])
+def test_play_writes_what_is_seen(trained, work, capsys, name):
+    code = run(["play", str(trained.path), "--video", name, "--num-envs=3", "--steps=12", "--num-threads=1"])
+    if code == 1 and "OpenGL" in capsys.readouterr().err:
+        pytest.skip("no OpenGL here")
+    assert code == 0
+    assert [path.name for path in work.iterdir()] == [name]
+    if name.endswith(".png"):
+        assert imread(name).shape[:2] == (3 * 240, 6 * 320)
+    else:
+        assert b"ftyp" in Path(name).read_bytes()[:16]
+
+
+def test_ctrl_c_ends_a_training_with_its_last_policy(work):
+    arguments = ["train", CARTPOLE, "--run-dir=mine", *TINY, "--max-env-steps=100000000"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "motrix_train", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    patience = time.monotonic() + 60
+    while not Path("mine/progress.csv").exists() and time.monotonic() < patience:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert "Stopped early: mine" in out
+    assert checkpoint.read("mine/checkpoints/last.pt").env_steps > 0
+
+
+def test_without_the_extras_it_says_what_to_install(tmp_path):
+    shutil.copytree(Path(motrix_train.__file__).parent, tmp_path / "motrix_train")
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    process = subprocess.run(
+        [sys.executable, "-S", "-m", "motrix_train", "list"], cwd=tmp_path, env=environ, capture_output=True, text=True
+    )
+    assert process.returncode == 2
+    assert process.stderr.count("\n") == 1
+    assert 'pip install "motrix-gym[torch]"' in process.stderr
+
+
+def test_exit_codes_and_lines_are_those_of_a_process(tmp_path):
+    (tmp_path / "file").touch()
+    for arguments, code in (
+        (["train", "Motrix/Go7-v0"], 2),
+        (["train", CARTPOLE, "--backend=torch", "--run-dir=file/run"], 1),
+    ):
+        process = command(*arguments, cwd=tmp_path)
+        assert process.returncode == code
+        assert process.stderr.count("\n") == 1, process.stderr
+        assert process.stdout == ""
+
+
+def test_assignments_become_nested_keyword_arguments():
+    parsed = environment.parse_kwargs(["a=1", "b.c=0.5", 'b.d="x"', "e=word", "f=[1, 2]", "g=null", "h=x=y"])
+    assert parsed == {"a": 1, "b": {"c": 0.5, "d": "x"}, "e": "word", "f": [1, 2], "g": None, "h": "x=y"}

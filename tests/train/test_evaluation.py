@@ -1,0 +1,116 @@
+"""An evaluation counts each row's first whole episode once, on rows that no training has seen."""
+
+import gymnasium
+import numpy as np
+import pytest
+
+import motrix_gym  # noqa: F401  (registers the ids)
+from motrix_train import evaluation
+from motrix_train.errors import RunError, UsageError
+from motrix_train.training import Seeds
+
+CARTPOLE = "Motrix/CartPole-v0"
+GO1 = "Motrix/Go1-v0"
+
+
+def passive(observations: np.ndarray) -> np.ndarray:
+    """Lets the pole fall."""
+    return np.zeros((len(observations), 1), dtype=np.float32)
+
+
+def balance(observations: np.ndarray) -> np.ndarray:
+    """Keeps the pole up: a linear feedback on position, angle and their rates."""
+    gains = np.array([-0.5, 20.0, -1.0, 3.0], dtype=np.float32)
+    return (observations * gains).sum(axis=1, keepdims=True)
+
+
+def test_it_is_what_single_environments_give():
+    measured = evaluation.evaluate(passive, CARTPOLE, {}, episodes=3, seed=5, num_threads=1)
+    returns, lengths = [], []
+    for row in range(3):
+        env = gymnasium.make(CARTPOLE)
+        env.reset(seed=evaluation.first_row_seed(5) + row)
+        rewards, ended = [], False
+        while not ended:
+            _, reward, terminated, truncated, _ = env.step(np.zeros(1))
+            rewards.append(reward)
+            ended = terminated or truncated
+        returns.append(sum(rewards))
+        lengths.append(len(rewards))
+        env.close()
+    assert measured.mean_return == pytest.approx(np.mean(returns))
+    assert measured.std_return == pytest.approx(np.std(returns))
+    assert measured.mean_length == pytest.approx(np.mean(lengths))
+
+
+def test_every_episode_ends_once_and_for_one_reason():
+    measured = evaluation.evaluate(passive, CARTPOLE, {}, episodes=16, num_threads=1)
+    assert sum(measured.termination.values()) + measured.truncation == pytest.approx(1.0)
+    assert measured.termination["pole_fell"] == 1.0
+
+
+def test_an_episode_that_lasts_is_truncated():
+    measured = evaluation.evaluate(balance, CARTPOLE, {}, episodes=2, num_threads=1)
+    assert measured.truncation == 1.0
+    assert measured.mean_length == 1000
+    assert measured.mean_return == pytest.approx(1000.0)
+    assert measured.std_return == 0.0
+
+
+def test_how_many_rows_step_together_does_not_matter(monkeypatch):
+    whole = evaluation.evaluate(passive, CARTPOLE, {}, episodes=7, num_threads=1)
+    monkeypatch.setattr(evaluation, "MAX_ROWS", 3)
+    assert evaluation.evaluate(passive, CARTPOLE, {}, episodes=7, num_threads=1) == whole
+
+
+def test_the_seed_chooses_the_episodes():
+    def measure(seed: int) -> evaluation.Evaluation:
+        return evaluation.evaluate(passive, CARTPOLE, {}, episodes=4, seed=seed, num_threads=1)
+
+    assert measure(0) == measure(0)
+    assert measure(0).mean_return != measure(1).mean_return
+
+
+def test_no_row_is_one_of_a_training_of_the_same_seed():
+    for seed in range(10):
+        assert abs(evaluation.first_row_seed(seed) - Seeds.spread(seed).env) > 10**9
+    assert abs(evaluation.first_row_seed(0) - evaluation.first_row_seed(1)) > 10**9
+
+
+def test_metrics_are_means_over_the_steps_of_the_episodes():
+    def still(observations: np.ndarray) -> np.ndarray:
+        return np.ones((len(observations), 12), dtype=np.float32)
+
+    measured = evaluation.evaluate(still, GO1, {}, episodes=2, num_threads=1)
+    env = gymnasium.make_vec(GO1, num_envs=2, num_threads=1)
+    env.reset(seed=evaluation.first_row_seed(0))
+    running, errors = np.ones(2, dtype=bool), []
+    while running.any():
+        _, _, terminated, truncated, info = env.step(np.ones((2, 12)))
+        errors.extend(info["metrics"]["velocity_error"][running])
+        running &= ~(terminated | truncated)
+    env.close()
+    assert measured.metrics["velocity_error"] == pytest.approx(np.mean(errors))
+    assert measured.metrics["yaw_rate_error"] > 0.0
+
+
+def test_progress_ends_at_one_and_never_goes_back():
+    shares: list[float] = []
+    evaluation.evaluate(passive, CARTPOLE, {}, episodes=3, num_threads=1, on_progress=shares.append)
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+
+
+def test_a_policy_that_diverged_is_one_line():
+    def broken(observations: np.ndarray) -> np.ndarray:
+        return np.full((len(observations), 1), np.nan)
+
+    with pytest.raises(RunError, match="not finite"):
+        evaluation.evaluate(broken, CARTPOLE, {}, episodes=2, num_threads=1)
+
+
+def test_bad_values_are_refused():
+    with pytest.raises(UsageError, match="episodes is 0"):
+        evaluation.evaluate(passive, CARTPOLE, {}, episodes=0)
+    with pytest.raises(UsageError, match="max_angel"):
+        evaluation.evaluate(passive, CARTPOLE, {"max_angel": 0.1}, episodes=1)
