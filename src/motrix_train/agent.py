@@ -29,6 +29,7 @@ class Agent:
     Args:
         ppo: The agent of SKRL, initialised and in training mode.
         to_device: Copies a NumPy array to a tensor of the backend, floats as float32.
+        to_host: Copies a tensor to NumPy.
         inference: A context in which no gradients are recorded.
         symmetry: The mirrors that the networks use, None without.
     """
@@ -38,12 +39,14 @@ class Agent:
         ppo: Any,
         *,
         to_device: Callable[[np.ndarray], Any],
+        to_host: Callable[[Any], np.ndarray],
         inference: Callable[[], AbstractContextManager[Any]],
         symmetry: Any = None,
     ) -> None:
         self.ppo = ppo
         self.symmetry = symmetry
         self._to_device = to_device
+        self._to_host = to_host
         self._inference = inference
         self._observations: Any = None
         self._actions: Any = None
@@ -53,7 +56,7 @@ class Agent:
         self._observations = self._to_device(observations)
         with self._inference():
             self._actions, _ = self.ppo.act(self._observations, None, timestep=0, timesteps=0)
-        return np.array(self._actions, dtype=np.float32)
+        return self._to_host(self._actions)
 
     def record(
         self,

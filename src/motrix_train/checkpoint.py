@@ -183,7 +183,7 @@ def _pack_msgpack(content: Mapping[str, Any]) -> bytes:
     return serialization.msgpack_serialize(dict(content))
 
 
-def _unpack_msgpack(data: bytes) -> dict[str, Any]:
+def _unpack_msgpack(data: bytes) -> Any:
     from flax import serialization
 
     return serialization.msgpack_restore(data)

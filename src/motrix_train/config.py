@@ -211,7 +211,7 @@ def from_json(values: Mapping[str, Any]) -> PPOCfg:
     unknown = sorted(set(values) - set(_types()))
     if unknown:
         raise UsageError(f"unknown setting {unknown[0]!r} in a saved configuration{_nearest(unknown[0])}")
-    known = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    known: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     return PPOCfg(**known)
 
 

@@ -78,7 +78,7 @@ def make_agent(
         own = np.array(array, dtype=np.int8 if array.dtype == bool else np.float32)
         return jax.device_put(own, where)
 
-    return Agent(ppo, to_device=to_device, inference=contextlib.nullcontext, symmetry=symmetry)
+    return Agent(ppo, to_device=to_device, to_host=np.array, inference=contextlib.nullcontext, symmetry=symmetry)
 
 
 def agent_state(agent: Agent) -> dict[str, Any]:
@@ -231,7 +231,7 @@ def _models(
     action_space: gymnasium.spaces.Box,
     cfg: PPOCfg,
     symmetry: Symmetry | None,
-    device: jax.Device,
+    device: Any,
 ) -> dict[str, Any]:
     """SKRL's models by role, with parameters."""
     if cfg.share_policy_value_features:
@@ -290,7 +290,7 @@ def _moments(x: jax.Array) -> tuple[jax.Array, jax.Array]:  # (N, k) -> (k,), (k
     return jnp.mean(x, axis=0), jnp.var(x, axis=0, ddof=1)
 
 
-def _device(name: str | None) -> jax.Device:
+def _device(name: str | None) -> Any:
     """The named device; by default the first of JAX's own choice."""
     if name is None:
         return jax.devices()[0]

@@ -73,7 +73,7 @@ def make_agent(
     def to_device(array: np.ndarray) -> torch.Tensor:
         return torch.tensor(array, device=where, dtype=torch.bool if array.dtype == bool else torch.float32)
 
-    return Agent(ppo, to_device=to_device, inference=torch.no_grad, symmetry=symmetry)
+    return Agent(ppo, to_device=to_device, to_host=_to_host, inference=torch.no_grad, symmetry=symmetry)
 
 
 def agent_state(agent: Agent) -> dict[str, Any]:
@@ -160,7 +160,7 @@ class _GaussianPolicy(GaussianMixin, Model):
             parameter = (parameter + parameter[self._symmetry.action.index]) / 2
         return parameter.clamp(*self._limits)
 
-    def compute(self, inputs: dict[str, Any], role: str = "") -> tuple[torch.Tensor, dict[str, Any]]:
+    def compute(self, inputs, role=""):  # pyright: ignore[reportIncompatibleMethodOverride]  # called by position
         observations = inputs["observations"]  # (N, k)
         if self._symmetry is None:
             mean = self.head(self.hidden(observations))
@@ -182,7 +182,7 @@ class _Value(DeterministicMixin, Model):
         self.hidden = _hidden_layers(widths, cfg.activation)
         self.head = _linear(widths[-1], 1, gain=1.0)
 
-    def compute(self, inputs: dict[str, Any], role: str = "") -> tuple[torch.Tensor, dict[str, Any]]:
+    def compute(self, inputs, role=""):  # pyright: ignore[reportIncompatibleMethodOverride]  # called by position
         observations = inputs["observations"]  # (N, k)
         if self._mirror is None:
             return self.head(self.hidden(observations)), {}
@@ -202,7 +202,7 @@ class _PolicyAndValue(_GaussianPolicy):
     def act(self, inputs: dict[str, Any], *, role: str = "") -> tuple[torch.Tensor, dict[str, Any]]:
         return super().act(inputs, role=role) if role == "policy" else self.compute(inputs, role)
 
-    def compute(self, inputs: dict[str, Any], role: str = "") -> tuple[torch.Tensor, dict[str, Any]]:
+    def compute(self, inputs, role=""):  # pyright: ignore[reportIncompatibleMethodOverride]  # called by position
         features = self._features(inputs["observations"], keep=role == "policy")
         if role == "policy":
             means = self.head(features)
@@ -273,7 +273,11 @@ def _network_state(agent: Agent) -> dict[str, Any]:
 
 
 def _to_numpy(tensors: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    return {name: np.array(torch.as_tensor(tensor).cpu()) for name, tensor in tensors.items()}
+    return {name: _to_host(torch.as_tensor(tensor)) for name, tensor in tensors.items()}
+
+
+def _to_host(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.detach().cpu().numpy().copy()
 
 
 def _to_torch(arrays: Mapping[str, Any]) -> dict[str, torch.Tensor]:

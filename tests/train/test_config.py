@@ -1,0 +1,187 @@
+"""A configuration is checked when it is made, and every mistake names the value and the remedy."""
+
+import ast
+import dataclasses
+import inspect
+import itertools
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from motrix_train import presets
+from motrix_train.config import PPOCfg, from_json, override, to_json
+from motrix_train.errors import UsageError
+
+FIELDS_OF_THE_FACTS = {
+    "seed",
+    "num_envs",
+    "play_num_envs",
+    "max_env_steps",
+    "check_point_interval",
+    "policy_hidden_layer_sizes",
+    "value_hidden_layer_sizes",
+    "share_policy_value_features",
+    "rollouts",
+    "learning_epochs",
+    "mini_batches",
+    "discount_factor",
+    "gae_lambda",
+    "learning_rate",
+    "learning_rate_scheduler_kl_threshold",
+    "random_timesteps",
+    "learning_starts",
+    "grad_norm_clip",
+    "time_limit_bootstrap",
+    "ratio_clip",
+    "value_clip",
+    "clip_predicted_values",
+    "entropy_loss_scale",
+    "value_loss_scale",
+    "kl_threshold",
+    "rewards_shaper_scale",
+}
+
+
+def test_every_field_is_there_and_says_what_it_is():
+    assert {field.name for field in dataclasses.fields(PPOCfg)} >= FIELDS_OF_THE_FACTS
+    body = ast.parse(inspect.getsource(PPOCfg)).body[0].body
+    for node, after in itertools.pairwise(body):
+        if isinstance(node, ast.AnnAssign):
+            assert isinstance(after, ast.Expr), ast.unparse(node)
+            assert isinstance(after.value, ast.Constant), ast.unparse(node)
+
+
+def test_it_is_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        PPOCfg().rollouts = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("env_id", presets.preset_ids())
+@pytest.mark.parametrize("backend", ["torch", "jax"])
+def test_presets_are_whole(env_id: str, backend: str):
+    cfg = presets.preset(env_id, backend)
+    assert cfg == presets.preset(f"motrix_gym:{env_id}", backend)
+    assert cfg.max_batch_env_steps % cfg.check_point_interval == 0
+    assert cfg.max_batch_env_steps * cfg.num_envs <= cfg.max_env_steps
+    assert from_json(json.loads(json.dumps(to_json(cfg)))) == cfg
+
+
+def test_an_unknown_preset_names_the_nearest():
+    with pytest.raises(UsageError, match=r"'Motrix/Go-v0', did you mean Motrix/Go1-v0\?"):
+        presets.preset("Motrix/Go-v0", "torch")
+    with pytest.raises(UsageError, match="presets for Motrix/CartPole-v0"):
+        presets.preset("xyz", "torch")
+
+
+@pytest.mark.parametrize(
+    ("max_env_steps", "num_envs", "interval", "expected"),
+    [
+        (10_000_000, 2048, 500, 4500),
+        (61_440_000, 2048, 1000, 30_000),
+        (50_000_000, 1024, 5000, 45_000),
+        (1, 2048, 7, 7),
+    ],
+)
+def test_budget_in_vector_steps(max_env_steps: int, num_envs: int, interval: int, expected: int):
+    cfg = PPOCfg(max_env_steps=max_env_steps, num_envs=num_envs, check_point_interval=interval)
+    assert cfg.max_batch_env_steps == expected
+
+
+@given(st.integers(1, 10**9), st.integers(1, 4096).map(lambda n: 4 * n), st.integers(1, 10_000))
+def test_budget_is_whole_intervals_and_never_nothing(max_env_steps: int, num_envs: int, interval: int):
+    cfg = PPOCfg(max_env_steps=max_env_steps, num_envs=num_envs, check_point_interval=interval)
+    steps = cfg.max_batch_env_steps
+    assert steps >= interval
+    assert steps % interval == 0
+    assert steps == interval or steps * num_envs <= max_env_steps < (steps + interval) * num_envs
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("num_envs", 0, "num_envs 0 .* 1 or more"),
+        ("num_envs", -4, "num_envs -4"),
+        ("num_envs", 3.0, r"num_envs 3\.0 has the wrong type: give an integer"),
+        ("rollouts", True, "rollouts True has the wrong type"),
+        ("learning_rate", 0.0, r"learning_rate 0\.0 .* above 0"),
+        ("learning_rate", float("nan"), "learning_rate nan .* finite"),
+        ("learning_rate", "fast", "learning_rate 'fast'"),
+        ("discount_factor", 1.5, r"discount_factor 1\.5 .* 0 to 1"),
+        ("policy_hidden_layer_sizes", (), "policy_hidden_layer_sizes"),
+        ("policy_hidden_layer_sizes", (64, 0), r"\(64, 0\)"),
+        ("value_hidden_layer_sizes", [64], "wrong type: give integers such as 256,128,64"),
+        ("activation", "gelu", "activation 'gelu' is unknown: give one of 'elu', 'relu', 'tanh'"),
+        ("mirror", "both", "mirror 'both' is unknown"),
+        ("seed", -1, "seed -1"),
+        ("random_timesteps", 10, "random_timesteps 10 .* give 0"),
+        ("learning_starts", 1, "learning_starts 1 .* give 0"),
+        ("time_limit_bootstrap", 1, "time_limit_bootstrap 1"),
+        ("initial_log_std", 3.0, r"initial_log_std 3\.0 is not between"),
+        (
+            "mini_batches",
+            7,
+            r"rollouts 24 \* num_envs 1024 = 24576 .*mini_batches 7 .*mini_batches 6 or mini_batches|6 or 8",
+        ),
+    ],
+)
+def test_a_bad_value_is_refused_by_name(field: str, value: object, message: str):
+    with pytest.raises(UsageError, match=message):
+        replace(PPOCfg(), **{field: value})
+
+
+def test_shared_features_need_equal_layers():
+    with pytest.raises(UsageError, match=r"\(256, 128, 64\).*\(32,\)"):
+        PPOCfg(share_policy_value_features=True, value_hidden_layer_sizes=(32,))
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "value"),
+    [
+        ("32", "rollouts", 32),
+        ("8e6", "max_env_steps", 8_000_000),
+        ("8_000_000", "max_env_steps", 8_000_000),
+        ("1e-3", "learning_rate", 1e-3),
+        ("1", "learning_rate", 1.0),
+        ("256,128", "policy_hidden_layer_sizes", (256, 128)),
+        ("(64,)", "policy_hidden_layer_sizes", (64,)),
+        ("[64, 32]", "policy_hidden_layer_sizes", (64, 32)),
+        ("False", "clip_predicted_values", False),
+        ("none", "seed", None),
+        ("7", "seed", 7),
+        ("tanh", "activation", "tanh"),
+    ],
+)
+def test_override_reads_text_by_the_type_of_the_field(text: str, field: str, value: object):
+    changed = override(PPOCfg(), {field: text})
+    assert getattr(changed, field) == value
+    assert type(getattr(changed, field)) is type(value)
+
+
+def test_overrides_are_judged_together():
+    cfg = override(PPOCfg(), {"num_envs": "7", "rollouts": "3", "mini_batches": "21"})
+    assert (cfg.num_envs, cfg.rollouts, cfg.mini_batches) == (7, 3, 21)
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        (("rollout", "3"), "unknown setting 'rollout', did you mean 'rollouts'"),
+        (("rollouts", "many"), "rollouts=many cannot be read: give an integer"),
+        (("rollouts", "2.5"), r"rollouts=2\.5 cannot be read"),
+        (("rollouts", "inf"), "rollouts=inf cannot be read"),
+        (("clip_predicted_values", "maybe"), "give true or false"),
+        (("policy_hidden_layer_sizes", "a,b"), "give integers such as"),
+        (("learning_rate", ""), "give a finite number"),
+    ],
+)
+def test_override_refuses_by_name(assignment: tuple[str, str], message: str):
+    with pytest.raises(UsageError, match=message):
+        override(PPOCfg(), dict([assignment]))
+
+
+def test_a_saved_configuration_with_an_unknown_field_is_refused():
+    with pytest.raises(UsageError, match="unknown setting 'lambda'"):
+        from_json({"lambda": 0.95})
