@@ -9,6 +9,7 @@ import ast
 import dataclasses
 import inspect
 import itertools
+import json
 import re
 import sys
 from pathlib import Path
@@ -58,7 +59,8 @@ def environment_page(env: Env) -> str:
     facts = {
         "observation": _box(envs.single_observation_space),
         "action": _box(envs.single_action_space),
-        "control step": f"{task.control_dt:g} s, {round(task.control_dt / _timestep(task))} physics steps",
+        "control step": f"{task.control_dt:g} s",
+        "physics step": f"{_timestep(task):g} s",
         "time limit": f"{steps} steps, {steps * task.control_dt:g} s",
     }
     envs.close()
@@ -191,11 +193,11 @@ def _box(space: Any) -> str:
         bounds = f"in [{low[0]:g}, {high[0]:g}]"
     else:
         bounds = f"between {space.low} and {space.high}"
-    return f"{space.shape[0]} numbers, {space.dtype}, {bounds}"
+    return f"{space.dtype} {space.shape}, {bounds}"
 
 
 def _code(value: Any) -> str:
-    return f"`{value}`"
+    return f"`{json.dumps(value)}`"
 
 
 def _anchors(file: Path) -> set[str]:
