@@ -40,6 +40,7 @@ class TrainingProgress:
             TextColumn("{task.description}", markup=False),
             console=console,
             expand=True,
+            transient=True,
             disable=not console.is_terminal,
         )
         self._task = self._bar.add_task("first rollout ...", total=None)

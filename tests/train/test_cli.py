@@ -50,7 +50,7 @@ def test_list_names_every_environment_that_can_be_trained(capsys):
 def test_looking_around_imports_no_learning_library():
     look = (
         "import sys; from motrix_train.cli import run; run(['list']); run(['train', '--help']);"
-        "sys.exit(', '.join({'torch', 'jax', 'skrl', 'matplotlib'} & set(sys.modules)))"
+        "sys.exit(', '.join({'torch', 'jax', 'skrl', 'matplotlib'} & set(sys.modules)) or 0)"
     )
     process = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True)
     assert process.returncode == 0, process.stderr
@@ -159,11 +159,11 @@ def test_ctrl_c_ends_a_training_with_its_last_policy(work):
     process = subprocess.Popen(
         [sys.executable, "-m", "motrix_train", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    patience = time.monotonic() + 60
+    patience = time.monotonic() + 300
     while not Path("mine/progress.csv").exists() and time.monotonic() < patience:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 130
     assert "Traceback" not in err
     assert "Stopped early: mine" in out

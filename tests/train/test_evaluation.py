@@ -20,7 +20,7 @@ def passive(observations: np.ndarray) -> np.ndarray:
 
 def balance(observations: np.ndarray) -> np.ndarray:
     """Keeps the pole up: a linear feedback on position, angle and their rates."""
-    gains = np.array([-0.5, 20.0, -1.0, 3.0], dtype=np.float32)
+    gains = np.array([1.0, 20.0, 2.0, 3.0], dtype=np.float32)
     return (observations * gains).sum(axis=1, keepdims=True)
 
 
