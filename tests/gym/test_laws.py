@@ -1,0 +1,335 @@
+"""The laws of the environments, each over every registered id."""
+
+import dataclasses
+from collections.abc import Callable
+
+import gymnasium
+import mujoco
+import numpy as np
+import pytest
+from gymnasium.vector import AutoresetMode
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from trajectories import GROUPS, actions_for, assert_same, play
+
+from motrix_gym.draws import Draws, row_keys
+from motrix_gym.physics import Physics
+from motrix_gym.task import Flip, Memory, Task, Transition
+from motrix_gym.testing import check_vector_env
+from motrix_gym.vector_env import MotrixVectorEnv
+
+NUM_ACTIONS = 16
+SEEDS = st.integers(0, 2**63 - 1)
+MODES = st.sampled_from(list(AutoresetMode))
+
+
+@pytest.fixture(scope="module")
+def task(env_id: str) -> Task:
+    """The task of an id with its default fields."""
+    return gymnasium.make_vec(env_id, num_envs=1, num_threads=1).unwrapped.task
+
+
+def test_the_checker_finds_nothing(env_id, mode):
+    report = check_vector_env(
+        lambda n: gymnasium.make_vec(env_id, num_envs=n, num_threads=1, max_episode_steps=25, autoreset_mode=mode),
+        single=lambda: gymnasium.make(env_id, max_episode_steps=25),
+        steps=60,
+    )
+    assert report.skipped.keys() <= {"termination"}, report
+
+
+@settings(max_examples=12)
+@given(data=st.data())
+def test_a_row_depends_on_its_seed_and_actions_only(task, env_id, data):
+    """Law 2, bit for bit: neither neighbours nor their number, threads, autoreset mode or resets matter."""
+    num_rows = data.draw(st.integers(2, 5), "rows")
+    seeds = data.draw(st.lists(SEEDS, min_size=num_rows, max_size=num_rows), "seeds")
+    limit = data.draw(st.integers(1, NUM_ACTIONS), "max_episode_steps")
+    resets = data.draw(
+        st.sets(st.tuples(st.integers(0, num_rows - 1), st.integers(0, NUM_ACTIONS - 1)), max_size=4), "resets"
+    )
+    actions = actions_for(env_id, num_rows, NUM_ACTIONS, data.draw(st.integers(0, 99), "actions"))
+    together = MotrixVectorEnv(
+        task,
+        num_rows,
+        max_episode_steps=limit,
+        num_threads=data.draw(st.integers(1, 2), "threads"),
+        autoreset_mode=data.draw(MODES, "mode"),
+    )
+    trajectories = play(together, seeds, actions, resets)
+    for row in range(num_rows):
+        alone = MotrixVectorEnv(task, max_episode_steps=limit, num_threads=1)
+        [expected] = play(alone, [seeds[row]], actions[:, row : row + 1], {(0, k) for r, k in resets if r == row})
+        assert_same(expected, trajectories[row])
+
+
+@settings(max_examples=5)
+@given(seed=SEEDS, limit=st.integers(2, 12))
+def test_a_row_is_the_single_environment(env_id, seed, limit):
+    """Law 2: row i of a batch seeded s is what `gymnasium.make` gives, seeded s + i, episode after episode."""
+    num_rows = 3
+    actions = actions_for(env_id, num_rows, NUM_ACTIONS)
+    envs = gymnasium.make_vec(env_id, num_envs=num_rows, num_threads=1, max_episode_steps=limit)
+    for row, events in enumerate(play(envs, seed, actions)):
+        env = gymnasium.make(env_id, max_episode_steps=limit)
+        observation, _ = env.reset(seed=seed + row)
+        for k, event in enumerate(events):
+            if "begin" in event:
+                if k > 0:
+                    observation, _ = env.reset()
+                np.testing.assert_array_equal(event["begin"], observation)
+                continue
+            action = actions[sum("reward" in e for e in events[:k]), row]
+            observation, reward, terminated, truncated, info = env.step(action)
+            np.testing.assert_array_equal(event["observation"], observation)
+            assert (event["reward"], event["terminated"]) == (reward, terminated)
+            assert event["truncated"] == (truncated and not terminated)
+            assert {n: x for n, x in event.items() if "." in n} == {
+                f"{group}.{name}": x for group in GROUPS for name, x in info[group].items()
+            }
+
+
+def test_a_row_at_the_limit_terminates_or_truncates(env_id):
+    """Law 3: with every limit, each episode ends in one of the two ways, and what terminates has a reason."""
+    for limit in (1, 3):
+        envs = gymnasium.make_vec(env_id, num_envs=4, num_threads=1, max_episode_steps=limit)
+        envs.reset(seed=0)
+        for k in range(1, 7):
+            _, _, terminated, truncated, info = envs.step(envs.action_space.sample())
+            reasons = np.any(list(info["termination"].values()), axis=0)
+            np.testing.assert_array_equal(reasons, terminated)
+            assert not (terminated & truncated).any()
+            if k % limit == 0 and not terminated.any():
+                assert truncated.all()
+
+
+BAD_NUMBERS = st.sampled_from([np.nan, np.inf, -np.inf, 1e12, -1e300])
+
+
+@settings(max_examples=6)
+@given(
+    bad=BAD_NUMBERS, where=st.sampled_from(["position", "velocity"]), row=st.integers(0, 2), threads=st.integers(1, 2)
+)
+def test_a_row_that_diverges_ends_alone(task, mode, bad, where, row, threads):
+    """Law 7: finite numbers everywhere, terminated as diverged, and no other row notices."""
+    envs = MotrixVectorEnv(task, 3, num_threads=threads, autoreset_mode=mode)
+    envs.reset(seed=0)
+    actions = np.zeros((8, *envs.action_space.shape))
+    for action in actions[:3]:
+        envs.step(action)
+    healthy = envs.get_state()
+    sick = {name: x.copy() for name, x in healthy.items()}
+    component = {"position": mujoco.mjtState.mjSTATE_QPOS, "velocity": mujoco.mjtState.mjSTATE_QVEL}[where]
+    sick["simulation"][row, _component(task.model(), component)] = bad
+    others = np.arange(3) != row
+
+    def continued(state: dict[str, np.ndarray]) -> list[tuple]:
+        envs.set_state(state)
+        results = []
+        for action in actions[3:]:
+            results.append(envs.step(action))
+            ended = results[-1][2] | results[-1][3]
+            if mode is AutoresetMode.DISABLED and ended.any():
+                envs.reset(options={"reset_mask": ended})
+        return results
+
+    expected, found = continued(healthy), continued(sick)
+    _, _, terminated, truncated, info = found[0]
+    assert terminated[row]
+    assert not truncated[row]
+    assert [name for name, holds in info["termination"].items() if holds[row]] == ["diverged"]
+    for step, undisturbed in zip(found, expected, strict=True):
+        assert all(np.isfinite(x).all() for x in _arrays(step))
+        for x, y in zip(_arrays(step[:4]), _arrays(undisturbed[:4]), strict=True):
+            np.testing.assert_array_equal(x[others], y[others])
+    assert not any(step[4]["termination"]["diverged"].any() for step in found[1:])
+
+
+@settings(max_examples=6)
+@given(seed=SEEDS, pause=st.integers(0, NUM_ACTIONS - 1), mode=MODES, threads=st.permutations([1, 2]))
+def test_a_saved_state_goes_on_in_a_fresh_environment(task, env_id, tmp_path_factory, seed, pause, mode, threads):
+    """Law 8: mid-episode, with other threads, from a file."""
+    first, second = (MotrixVectorEnv(task, 3, num_threads=n, max_episode_steps=7, autoreset_mode=mode) for n in threads)
+    actions = actions_for(env_id, 3, NUM_ACTIONS)
+    observation, _ = first.reset(seed=seed)
+    for action in actions[:pause]:
+        observation = _stepped(first, action)[0]
+    path = tmp_path_factory.mktemp("state") / "state.npz"
+    np.savez(path, **first.get_state())
+    second.reset(seed=1)
+    second.step(actions[0])
+    with np.load(path) as state:
+        np.testing.assert_array_equal(second.set_state(dict(state)), observation)
+    for action in actions[pause:]:
+        for x, y in zip(_arrays(_stepped(first, action)), _arrays(_stepped(second, action)), strict=True):
+            np.testing.assert_array_equal(x, y)
+
+
+def test_doubling_a_weight_doubles_its_term_and_no_other(task, env_id):
+    """Law 9."""
+    actions = actions_for(env_id, 2, 12)
+
+    def terms(weights: dict[str, float]) -> list[dict[str, np.ndarray]]:
+        envs = MotrixVectorEnv(dataclasses.replace(task, reward_weights=weights), 2, num_threads=1)
+        envs.reset(seed=0)
+        return [envs.step(action)[4]["reward_terms"] for action in actions]
+
+    plain = terms({})
+    for doubled, weight in task.weights.items():
+        for expected, found in zip(plain, terms({doubled: 2 * weight}), strict=True):
+            for name, value in found.items():
+                np.testing.assert_array_equal(value, (2 if name == doubled else 1) * expected[name])
+
+
+@pytest.fixture(scope="module")
+def long_run(task, env_id) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Observations, (T, N, k), and reward terms, (T, N), of many rows under random actions."""
+    actions = actions_for(env_id, 32, 250)
+    envs = MotrixVectorEnv(task, 32, num_threads=1)
+    envs.reset(seed=0)
+    steps = [envs.step(action) for action in actions]
+    return np.stack([s[0] for s in steps]), {
+        n: np.stack([s[4]["reward_terms"][n] for s in steps]) for n in task.weights
+    }
+
+
+def test_every_reward_term_acts(task, long_run):
+    """Law 9: a term with a weight is zero neither everywhere nor by a weight of zero; all terms are weighted."""
+    _, terms = long_run
+    assert not [name for name, weight in task.weights.items() if weight == 0]
+    assert not [name for name, x in terms.items() if not x.any()]
+
+
+def test_every_observation_element_varies(task, long_run):
+    """Law 9."""
+    observations, _ = long_run
+    assert not np.flatnonzero(np.ptp(observations, axis=(0, 1)) == 0).tolist()
+
+
+def test_the_mirror_image_earns_the_same_and_sees_the_mirror_image(task, env_id):
+    """Law 10: on the model made symmetric, mirrored state, memory and action mirror all that follows."""
+    mirror = task.mirror()
+    if mirror is None:
+        pytest.skip("the task declares no mirror image")
+    model = symmetric(task.model())
+    qpos, qvel, memory, action = sampled_frames(task, env_id)
+    n = len(qpos)
+    mine = one_step(task, model, qpos, qvel, memory, action)
+    other = one_step(task, model, mirror.qpos(qpos), mirror.qvel(qvel), mirror.memory(memory), mirror.action(action))
+
+    assert list(mirror.blocks) == list(mine["observation"])
+    for stage in ("first_observation", "observation"):
+        for block, flip in mirror.blocks.items():
+            rows = mine["undrawn"] if stage == "observation" else np.ones(n, dtype=bool)
+            np.testing.assert_allclose(
+                other[stage][block][rows], flip(mine[stage][block])[rows], rtol=1e-5, atol=1e-5, err_msg=block
+            )
+    assert mine["undrawn"].mean() > 0.5
+    for group in ("reward", "terminated", "metrics"):
+        for name, value in mine[group].items():
+            np.testing.assert_allclose(other[group][name], value, rtol=1e-4, atol=1e-4, err_msg=name)
+
+
+def test_a_mirror_image_of_a_mirror_image_is_the_original(task, env_id):
+    """Law 10."""
+    mirror = task.mirror()
+    if mirror is None:
+        pytest.skip("the task declares no mirror image")
+    qpos, qvel, memory, action = sampled_frames(task, env_id)
+    flips: list[tuple[Flip, np.ndarray]] = [(mirror.qpos, qpos), (mirror.qvel, qvel), (mirror.action, action)]
+    envs = MotrixVectorEnv(task, 2, num_threads=1)
+    flips += [(mirror.observation, envs.reset(seed=0)[0])]
+    for flip, x in flips:
+        assert sorted(flip.index) == list(range(x.shape[-1]))
+        np.testing.assert_array_equal(flip(flip(x)), x)
+        assert not np.array_equal(flip(x), x)
+    twice = mirror.memory(mirror.memory(memory))
+    for field in dataclasses.fields(memory):
+        np.testing.assert_allclose(getattr(twice, field.name), getattr(memory, field.name), atol=1e-12)
+    space = envs.single_action_space
+    np.testing.assert_array_equal(np.sort(mirror.action(np.stack([space.low, space.high])), axis=0)[0], space.low)
+
+
+def sampled_frames(task: Task, env_id: str) -> tuple[np.ndarray, np.ndarray, Memory, np.ndarray]:
+    """Positions, velocities, memories and actions out of the midst of episodes."""
+    actions = actions_for(env_id, 64, 30).clip(task.action_space().low, task.action_space().high)
+    envs = MotrixVectorEnv(task, 64, num_threads=1)
+    envs.reset(seed=0)
+    for action in actions[:-1]:
+        envs.step(action)
+    state = envs.get_state()
+    fields = {name.removeprefix("memory."): x for name, x in state.items() if name.startswith("memory.")}
+    memory_class: Callable[..., Memory] = type(task.begin(Draws(row_keys([0])))[2])
+    return state["qpos"], state["qvel"], memory_class(**fields), actions[-1]
+
+
+def one_step(task: Task, model: mujoco.MjModel, qpos, qvel, memory, action) -> dict:
+    """What one control step from the given states leads to."""
+    n = len(qpos)
+    physics = Physics(model, n, 1, task.control_dt)
+    before = physics.reset(np.arange(n), qpos, qvel)
+    now, _ = physics.step(task.control(before, memory, action))
+    t = Transition(before, memory, action, now, np.zeros(n, dtype=bool))
+    terminated = task.terminated(t)
+    t = dataclasses.replace(t, terminated=np.any(list(terminated.values()), axis=0))
+    following, otherwise = (task.advance(t, Draws(row_keys(range(k, k + n)))) for k in (0, n))
+    undrawn = [
+        np.reshape(getattr(following, f.name) == getattr(otherwise, f.name), (n, -1)).all(axis=1)
+        for f in dataclasses.fields(following)
+    ]
+    return {
+        "first_observation": task.observe(before, memory),
+        "observation": task.observe(now, following),
+        "undrawn": np.all(undrawn, axis=0) if undrawn else np.ones(n, dtype=bool),
+        "reward": task.reward(t),
+        "terminated": terminated,
+        "metrics": task.metrics(t),
+    }
+
+
+def symmetric(model: mujoco.MjModel) -> mujoco.MjModel:
+    """The model with masses spread as the mean of it and its mirror image; the figures of real robots are not quite."""
+    data = mujoco.MjData(model)
+    mujoco.mj_kinematics(model, data)
+    mirrored = data.xpos * [1, -1, 1]
+    partner = np.linalg.norm(data.xpos[:, None] - mirrored, axis=2).argmin(axis=1)
+    np.testing.assert_allclose(data.xpos[partner], mirrored, atol=1e-12)
+    centre = (model.body_ipos + model.body_ipos[partner] * [1, -1, 1]) / 2
+    tensor = np.stack([_inertia(model, body) for body in range(model.nbody)])
+    tensor = (tensor + tensor[partner] * [[1, -1, 1], [-1, 1, -1], [1, -1, 1]]) / 2
+    model.body_ipos[:] = centre
+    for body in range(1, model.nbody):
+        model.body_inertia[body], axes = np.linalg.eigh(tensor[body])
+        axes[:, 0] *= np.linalg.det(axes)
+        mujoco.mju_mat2Quat(model.body_iquat[body], axes.ravel())
+    mujoco.mj_setConst(model, data)
+    return model
+
+
+def _inertia(model: mujoco.MjModel, body: int) -> np.ndarray:
+    """The inertia tensor of a body about its centre of mass in the body's axes, (3, 3)."""
+    axes = np.zeros(9)
+    mujoco.mju_quat2Mat(axes, model.body_iquat[body])
+    return axes.reshape(3, 3) @ np.diag(model.body_inertia[body]) @ axes.reshape(3, 3).T
+
+
+def _component(model: mujoco.MjModel, component: mujoco.mjtState) -> slice:
+    """Where a component lies in a row of the saved simulation."""
+    start = mujoco.mj_stateSize(model, int(component) - 1)
+    return slice(start, start + mujoco.mj_stateSize(model, int(component)))
+
+
+def _stepped(envs: MotrixVectorEnv, action: np.ndarray) -> tuple:
+    """A step; where autoreset is disabled, rows that end are reset and observed anew."""
+    result = envs.step(action)
+    ended = result[2] | result[3]
+    if envs.autoreset_mode is AutoresetMode.DISABLED and ended.any():
+        return (envs.reset(options={"reset_mask": ended})[0], *result[1:])
+    return result
+
+
+def _arrays(x: object) -> list[np.ndarray]:
+    """All arrays in a result, in order."""
+    if isinstance(x, dict):
+        return [array for key in sorted(x) for array in _arrays(x[key])]
+    return [array for item in x for array in _arrays(item)] if isinstance(x, tuple) else [np.asarray(x)]
