@@ -8,26 +8,28 @@ import pytest
 from motrix_train.cli import run
 from motrix_train.run_directory import RunDirectory
 
-TINY = (
-    "--backend=torch",
-    "--num-envs=8",
-    "--max-env-steps=1024",
-    "--num-threads=1",
-    "--set=rollouts=32",
-    "--set=check_point_interval=64",
-    "--set=play_num_envs=2",
-)
-"""Options of `train` with which a CartPole run takes a second: 128 vector steps, two checkpoints."""
+
+@pytest.fixture(scope="session")
+def tiny() -> tuple[str, ...]:
+    """Options of `train` with which a CartPole run takes a second: 128 vector steps, two checkpoints."""
+    return (
+        "--backend=torch",
+        "--num-envs=8",
+        "--max-env-steps=1024",
+        "--num-threads=1",
+        "--set=rollouts=32",
+        "--set=check_point_interval=64",
+    )
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+def trained(tiny: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     """A finished run of CartPole, to be read only."""
     home = Path.cwd()
     work = tmp_path_factory.mktemp("trained")
     os.chdir(work)
     try:
-        assert run(["train", "Motrix/CartPole-v0", "--seed=3", *TINY]) == 0
+        assert run(["train", "Motrix/CartPole-v0", "--seed=3", *tiny]) == 0
     finally:
         os.chdir(home)
     return RunDirectory.find_newest(work / "runs", "Motrix/CartPole-v0")

@@ -4,13 +4,12 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from conftest import TINY
 
 from motrix_train import checkpoint
 from motrix_train.cli import run
 
 CARTPOLE = "Motrix/CartPole-v0"
-TRAIN = ("train", CARTPOLE, *TINY)
+TRAIN = ("train", CARTPOLE, "--backend=torch")
 
 
 def files(directory: Path) -> dict[str, bytes]:
@@ -52,7 +51,7 @@ def refused(work, capsys):
         ([*TRAIN, "--set=mini_batches=7"], "mini_batches 7"),
         ([*TRAIN, "--num-envs=0"], "--num-envs"),
         ([*TRAIN, "--num-envs=few"], "--num-envs"),
-        (["train", CARTPOLE, "--backend=torch", "--set=num_envs=0"], "num_envs 0"),
+        ([*TRAIN, "--set=num_envs=0"], "num_envs 0"),
         ([*TRAIN, "--env=max_angel=0.1"], "did you mean 'max_angle'?"),
         ([*TRAIN, "--env=max_angle=steep"], "max_angle is 'steep'; it takes a finite number"),
         ([*TRAIN, "--env=max_angle=NaN"], "max_angle is nan; it takes a finite number"),

@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import TINY
 from matplotlib.image import imread
 
 import motrix_train
@@ -100,8 +99,8 @@ def test_progress_has_a_line_for_each_rollout(trained):
     assert {"mean_return", "mean_episode_length", "reward_terms/alive", "losses/policy"} <= progress.keys()
 
 
-def test_train_ends_with_the_commands_that_come_next(work, capsys):
-    assert run(["train", CARTPOLE, "--run-dir", "mine", *TINY]) == 0
+def test_train_ends_with_the_commands_that_come_next(work, capsys, tiny):
+    assert run(["train", CARTPOLE, "--run-dir", "mine", *tiny]) == 0
     captured = capsys.readouterr()
     assert "motrix-train evaluate mine" in captured.out
     assert "motrix-train play mine --video" in captured.out
@@ -109,14 +108,14 @@ def test_train_ends_with_the_commands_that_come_next(work, capsys):
     assert run(["evaluate", "mine", "--episodes=2", "--num-threads=1"]) == 0
 
 
-def test_fields_of_the_task_reach_the_policy_file(work):
-    assert run(["train", CARTPOLE, "--run-dir=mine", "--env=max_angle=0.15", *TINY]) == 0
+def test_fields_of_the_task_reach_the_policy_file(work, tiny):
+    assert run(["train", CARTPOLE, "--run-dir=mine", "--env=max_angle=0.15", *tiny]) == 0
     assert checkpoint.read("mine/checkpoints/last.pt").env_kwargs == {"max_angle": 0.15}
 
 
-def test_a_random_seed_is_written_down(work):
+def test_a_random_seed_is_written_down(work, tiny):
     for name in ("a", "b"):
-        assert run(["train", CARTPOLE, "--random-seed", "--run-dir", name, *TINY]) == 0
+        assert run(["train", CARTPOLE, "--random-seed", "--run-dir", name, *tiny]) == 0
     assert RunDirectory(Path("a")).config()["seed"] != RunDirectory(Path("b")).config()["seed"]
 
 
@@ -154,8 +153,8 @@ def test_play_writes_what_is_seen(trained, work, capsys, name):
         assert b"ftyp" in Path(name).read_bytes()[:16]
 
 
-def test_ctrl_c_ends_a_training_with_its_last_policy(work):
-    arguments = ["train", CARTPOLE, "--run-dir=mine", *TINY, "--max-env-steps=100000000"]
+def test_ctrl_c_ends_a_training_with_its_last_policy(work, tiny):
+    arguments = ["train", CARTPOLE, "--run-dir=mine", *tiny, "--max-env-steps=100000000"]
     process = subprocess.Popen(
         [sys.executable, "-m", "motrix_train", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
