@@ -14,10 +14,12 @@ import numpy.typing as npt
 
 WORDS_PER_BLOCK = 4
 _ROUNDS = 10
-_MULTIPLIERS = np.array([[0xD2E7470EE14C6C93], [0xCA5A826395121157]], dtype=np.uint64)
-_KEY_STEPS = np.array([[0x9E3779B97F4A7C15], [0xBB67AE8584CAA73B]], dtype=np.uint64)
 _LOW_HALF = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
+_MULTIPLIERS = np.array([[0xD2E7470EE14C6C93], [0xCA5A826395121157]], dtype=np.uint64)
+_MULTIPLIERS_LOW, _MULTIPLIERS_HIGH = _MULTIPLIERS & _LOW_HALF, _MULTIPLIERS >> _HALF
+_KEY_STEPS = np.array([[0x9E3779B97F4A7C15], [0xBB67AE8584CAA73B]], dtype=np.uint64)
+_CHUNK = 4096  # counters at a time: what they need stays in a processor's cache
 
 
 def row_keys(seeds: Sequence[int]) -> np.ndarray:
@@ -36,24 +38,44 @@ def philox(key: np.ndarray, counter: np.ndarray) -> np.ndarray:
         (N, B, 4) uint64.
     """
     n, blocks = counter.shape
-    state = np.zeros((2, 2, n * blocks), dtype=np.uint64)  # (even or odd word, lane, row and block)
-    state[0, 0] = counter.reshape(-1)
-    round_key = np.repeat(key, blocks, axis=0).T
+    keys, counters = np.repeat(key, blocks, axis=0), counter.reshape(-1)
+    words = np.empty((n * blocks, WORDS_PER_BLOCK), dtype=np.uint64)
+    for start in range(0, n * blocks, _CHUNK):
+        part = slice(start, start + _CHUNK)
+        words[part, 0::2], words[part, 1::2] = _even_and_odd_words(keys[part], counters[part])
+    return words.reshape(n, blocks, WORDS_PER_BLOCK)
+
+
+def _even_and_odd_words(key: np.ndarray, counter: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Words 0 and 2, and words 1 and 3, of every counter; (n, 2) and (n,) to twice (n, 2)."""
+    even, odd = np.zeros((2, 2, len(counter)), dtype=np.uint64)  # (lane, counter) each
+    even[0] = counter
+    round_key = np.array(key.T, order="C")
     for _ in range(_ROUNDS):
-        high, low = _multiply(_MULTIPLIERS, state[0])
-        state[0] = high[::-1] ^ state[1] ^ round_key
-        state[1] = low[::-1]
-        round_key = round_key + _KEY_STEPS
-    return state.transpose(2, 1, 0).reshape(n, blocks, WORDS_PER_BLOCK)
+        mixed = _high_of_product(even)[::-1]
+        mixed ^= odd
+        mixed ^= round_key
+        even *= _MULTIPLIERS
+        even, odd = mixed, even[::-1]
+        round_key += _KEY_STEPS
+    return even.T, odd.T
 
 
-def _multiply(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The high and the low 64 bits of a product of 64-bit integers."""
-    a_low, a_high = a & _LOW_HALF, a >> _HALF
-    b_low, b_high = b & _LOW_HALF, b >> _HALF
-    middle = a_high * b_low + ((a_low * b_low) >> _HALF)
-    carried = a_low * b_high + (middle & _LOW_HALF)
-    return a_high * b_high + (middle >> _HALF) + (carried >> _HALF), a * b
+def _high_of_product(x: np.ndarray) -> np.ndarray:
+    """The high 64 bits of the 128 of `x` times the multipliers, by long multiplication of halves."""
+    low, high = x & _LOW_HALF, x >> _HALF
+    carry = low * _MULTIPLIERS_LOW
+    carry >>= _HALF
+    middle = np.multiply(low, _MULTIPLIERS_HIGH, out=low)
+    middle += carry
+    carry = np.bitwise_and(middle, _LOW_HALF, out=carry)
+    carry += high * _MULTIPLIERS_LOW
+    carry >>= _HALF
+    middle >>= _HALF
+    high *= _MULTIPLIERS_HIGH
+    high += middle
+    high += carry
+    return high
 
 
 class Draws:
@@ -76,7 +98,7 @@ class Draws:
         blocks = -(-size // WORDS_PER_BLOCK)
         counters = self.counter[:, None] + np.arange(1, blocks + 1, dtype=np.uint64)
         self.counter = self.counter + np.uint64(blocks)
-        return philox(self.key, counters).reshape(len(self), -1)[:, :size]
+        return philox(self.key, counters).reshape(len(self), blocks * WORDS_PER_BLOCK)[:, :size]
 
     def uniform(self, low: npt.ArrayLike = 0.0, high: npt.ArrayLike = 1.0, size: int = 1) -> np.ndarray:
         """Uniform numbers in [low, high), (N, size) float64; `low` and `high` broadcast against (size,)."""

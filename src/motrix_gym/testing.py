@@ -38,7 +38,7 @@ class LawViolation(AssertionError):
         rows: The rows that show it.
     """
 
-    def __init__(self, law: str, rows: Sequence[int] | np.ndarray, what: str):
+    def __init__(self, law: str, rows: Sequence[int | np.integer] | np.ndarray, what: str):
         self.law, self.rows = law, [int(row) for row in rows]
         where = f" [rows {', '.join(map(str, self.rows))}]" if self.rows else ""
         super().__init__(f"{law}: {LAWS[law]}\n{what}{where}")
@@ -188,8 +188,8 @@ class _Subject:
         for action in actions:
             batch = self.batched(action)
             returned = env.step(batch)
-            raw = dict(zip(("observation", "reward", "terminated", "truncated", "info"), returned, strict=True))
-            raw["action"] = batch
+            raw: dict[str, Any] = {"action": batch}
+            raw |= zip(("observation", "reward", "terminated", "truncated", "info"), returned, strict=True)
             rows = _by_row(raw, env.num_envs)
             latest = _copied(raw["observation"])
             ended = np.array([bool(row["terminated"]) or bool(row["truncated"]) for row in rows])

@@ -119,9 +119,7 @@ class MotrixVectorEnv(VectorEnv):
         self._restart(np.flatnonzero(mask))
         return self._observe(self._frame, self._memory), {}
 
-    def step(
-        self, actions: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """One control step of every row.
 
         Args:

@@ -20,20 +20,20 @@ CARTPOLE = PPOCfg(
 )
 
 GO1 = PPOCfg(
-    num_envs=1024,
-    max_env_steps=8_000_000,
-    check_point_interval=480,
+    num_envs=256,
+    max_env_steps=7_000_000,
+    check_point_interval=960,
     policy_hidden_layer_sizes=(128, 128),
     value_hidden_layer_sizes=(128, 128),
     initial_log_std=-1.0,
     mirror="policy",
-    rollouts=24,
+    rollouts=32,
     learning_epochs=5,
     mini_batches=4,
-    discount_factor=0.98,
+    discount_factor=0.97,
     learning_rate=1e-3,
-    learning_rate_scheduler_kl_threshold=0.01,
-    entropy_loss_scale=0.001,
+    learning_rate_scheduler_kl_threshold=0.02,
+    entropy_loss_scale=0.003,
 )
 
 _PRESETS: dict[str, PPOCfg] = {

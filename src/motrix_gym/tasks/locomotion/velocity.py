@@ -42,9 +42,7 @@ JOINTS_IN_QPOS = slice(7, None)
 JOINTS_IN_QVEL = slice(6, None)
 TROT_OFFSET = np.array([0.0, 0.5, 0.5, 0.0])  # FR and RL step together, FL and RR half a cycle later
 
-MIRRORED_JOINTS = Flip(
-    index=np.array([3, 4, 5, 0, 1, 2, 9, 10, 11, 6, 7, 8]), sign=np.tile([-1.0, 1.0, 1.0], LEGS)
-)
+MIRRORED_JOINTS = Flip(index=np.array([3, 4, 5, 0, 1, 2, 9, 10, 11, 6, 7, 8]), sign=np.tile([-1.0, 1.0, 1.0], LEGS))
 MIRRORED_FEET = Flip(index=np.array([1, 0, 3, 2]), sign=np.ones(LEGS))
 POLAR = Flip.signs(1, -1, 1)
 AXIAL = Flip.signs(-1, 1, -1)
@@ -93,7 +91,7 @@ class VelocityTask(Task):
         "gait": 0.3,
         "feet_height": -0.3,
         "feet_slip": -0.05,
-        "termination": -5.0,
+        "termination": -10.0,
     }
     control_dt: float = 0.02
     action_scale: float = 0.4
@@ -101,6 +99,7 @@ class VelocityTask(Task):
     command_high: tuple[float, float, float] = (2.0, 1.0, 1.0)
     command_interval: tuple[float, float] = (4.0, 8.0)
     still_probability: float = 0.1
+    still_speed: float = 0.3
     tracking_variance: float = 0.25
     approach_variance: float = 1.5
     gait_frequency: float = 2.0
@@ -144,7 +143,7 @@ class VelocityTask(Task):
             "joint_velocity": frame.qvel[:, JOINTS_IN_QVEL],
             "last_action": memory.action,
             "command": memory.command,
-            "gait_clock": clock * self._moving(memory)[:, None],
+            "gait_clock": clock * self._moving(frame, memory)[:, None],
         }
 
     def reward(self, t: Transition) -> dict[str, Array]:
@@ -152,8 +151,9 @@ class VelocityTask(Task):
         command = memory.command
         velocity, rate = now.sensor["linear_velocity"], now.sensor["angular_velocity"]
         contact = self._contact(now)
-        moving = self._moving(memory)
-        stance = self._stance(memory)
+        moving = self._moving(t.before, memory)
+        lift = self._lift(memory) * moving[:, None]
+        stance = lift == 0
         landed = contact & (memory.air_time > 0)
         foot_height = now.sensor["position"][:, 2::3] - self.ROBOT.foot_radius
         foot_velocity = now.sensor["velocity"].reshape(-1, LEGS, 3)[:, :, :2]
@@ -173,7 +173,7 @@ class VelocityTask(Task):
             "hip_pos": (1.0 - sideways) * rewards.sum_squares(bend[:, HIPS]),
             "stand_still": np.abs(bend).sum(axis=1) * ~moving,
             "gait": (contact == stance).mean(axis=1) * moving,
-            "feet_height": np.square(foot_height / self.swing_height - self._lift(memory)).mean(axis=1),
+            "feet_height": np.square(foot_height / self.swing_height - lift).mean(axis=1),
             "feet_slip": (np.square(foot_velocity).sum(axis=2) * contact).sum(axis=1),
             "termination": 1.0 * t.terminated,
         }
@@ -245,16 +245,14 @@ class VelocityTask(Task):
     def _contact(self, frame: Frame) -> Array:  # (N, 4) bool
         return frame.sensor["contact"] > 0
 
-    def _moving(self, memory: VelocityMemory) -> Array:  # (N,) bool
-        return rewards.sum_squares(memory.command) > 0.1**2
+    def _moving(self, frame: Frame, memory: VelocityMemory) -> Array:
+        """Whether there is something to follow, or speed to lose, (N,) bool."""
+        commanded = rewards.sum_squares(memory.command) > 0.1**2
+        return commanded | (rewards.sum_squares(frame.sensor["linear_velocity"][:, :2]) > self.still_speed**2)
 
     def _lift(self, memory: VelocityMemory) -> Array:
-        """Foot heights that the gait asks for, (N, 4), as a share of the swing height."""
-        swing = np.sin(2 * np.pi * (memory.phase[:, None] + TROT_OFFSET))
-        return np.maximum(swing, 0.0) * self._moving(memory)[:, None]
-
-    def _stance(self, memory: VelocityMemory) -> Array:  # (N, 4) bool
-        return self._lift(memory) == 0
+        """Foot heights that the clock asks for, (N, 4), as a share of the swing height."""
+        return np.maximum(np.sin(2 * np.pi * (memory.phase[:, None] + TROT_OFFSET)), 0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,9 +264,10 @@ class Go1(VelocityTask):
     in [-1, 1] shifts the target angle of a position servo (35 N m/rad) by `action_scale` radians from the standing
     pose. Episodes start near the standing pose with a random heading and last 1000 steps of 20 ms.
 
-    A clock of `gait_frequency` asks for a trot, diagonal legs together, whenever there is something to follow; in
-    the formulas "moving" is 1 then and 0 when the command is zero, "lift" is max(0, sin(2 pi (phase + offset)))
-    with the leg's offset 0 (FR, RL) or 1/2 (FL, RR), and stance is where the lift is zero.
+    A clock of `gait_frequency` asks for a trot, diagonal legs together, whenever there is a command to follow or
+    speed to lose; in the formulas "moving" is 1 then and 0 for a robot below `still_speed` that is told to stand,
+    and "lift" is max(0, sin(2 pi (phase + offset))) x moving, with the leg's offset 0 (FR, RL) or 1/2 (FL, RR). A
+    foot is asked to stand where its lift is zero.
 
     Observation:
 
@@ -302,7 +301,7 @@ class Go1(VelocityTask):
     | gait | share of the feet whose contact is as the clock asks, moving | 0.3 |
     | feet_height | mean over feet of (foot height / `swing_height` - lift)^2 | -0.3 |
     | feet_slip | sum of squared planar velocities of the feet in contact | -0.05 |
-    | termination | 1 in a step that terminates | -5.0 |
+    | termination | 1 in a step that terminates | -10.0 |
 
     Termination:
 
@@ -320,6 +319,7 @@ class Go1(VelocityTask):
         command_high: Highest ones.
         command_interval: Shortest and longest time between new commands, s.
         still_probability: Share of the commands that are zero.
+        still_speed: Planar speed below which a zero command asks for all feet on the ground, m/s.
         tracking_variance: Width of the tracking terms, (m/s)^2 and (rad/s)^2.
         approach_variance: Width of the approach term, (m/s)^2.
         gait_frequency: Strides a second.

@@ -1,0 +1,130 @@
+"""Trains presets with several seeds through the command line, evaluates them, and writes the table and the curves.
+
+    python benchmarks/learning/learn.py Motrix/Go1-v0 --seeds 0 1 2
+    python benchmarks/learning/learn.py Motrix/Go1-v0 --backend jax --seeds 0
+    python benchmarks/learning/learn.py            # the table and the curves again, from the results kept
+
+Each run is one `results/<env>_<backend>_seed<N>.json` with its command, wall time, evaluation over 256 fresh episodes
+and curve; README.md and the PNGs beside this file are made from those files alone.
+"""
+
+import argparse
+import csv
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results"
+CURVE = ("env_steps", "seconds", "mean_return", "metrics/velocity_error", "metrics/yaw_rate_error")
+POINTS = 60
+INTRODUCTION = """# What the presets learn
+
+Each line is a training that was run: `learn.py` beside this page calls the command, evaluates the best policy (mean
+action) over 256 episodes that training never saw, and writes this table and the pictures. Wall time is of the whole
+command, start included.
+
+| environment | backend | seed | env steps | wall time | return | falls | metrics | command | machine |
+|---|---|---|---|---|---|---|---|---|---|
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("env_id", nargs="?", help="train and evaluate this environment first")
+    parser.add_argument("--backend", default="torch")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--keep", type=Path, help="folder in which the runs are kept")
+    args = parser.parse_args()
+    if args.env_id:
+        folder = args.keep or Path(tempfile.mkdtemp())
+        for seed in args.seeds:
+            result = train_and_evaluate(args.env_id, args.backend, seed, folder)
+            RESULTS.mkdir(exist_ok=True)
+            (RESULTS / f"{_name(result)}_seed{seed}.json").write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+    results = [json.loads(path.read_text("utf-8")) for path in sorted(RESULTS.glob("*.json"))]
+    write_table(results)
+    for name in sorted({_name(result) for result in results}):
+        draw([result for result in results if _name(result) == name], HERE / f"{name}.png")
+
+
+def train_and_evaluate(env_id: str, backend: str, seed: int, folder: Path) -> dict:
+    """One training through the command line and what came of it."""
+    run = folder / f"{env_id.rpartition('/')[2]}_{backend}_seed{seed}"
+    arguments = ["train", env_id, "--backend", backend, "--seed", str(seed)]
+    trainer = [sys.executable, "-m", "motrix_train"]
+    start = time.perf_counter()
+    subprocess.run([*trainer, *arguments, "--run-dir", str(run)], check=True)
+    seconds = time.perf_counter() - start
+    judged = subprocess.run(
+        [*trainer, "evaluate", str(run), "--episodes", "256", "--json"], check=True, stdout=subprocess.PIPE, text=True
+    )
+    with open(run / "progress.csv", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    step = max(1, len(rows) // POINTS)
+    kept = rows[step - 1 :: step]
+    return {
+        "command": "motrix-train " + " ".join(arguments),
+        "env_id": env_id,
+        "backend": backend,
+        "seed": seed,
+        "wall_seconds": round(seconds, 1),
+        "machine": f"{platform.system()} {platform.machine()}, {len(os.sched_getaffinity(0))} cores",
+        "evaluation": json.loads(judged.stdout),
+        "curve": {name: [_number(row[name]) for row in kept] for name in CURVE if name in rows[0]},
+    }
+
+
+def write_table(results: list[dict]) -> None:
+    """README.md with one line a run."""
+    lines = []
+    for result in results:
+        found = result["evaluation"]
+        metrics = ", ".join(f"{name} {value:.3f}" for name, value in found["metrics"].items()) or "-"
+        falls = sum(found["termination"].values())
+        lines.append(
+            f"| {result['env_id']} | {result['backend']} | {result['seed']} | {found['env_steps'] / 1e6:.2f} M "
+            f"| {result['wall_seconds'] / 60:.1f} min | {found['mean_return']:.0f} | {100 * falls:.1f} % | {metrics} "
+            f"| `{result['command']}` | {result['machine']} |"
+        )
+    pictures = [f"\n![{path.stem}]({path.name})" for path in sorted({HERE / f"{_name(r)}.png" for r in results})]
+    (HERE / "README.md").write_text(INTRODUCTION + "\n".join(lines + pictures) + "\n", "utf-8")
+
+
+def draw(results: list[dict], path: Path) -> None:
+    """The curves of one environment and backend, a line a seed."""
+    columns = [name for name in CURVE[2:] if name in results[0]["curve"]]
+    figure = Figure(figsize=(4 * len(columns), 3), layout="constrained")
+    figure.suptitle(f"{results[0]['env_id']}, {results[0]['backend']}", fontsize=10)
+    for axis, column in zip(figure.subplots(1, len(columns), squeeze=False)[0], columns, strict=True):
+        for result in results:
+            curve = result["curve"]
+            values = [float("nan") if y is None else y for y in curve[column]]
+            axis.plot(curve["env_steps"], values, label=f"seed {result['seed']}", linewidth=1.2)
+        axis.set_title(column.removeprefix("metrics/"), fontsize=9, loc="left")
+        axis.set_xlabel("environment steps", fontsize=8)
+        axis.xaxis.set_major_formatter(EngFormatter())
+        axis.tick_params(labelsize=8)
+        axis.grid(alpha=0.3)
+    figure.axes[0].legend(fontsize=8, frameon=False)
+    figure.savefig(path, dpi=100)
+
+
+def _name(result: dict) -> str:
+    return f"{result['env_id'].rpartition('/')[2]}_{result['backend']}"
+
+
+def _number(text: str) -> float | None:
+    return float(f"{float(text):.5g}") if text else None
+
+
+if __name__ == "__main__":
+    main()
