@@ -30,6 +30,7 @@ def learning_curve(progress: Mapping[str, np.ndarray], path: Path, title: str) -
     Raises:
         RunError: The disk refuses.
     """
+    from matplotlib import colormaps
     from matplotlib.figure import Figure
     from matplotlib.ticker import EngFormatter
 
@@ -42,6 +43,7 @@ def learning_curve(progress: Mapping[str, np.ndarray], path: Path, title: str) -
         axis.set_visible(False)
     steps = np.asarray(progress.get("env_steps", ()))
     for axis, (column, lines) in zip(axes, panels.items(), strict=False):
+        axis.set_prop_cycle(color=colormaps["tab10" if len(lines) <= 10 else "tab20"](range(len(lines))))
         for name, values in lines.items():
             known = np.isfinite(values)
             marker = "o" if known.sum() == 1 else None
