@@ -91,13 +91,21 @@ class Physics:
 
 
 def _sensor_slices(model: mujoco.MjModel) -> dict[str, slice]:
-    """Where each sensor, and each group of sensors ``group/part``, lies in sensordata."""
+    """Where each sensor, and each group of sensors ``group/part``, lies in sensordata.
+
+    Raises:
+        ValueError: The sensors of a group do not follow one another, or one has the name of a group.
+    """
     slices: dict[str, slice] = {}
-    for i in range(model.nsensor):
-        name, start = model.sensor(i).name, int(model.sensor_adr[i])
+    names = [model.sensor(i).name for i in range(model.nsensor)]
+    for i, name in enumerate(names):
+        start = int(model.sensor_adr[i])
         stop = start + int(model.sensor_dim[i])
         slices[name] = slice(start, stop)
         group, slash, _ = name.partition("/")
         if slash:
-            slices[group] = slice(slices[group].start if group in slices else start, stop)
+            first = slices.get(group, slice(start, start))
+            if first.stop != start or group in names:
+                raise ValueError(f"sensor {name!r} does not follow the others of {group!r}; list just these together")
+            slices[group] = slice(first.start, stop)
     return slices

@@ -45,6 +45,7 @@ class MotrixEnv(gym.Env):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
         """Starts a new episode; a seed restarts the stream of random numbers."""
         observations, info = self._row.reset(seed=seed)
+        super().reset(seed=seed)  # seeds `np_random`, which wrappers may use; the environment does not
         return observations[0], info
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:

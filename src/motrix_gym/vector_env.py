@@ -16,6 +16,8 @@ from motrix_gym.draws import Draws, row_keys
 from motrix_gym.physics import Physics
 from motrix_gym.task import Frame, Mirror, Task, Transition
 
+_BY_ROW = ("render", "np_random_seed")  # what `call` finds as a tuple of one value a row
+
 
 class MotrixVectorEnv(VectorEnv):
     """N environments of one task, stepped together.
@@ -68,6 +70,8 @@ class MotrixVectorEnv(VectorEnv):
         if render_mode not in (None, "rgb_array"):
             raise ValueError(f"render_mode {render_mode!r} is not known; use 'rgb_array' or None")
         self.render_mode = render_mode
+        if not isinstance(render_size, Sequence) or len(render_size) != 2:
+            raise ValueError(f"render_size is {render_size!r}; it takes a width and a height in pixels")
         self.render_size = tuple(_whole("render_size", x, at_least=1) for x in render_size)
         self.metadata = {
             "render_modes": ["rgb_array"],
@@ -79,7 +83,7 @@ class MotrixVectorEnv(VectorEnv):
         self.mirror: Mirror | None = task.mirror()
 
         self._row_seeds = [0] * self.num_envs
-        self._seeded = False
+        self._seeded = self._begun = False
         self._draws = Draws(np.zeros((self.num_envs, 2), dtype=np.uint64))
         self._elapsed = np.zeros(self.num_envs, dtype=np.int64)
         self._ended = np.zeros(self.num_envs, dtype=bool)
@@ -91,13 +95,14 @@ class MotrixVectorEnv(VectorEnv):
             self.observation_blocks[name] = slice(width, width + block.shape[1])
             width += block.shape[1]
         self.single_observation_space = gym.spaces.Box(-np.inf, np.inf, (width,), np.float32)
-        self.single_action_space = task.action_space()
+        self.single_action_space = action_space = task.action_space()
+        self._action_bounds = action_space.low, action_space.high
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
 
     @property
-    def np_random_seed(self) -> tuple[int, ...]:
-        """The seed of every row's stream."""
+    def np_random_seed(self) -> tuple[int, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """The seed of every row's stream; -1, as in Gymnasium, where it came with `set_state`."""
         self._seed_if_never_seeded()
         return tuple(self._row_seeds)
 
@@ -113,10 +118,15 @@ class MotrixVectorEnv(VectorEnv):
 
         Returns:
             The observations, (N, k) float32, and an empty info.
+
+        Raises:
+            ValueError: A seed that is no whole number, or a mask that is not of N bools.
+            gymnasium.error.ResetNeeded: The first reset leaves rows out.
         """
         mask = self._reset_mask(options)
         self._seed(seed, mask)
         self._restart(np.flatnonzero(mask))
+        self._begun = True
         return self._observe(self._frame, self._memory), {}
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
@@ -136,7 +146,7 @@ class MotrixVectorEnv(VectorEnv):
         """
         action = self._checked(actions)
         waiting = self._ended
-        if not self._seeded:
+        if not self._begun:
             raise gym.error.ResetNeeded("no episode has begun; call reset() before step()")
         if waiting.any() and self.autoreset_mode is not AutoresetMode.NEXT_STEP:
             raise gym.error.ResetNeeded(
@@ -209,10 +219,10 @@ class MotrixVectorEnv(VectorEnv):
         """
         own = self.get_state()
         for name in own.keys() | state.keys():
-            shapes = [getattr(s.get(name), "shape", None) for s in (own, state)]
-            if shapes[0] != shapes[1]:
+            needed, given = (_described(s.get(name)) for s in (own, state))
+            if needed != given:
                 raise ValueError(
-                    f"state {name!r} has shape {shapes[1]}, this environment needs {shapes[0]}; "
+                    f"state {name!r} is {given}, this environment needs {needed}; "
                     "restore it with the task, the kwargs and the num_envs it was saved with"
                 )
         self._physics.state[:] = state["simulation"]
@@ -225,7 +235,9 @@ class MotrixVectorEnv(VectorEnv):
             **{f.name: state[f"memory.{f.name}"].copy() for f in dataclasses.fields(self._memory)}
         )
         self._draws = Draws(state["key"].copy(), state["counter"].copy())
-        self._elapsed, self._ended, self._seeded = state["elapsed"].copy(), state["ended"].copy(), True
+        self._row_seeds = [-1] * self.num_envs
+        self._elapsed, self._ended = state["elapsed"].copy(), state["ended"].copy()
+        self._seeded = self._begun = True
         return self._observe(self._frame, self._memory)
 
     def render(self) -> tuple[np.ndarray, ...]:
@@ -250,8 +262,8 @@ class MotrixVectorEnv(VectorEnv):
     def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
         """An attribute, or a method's result, for every row, as in Gymnasium's own vector environments."""
         value = getattr(self, name)
-        result = value(*args, **kwargs) if callable(value) else value
-        return result if isinstance(result, tuple) and len(result) == self.num_envs else (result,) * self.num_envs
+        result: Any = value(*args, **kwargs) if callable(value) else value
+        return result if name in _BY_ROW else (result,) * self.num_envs
 
     def get_attr(self, name: str) -> tuple[Any, ...]:
         """An attribute for every row."""
@@ -295,47 +307,52 @@ class MotrixVectorEnv(VectorEnv):
         action = np.asarray(actions, dtype=np.float64)
         if action.shape != self.action_space.shape:
             raise ValueError(f"actions have shape {action.shape}; {self.num_envs} rows take {self.action_space.shape}")
-        nan = np.isnan(action).any(axis=1)
+        nan = np.any(np.isnan(action), axis=1)
         if nan.any():
             raise ValueError(f"actions of rows {_some(nan)} are NaN; look at the policy that gave them")
-        return np.clip(action, self.action_space.low, self.action_space.high)
+        return np.clip(action, *self._action_bounds)
 
     def _reset_mask(self, options: dict[str, Any] | None) -> np.ndarray:
         mask = None if options is None else options.get("reset_mask")
         if mask is None:
             return np.ones(self.num_envs, dtype=bool)
         if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.shape != (self.num_envs,):
-            described = f"{mask.dtype} {mask.shape}" if isinstance(mask, np.ndarray) else repr(mask)
-            raise ValueError(f"reset_mask is {described}; it takes a NumPy array of {self.num_envs} bools")
+            raise ValueError(f"reset_mask is {_described(mask)}; it takes a NumPy array of {self.num_envs} bools")
         if not mask.any():
             raise ValueError("reset_mask has no True: it would reset nothing")
+        if not self._begun and not mask.all():
+            raise gym.error.ResetNeeded(
+                f"no episode has begun in rows {_some(~mask)}; the first reset() takes all rows"
+            )
         return mask
 
     def _seed(self, seed: int | Sequence[int | None] | None, mask: np.ndarray) -> None:
         if seed is None:
             self._seed_if_never_seeded()
             return
-        if isinstance(seed, (int, np.integer)):
-            seeds = [int(seed) + i for i in range(self.num_envs)]
-        else:
-            seeds = [None if s is None else int(s) for s in seed]
-            if len(seeds) != self.num_envs:
-                raise ValueError(f"seed has {len(seeds)} entries for {self.num_envs} rows")
-        rows = [i for i in np.flatnonzero(mask) if seeds[i] is not None]
-        if len(rows) < self.num_envs:
+        seeds = _seeds_by_row(seed, self.num_envs)
+        seeded = {int(row): s for row in np.flatnonzero(mask) if (s := seeds[row]) is not None}
+        if len(seeded) < self.num_envs:
             self._seed_if_never_seeded()
-        for row in rows:
-            if seeds[row] < 0:
-                raise ValueError(f"seed {seeds[row]} of row {row} is negative; use a non-negative integer")
-            self._row_seeds[row] = seeds[row]
-        if rows:
-            key = row_keys([seeds[row] for row in rows])
+        if seeded:
+            rows, key = list(seeded), row_keys(list(seeded.values()))
             self._draws = Draws(_put(self._draws.key, rows, key), _put(self._draws.counter, rows, 0))
+            self._row_seeds = [seeded.get(row, old) for row, old in enumerate(self._row_seeds)]
         self._seeded = True
 
     def _seed_if_never_seeded(self) -> None:
         if not self._seeded:
             self._seed(int(np.random.SeedSequence().generate_state(1, np.uint64)[0]), np.ones(self.num_envs, bool))
+
+
+def _seeds_by_row(seed: int | Sequence[int | None], num_rows: int) -> list[int | None]:
+    """The seed of each row; None leaves a row's stream as it is."""
+    if not isinstance(seed, (Sequence, np.ndarray)):
+        first = _whole("seed", seed, at_least=0)
+        return [first + row for row in range(num_rows)]
+    if len(seed) != num_rows:
+        raise ValueError(f"seed has {len(seed)} entries for {num_rows} rows; give one integer, or one for each row")
+    return [None if s is None else _whole(f"seed[{row}]", s, at_least=0) for row, s in enumerate(seed)]
 
 
 def _masked(groups: dict[str, dict[str, np.ndarray]], mask: np.ndarray) -> dict[str, Any]:
@@ -359,6 +376,10 @@ def _where(rows: np.ndarray, frame: Frame, otherwise: Frame) -> Frame:
         np.where(pick, frame.qvel, otherwise.qvel),
         {name: np.where(pick, frame.sensor[name], x) for name, x in otherwise.sensor.items()},
     )
+
+
+def _described(x: Any) -> str:
+    return f"an array {x.dtype} {x.shape}" if isinstance(x, np.ndarray) else repr(x)
 
 
 def _whole(name: str, value: Any, at_least: int) -> int:
