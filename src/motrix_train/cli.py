@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import pkgutil
 import secrets
@@ -86,6 +87,8 @@ def run(arguments: Sequence[str]) -> int:
         return _refuse(f"{_message_of(mistake)} (see {_help_of(mistake)})", 2)
     except RunError as refusal:
         return _refuse(str(refusal), 1)
+    except MemoryError:
+        return _refuse("there is not enough memory for this: take a smaller --num-envs", 1)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -102,7 +105,7 @@ def list_environments() -> None:
     Example: motrix-train list
     """
     table = Table(box=None, pad_edge=False)
-    for heading in ("id", "what it is", "episode", "steps trained", "backends"):
+    for heading in ("id", "what it is", "episode", "env steps", "backends"):
         table.add_column(heading, overflow="fold", no_wrap=heading == "id")
     for env_id in presets.preset_ids():
         spec = environment.find(env_id)
@@ -185,6 +188,7 @@ def train(
     cfg = override(presets.preset(spec.id, chosen.NAME), assignments)
     env_kwargs = environment.parse_kwargs(env_fields or ())
     run_seed = _run_seed(seed, random_seed, cfg)
+    cfg = dataclasses.replace(cfg, seed=run_seed)
     environment.make(spec.id, 1, env_kwargs).close()
 
     resolved = {
@@ -245,6 +249,8 @@ def play(
     """
     if video_path is None:
         raise UsageError("play shows no window: name a file for what is to be seen, for example --video play.mp4")
+    if not math.isfinite(seconds):
+        raise UsageError(f"--seconds {seconds} is no length of time: give a number such as 10")
     video.check_path(video_path)
     player = _Player.open(target, policy, backend, device)
     checkpoint = player.checkpoint

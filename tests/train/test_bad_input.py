@@ -74,6 +74,7 @@ def refused(work, capsys):
         (["evaluate", "policy.onnx"], ".onnx"),
         (["evaluate", CARTPOLE, "--episodes=0"], "--episodes"),
         (["play", CARTPOLE], "--video play.mp4"),
+        (["play", CARTPOLE, "--video=play.mp4", "--seconds=inf"], "--seconds inf"),
         (["play", CARTPOLE, "--video=play.gif"], "must end in .mp4"),
         (["play", CARTPOLE, "--video=play.mp4"], f"first `motrix-train train {CARTPOLE}`"),
     ],

@@ -88,7 +88,7 @@ def test_a_run_leaves_what_it_should(trained):
 def test_a_run_says_what_it_was(trained):
     config = trained.config()
     assert (config["env_id"], config["seed"], config["num_envs"]) == (CARTPOLE, 3, 8)
-    assert config["config"]["rollouts"] == 32
+    assert (config["config"]["rollouts"], config["config"]["seed"]) == (32, 3)
     assert config["command"].startswith("motrix-train ")
     assert "mujoco" in config["versions"]
 
