@@ -51,14 +51,14 @@ class Physics:
             The frame that the step leads to, and (N,) bool, the rows whose simulation diverged: MuJoCo met a
             number that is not finite or too large.
         """
-        warned = self._batch.warning[:, _DIVERGENCE, _COUNT].copy()
+        warned = self._warnings()
         self._ctrl[:] = ctrl
         failed: np.ndarray | list[int] = []
         try:
             self._batch.step(nstep=self._substeps, stage=mujoco.mjtStage.mjSTAGE_VEL)
         except mujoco.batch.SimulationError as error:
             failed = error.ids
-        diverged = (self._batch.warning[:, _DIVERGENCE, _COUNT] != warned).any(axis=1)
+        diverged = (self._warnings() != warned).any(axis=1)
         diverged[failed] = True
         return self._frame(slice(None)), diverged
 
@@ -67,10 +67,19 @@ class Physics:
 
         Returns:
             The frame of these rows alone.
+
+        Raises:
+            ValueError: A start with numbers that are not finite, or too large to simulate.
         """
         self._batch.reset(rows, stage=mujoco.mjtStage.mjSTAGE_NONE)
         self._qpos[rows], self._qvel[rows] = qpos, qvel
+        warned = self._warnings()
         self._batch.forward(rows)
+        bad = (self._warnings() != warned).any(axis=1)
+        if bad.any():
+            row = int(np.flatnonzero(bad[rows])[0])
+            start = ", ".join(f"{name} [{_short(x[row])}]" for name, x in (("qpos", qpos), ("qvel", qvel)))
+            raise ValueError(f"an episode cannot begin at {start}: look at the task's begin() and its fields")
         return self._frame(rows)
 
     @property
@@ -83,6 +92,10 @@ class Physics:
         data = self._batch.get_data(row)
         mujoco.mj_forward(self.model, data)
         return data
+
+    def _warnings(self) -> np.ndarray:
+        """How often each row diverged so far, by kind, (N, kinds)."""
+        return self._batch.warning[:, _DIVERGENCE, _COUNT].copy()
 
     def _frame(self, rows: np.ndarray | slice) -> Frame:
         """The present state of `rows`, in arrays of its own."""
@@ -109,3 +122,7 @@ def _sensor_slices(model: mujoco.MjModel) -> dict[str, slice]:
                 raise ValueError(f"sensor {name!r} does not follow the others of {group!r}; list just these together")
             slices[group] = slice(first.start, stop)
     return slices
+
+
+def _short(x: np.ndarray) -> str:
+    return " ".join(f"{number:.3g}" for number in x)

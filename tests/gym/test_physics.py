@@ -1,0 +1,154 @@
+"""Batched physics against a loop over single simulations."""
+
+import re
+
+import mujoco
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from motrix_gym.physics import Physics
+from motrix_gym.task import load_model
+
+CONTROL_DT = 0.02
+
+MODELS = ("cartpole.xml", "go1.xml")
+
+SENSORS = """
+<mujoco>
+  <worldbody><body><joint name="x" type="slide"/><geom size="0.1"/></body></worldbody>
+  <sensor>{}</sensor>
+</mujoco>
+"""
+
+
+def random_states(model: mujoco.MjModel, num_rows: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Positions, velocities and controls somewhere around where the model begins."""
+    random = np.random.default_rng(seed)
+    start = model.key_qpos[0] if model.nkey else model.qpos0
+    qpos = np.tile(start, (num_rows, 1))
+    free = model.jnt_qposadr[model.jnt_type != int(mujoco.mjtJoint.mjJNT_FREE)]
+    qpos[:, free] += random.uniform(-0.1, 0.1, (num_rows, len(free)))
+    qvel = random.uniform(-0.3, 0.3, (num_rows, model.nv))
+    return qpos, qvel, random.uniform(*model.actuator_ctrlrange.T, (num_rows, model.nu))
+
+
+@pytest.mark.parametrize("file_name", MODELS)
+@settings(max_examples=5)
+@given(seed=st.integers(0, 1000), num_threads=st.integers(1, 2))
+def test_a_step_is_that_of_a_loop_over_single_simulations(file_name, seed, num_threads):
+    model = load_model(file_name)
+    qpos, qvel, ctrl = random_states(model, 3, seed)
+    physics = Physics(model, 3, num_threads, CONTROL_DT)
+    physics.reset(np.arange(3), qpos, qvel)
+    singles = [mujoco.MjData(model) for _ in range(3)]
+    for row, data in enumerate(singles):
+        data.qpos[:], data.qvel[:] = qpos[row], qvel[row]
+        mujoco.mj_forward(model, data)
+    for _ in range(5):
+        frame, diverged = physics.step(ctrl)
+        assert not diverged.any()
+        for row, data in enumerate(singles):
+            data.ctrl[:] = ctrl[row]
+            mujoco.mj_step(model, data, round(CONTROL_DT / model.opt.timestep))
+            np.testing.assert_array_equal(frame.qpos[row], data.qpos)
+            np.testing.assert_array_equal(frame.qvel[row], data.qvel)
+
+
+@pytest.mark.parametrize("file_name", MODELS)
+def test_position_and_velocity_sensors_are_those_of_the_frame(file_name):
+    model = load_model(file_name)
+    qpos, qvel, ctrl = random_states(model, 2, 0)
+    physics = Physics(model, 2, 1, CONTROL_DT)
+    physics.reset(np.arange(2), qpos, qvel)
+    frame, _ = physics.step(ctrl)
+    current = np.flatnonzero(model.sensor_needstage < int(mujoco.mjtStage.mjSTAGE_ACC))
+    data = mujoco.MjData(model)
+    for row in range(2):
+        data.qpos[:], data.qvel[:] = frame.qpos[row], frame.qvel[row]
+        mujoco.mj_forward(model, data)
+        for i in current:
+            sensor = model.sensor(i)
+            np.testing.assert_allclose(frame.sensor[sensor.name][row], data.sensor(i).data, atol=1e-12)
+
+
+def test_a_frame_is_not_written_to_by_the_next_step():
+    model = load_model("go1.xml")
+    physics = Physics(model, 2, 1, CONTROL_DT)
+    qpos, qvel, ctrl = random_states(model, 2, 0)
+    before = physics.reset(np.arange(2), qpos, qvel)
+    kept = before.qpos.copy(), before.qvel.copy(), {name: x.copy() for name, x in before.sensor.items()}
+    physics.step(ctrl)
+    np.testing.assert_array_equal(before.qpos, kept[0])
+    np.testing.assert_array_equal(before.qvel, kept[1])
+    for name, x in kept[2].items():
+        np.testing.assert_array_equal(before.sensor[name], x)
+
+
+@pytest.mark.parametrize("file_name", MODELS)
+def test_a_reset_row_remembers_nothing_and_no_other_row_notices(file_name):
+    model = load_model(file_name)
+    qpos, qvel, ctrl = random_states(model, 3, 0)
+    physics, undisturbed = (Physics(model, 3, 1, CONTROL_DT) for _ in range(2))
+    for p in (physics, undisturbed):
+        p.reset(np.arange(3), qpos, qvel)
+        for _ in range(4):
+            p.step(ctrl)
+    physics.reset(np.array([1]), qpos[1:2], qvel[1:2])
+    fresh = Physics(model, 1, 1, CONTROL_DT)
+    fresh.reset(np.arange(1), qpos[1:2], qvel[1:2])
+    np.testing.assert_array_equal(physics.state[1], fresh.state[0])
+    for _ in range(3):
+        frame, _ = physics.step(ctrl)
+        np.testing.assert_array_equal(frame.qpos[[0, 2]], undisturbed.step(ctrl)[0].qpos[[0, 2]])
+        np.testing.assert_array_equal(frame.qpos[1], fresh.step(ctrl[1:2])[0].qpos[0])
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e12])
+def test_just_the_row_that_diverges_is_told(bad):
+    model = load_model("go1.xml")
+    qpos, qvel, ctrl = random_states(model, 3, 0)
+    physics = Physics(model, 3, 1, CONTROL_DT)
+    physics.reset(np.arange(3), qpos, qvel)
+    velocities = mujoco.mj_stateSize(model, int(mujoco.mjtState.mjSTATE_TIME | mujoco.mjtState.mjSTATE_QPOS))
+    physics.state[1, velocities + 3] = bad
+    _, diverged = physics.step(ctrl)
+    assert diverged.tolist() == [False, True, False]
+    _, diverged = physics.step(ctrl)
+    assert not diverged.any()
+
+
+@pytest.mark.parametrize("bad", [np.nan, -np.inf, 1e12])
+@pytest.mark.parametrize("what", ["qpos", "qvel"])
+def test_an_impossible_start_is_refused(bad, what):
+    model = load_model("go1.xml")
+    qpos, qvel, ctrl = random_states(model, 3, 0)
+    physics = Physics(model, 3, 1, CONTROL_DT)
+    physics.reset(np.arange(3), qpos, qvel)
+    physics.step(ctrl)
+    {"qpos": qpos, "qvel": qvel}[what][2, 1] = bad
+    with pytest.raises(ValueError, match=rf"{what} \[[^]]*{re.escape(f'{bad:.3g}')}"):
+        physics.reset(np.array([0, 2]), qpos[[0, 2]], qvel[[0, 2]])
+
+
+@pytest.mark.parametrize("control_dt", [0.013, 0.001, 1e-9])
+def test_control_steps_are_whole_numbers_of_physics_steps(control_dt):
+    with pytest.raises(ValueError, match=rf"control_dt {control_dt:g} s is not a multiple .* 0\.005 s.* nearest"):
+        Physics(load_model("go1.xml"), 1, 1, control_dt)
+
+
+def test_sensors_of_a_group_are_joined():
+    sensors = ['<jointpos name="a" joint="x"/>', *(f'<jointvel name="g/{i}" joint="x"/>' for i in range(3))]
+    model = mujoco.MjModel.from_xml_string(SENSORS.format("".join(sensors)))
+    frame = Physics(model, 2, 1, model.opt.timestep).reset(np.arange(2), np.ones((2, 1)), np.array([[3.0], [4.0]]))
+    np.testing.assert_array_equal(frame.sensor["a"], [[1], [1]])
+    np.testing.assert_array_equal(frame.sensor["g"], [[3, 3, 3], [4, 4, 4]])
+    np.testing.assert_array_equal(frame.sensor["g/1"], [[3], [4]])
+
+
+@pytest.mark.parametrize("names", [("g/1", "a", "g/2"), ("g", "g/1"), ("g/1", "g")])
+def test_sensors_of_a_group_that_lie_apart_are_refused(names):
+    sensors = "".join(f'<jointpos name="{name}" joint="x"/>' for name in names)
+    with pytest.raises(ValueError, match="list just these together"):
+        Physics(mujoco.MjModel.from_xml_string(SENSORS.format(sensors)), 1, 1, 0.002)

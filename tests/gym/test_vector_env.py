@@ -1,0 +1,168 @@
+"""The vector environment beside its laws: spaces, infos, seeds, what is asked of it by name."""
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.vector import AutoresetMode, VectorEnv
+from trajectories import actions_for
+
+from motrix_gym.registration import ENVS
+
+
+@pytest.fixture
+def envs(env_id: str) -> VectorEnv:
+    """Three rows of every environment in turn, with short episodes."""
+    return gymnasium.make_vec(env_id, num_envs=3, num_threads=1, max_episode_steps=4)
+
+
+def test_spaces_are_float32_boxes_and_actions_are_bounded(envs):
+    assert envs.single_observation_space.dtype == envs.single_action_space.dtype == np.float32
+    assert np.isfinite([envs.single_action_space.low, envs.single_action_space.high]).all()
+    assert envs.observation_space.shape == (3, *envs.single_observation_space.shape)
+
+
+def test_blocks_cover_the_observation_in_order(envs):
+    stop = 0
+    for block in envs.unwrapped.observation_blocks.values():
+        assert block.start == stop < block.stop
+        stop = block.stop
+    assert (stop,) == envs.single_observation_space.shape
+
+
+def test_the_limit_is_that_of_the_registration(env_id):
+    [registered] = [env for env in ENVS if env.id == env_id]
+    envs = gymnasium.make_vec(env_id, num_envs=1, num_threads=1)
+    assert envs.unwrapped.max_episode_steps == registered.max_episode_steps == envs.spec.max_episode_steps
+    assert envs.metadata["render_fps"] == round(1 / envs.unwrapped.task.control_dt)
+
+
+def test_same_step_autoreset_is_the_default_and_told_in_both_places(envs):
+    assert envs.autoreset_mode is envs.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
+
+
+def test_a_mode_can_be_given_by_its_value(env_id):
+    envs = gymnasium.make_vec(env_id, num_envs=1, num_threads=1, autoreset_mode="NextStep")
+    assert envs.metadata["autoreset_mode"] is AutoresetMode.NEXT_STEP
+
+
+def test_infos_are_dense_and_masked(envs):
+    envs.reset(seed=0)
+    actions = actions_for(envs.spec.id, 3, 4)
+    for k, action in enumerate(actions, start=1):
+        observation, reward, terminated, truncated, info = envs.step(action)
+        for group in ("reward_terms", "termination", "metrics"):
+            assert info[f"_{group}"].all()
+            assert all(x.shape == (3,) for x in info[group].values())
+        assert all(x.dtype == bool for x in info["termination"].values())
+        assert list(info["reward_terms"]) == list(envs.unwrapped.task.weights)
+        ended = terminated | truncated
+        assert ("final_obs" in info) == ended.any()
+        if k == 4:
+            np.testing.assert_array_equal(info["_final_obs"], ended)
+            np.testing.assert_array_equal(info["_final_info"], ended)
+            assert info["final_obs"].shape == observation.shape
+            assert info["final_obs"].dtype == np.float32
+            assert not (info["final_obs"][ended] == observation[ended]).all()
+            for name, x in info["final_info"]["reward_terms"].items():
+                np.testing.assert_array_equal(x[ended], info["reward_terms"][name][ended])
+    assert reward.dtype == np.float64
+    assert ended.all()
+
+
+def test_the_metrics_of_a_row_being_reset_are_masked_out(env_id):
+    envs = gymnasium.make_vec(env_id, num_envs=2, num_threads=1, max_episode_steps=1, autoreset_mode="NextStep")
+    envs.reset(seed=0)
+    action = envs.action_space.sample()
+    assert envs.step(action)[4]["_metrics"].all()
+    *_, info = envs.step(action)
+    assert not info["_metrics"].any()
+    assert not info["_reward_terms"].any()
+
+
+def test_actions_outside_the_space_are_clipped_to_it(envs):
+    results = []
+    for factor in (1, 5):
+        envs.reset(seed=0)
+        observation, reward, *_ = envs.step(factor * envs.action_space.high)
+        results.append((observation, reward))
+    for x, y in zip(*results, strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+def test_infinite_actions_are_clipped_too(envs):
+    envs.reset(seed=0)
+    expected = envs.step(envs.action_space.low)[0]
+    envs.reset(seed=0)
+    np.testing.assert_array_equal(envs.step(np.full(envs.action_space.shape, -np.inf))[0], expected)
+
+
+def test_actions_may_be_lists(envs):
+    envs.reset(seed=0)
+    action = envs.action_space.sample()
+    expected = envs.step(action)[0]
+    envs.reset(seed=0)
+    np.testing.assert_array_equal(envs.step(action.tolist())[0], expected)
+
+
+def test_seeds_are_reported_by_row(envs):
+    envs.reset(seed=7)
+    assert envs.unwrapped.np_random_seed == (7, 8, 9)
+    envs.reset(seed=[1, None, 2**80])
+    assert envs.unwrapped.np_random_seed == (1, 8, 2**80)
+    envs.reset(seed=40, options={"reset_mask": np.array([False, True, False])})
+    assert envs.unwrapped.np_random_seed == (1, 41, 2**80)
+    envs.unwrapped.set_state(envs.unwrapped.get_state())
+    assert envs.unwrapped.np_random_seed == (-1, -1, -1)
+
+
+def test_without_a_seed_no_two_environments_are_alike(env_id):
+    first, second = (gymnasium.make_vec(env_id, num_envs=2, num_threads=1).reset()[0] for _ in range(2))
+    assert not np.array_equal(first, second)
+    assert not np.array_equal(first[0], first[1])
+
+
+def test_asking_for_seeds_begins_no_episode(envs):
+    assert len(envs.unwrapped.np_random_seed) == 3
+    with pytest.raises(gymnasium.error.ResetNeeded):
+        envs.step(envs.action_space.sample())
+
+
+def test_a_None_among_seeds_lets_a_stream_go_on(envs):
+    envs.reset(seed=0)
+    expected, _ = envs.reset()
+    envs.reset(seed=0)
+    observation, _ = envs.reset(seed=[5, None, 5])
+    np.testing.assert_array_equal(observation[1], expected[1])
+    np.testing.assert_array_equal(observation[0], observation[2])
+
+
+def test_the_callers_options_are_left_alone(envs):
+    envs.reset(seed=0)
+    options = {"reset_mask": np.array([True, False, False])}
+    envs.reset(options=options)
+    assert options["reset_mask"].tolist() == [True, False, False]
+
+
+def test_call_and_get_attr_have_a_value_for_every_row(env_id):
+    envs = gymnasium.make_vec(env_id, num_envs=2, num_threads=1)
+    assert envs.call("render_size") == ((480, 360), (480, 360))
+    assert envs.get_attr("max_episode_steps") == (1000, 1000)
+    envs.reset(seed=3)
+    assert envs.get_attr("np_random_seed") == (3, 4)
+
+
+def test_the_fields_of_the_task_are_the_keyword_arguments(env_id):
+    task = gymnasium.make_vec(env_id, num_envs=1, num_threads=1).unwrapped.task
+    term = next(iter(task.weights))
+    changed = gymnasium.make_vec(env_id, num_envs=1, num_threads=1, reward_weights={term: 0.125})
+    assert changed.unwrapped.task.weights == {**task.weights, term: 0.125}
+
+
+def test_the_physics_threads_can_be_chosen(env_id):
+    assert gymnasium.make_vec(env_id, num_envs=3, num_threads=2).unwrapped.num_threads == 2
+
+
+def test_closing_twice_is_closing_once(envs):
+    envs.close()
+    envs.close()
+    assert envs.closed
