@@ -21,7 +21,7 @@ CARTPOLE = PPOCfg(
 
 GO1 = PPOCfg(
     num_envs=256,
-    max_env_steps=7_000_000,
+    max_env_steps=6_000_000,
     check_point_interval=960,
     policy_hidden_layer_sizes=(128, 128),
     value_hidden_layer_sizes=(128, 128),
@@ -30,9 +30,9 @@ GO1 = PPOCfg(
     rollouts=32,
     learning_epochs=5,
     mini_batches=4,
-    discount_factor=0.97,
+    discount_factor=0.985,
     learning_rate=1e-3,
-    learning_rate_scheduler_kl_threshold=0.02,
+    learning_rate_scheduler_kl_threshold=0.016,
     entropy_loss_scale=0.003,
 )
 
