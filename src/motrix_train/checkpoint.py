@@ -111,7 +111,7 @@ def require_same_shapes(expected: Mapping[str, Any], found: Mapping[str, Any], w
         if wanted.get(name) != given.get(name):
             raise UsageError(
                 f"{what}: the checkpoint has {name} {given.get(name, 'absent')}, this configuration needs "
-                f"{wanted.get(name, 'none')}: give the layer sizes that it was trained with"
+                f"{wanted.get(name, 'none')}: give the layer sizes and settings that it was trained with"
             )
 
 

@@ -269,7 +269,9 @@ def _load_parameters(model: Any, saved: Mapping[str, Any]) -> None:
 
 
 def _with_state(optimizer: Any, saved: Mapping[str, Any]) -> Any:
-    filled = _filled(serialization.to_state_dict(optimizer.state), saved)
+    template = serialization.to_state_dict(optimizer.state)
+    require_same_shapes(template, saved, "optimizer")
+    filled = _filled(template, saved)
     return optimizer.replace(state=serialization.from_state_dict(optimizer.state, filled))
 
 

@@ -1,0 +1,254 @@
+"""A checkpoint comes back as it was written; anything else is one clear line, and no code runs from a file."""
+
+import functools
+import importlib
+import os
+import pickle
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+
+from motrix_train import backend, checkpoint, config
+from motrix_train.agent import Agent
+from motrix_train.checkpoint import Checkpoint
+from motrix_train.config import PPOCfg
+from motrix_train.errors import RunError, UsageError
+
+SUFFIXES = {"torch": ".pt", "jax": ".msgpack"}
+CFG = PPOCfg(
+    num_envs=4,
+    rollouts=2,
+    mini_batches=2,
+    learning_epochs=1,
+    policy_hidden_layer_sizes=(8, 4),
+    value_hidden_layer_sizes=(6,),
+)
+
+
+@pytest.fixture(params=["torch", "jax"])
+def name(request: pytest.FixtureRequest) -> str:
+    """A backend."""
+    pytest.importorskip(request.param)
+    return request.param
+
+
+def sample(name: str, **changes: Any) -> Checkpoint:
+    state = {
+        "policy": {"head": {"weight": np.arange(6, dtype=np.float32).reshape(2, 3)}, "bias": np.zeros(0, np.float32)},
+        "count": np.array(3.5),
+        "index": np.array([2, 0, 1], np.int64),
+        "learning_rate": 1e-3,
+    }
+    written = Checkpoint(
+        env_id="Motrix/CartPole-v0",
+        env_kwargs={"control_dt": 0.02, "reward_weights": {"alive": 1.0}},
+        backend=name,
+        config=config.to_json(CFG),
+        observation_shape=(3,),
+        action_shape=(2,),
+        env_steps=1234,
+        seed=2**40,
+        versions={"numpy": "2"},
+        state=state,
+    )
+    return replace(written, **changes)
+
+
+@pytest.fixture
+def path(name: str, tmp_path: Path) -> Path:
+    """A good checkpoint on disk."""
+    written = tmp_path / f"best{SUFFIXES[name]}"
+    checkpoint.write(written, sample(name))
+    return written
+
+
+def fresh_agent(name: str, cfg: PPOCfg = CFG) -> Agent:
+    """An agent that has learned nothing yet."""
+    spaces = gymnasium.spaces.Box(-9, 9, (3,)), gymnasium.spaces.Box(-1, 1, (2,))
+    return backend.select(name).make_agent(*spaces, cfg.num_envs, cfg, None, "cpu")
+
+
+@functools.cache
+def trained_agent(name: str, cfg: PPOCfg = CFG) -> tuple[backend.Backend, Agent]:
+    """A backend and its agent after one update, to be read only."""
+    chosen = backend.select(name)
+    chosen.seed_everything(1)
+    agent = fresh_agent(name, cfg)
+    rng = np.random.default_rng(0)
+    nothing = np.zeros(cfg.num_envs, bool)
+    for _ in range(cfg.rollouts):
+        agent.act(rng.standard_normal((cfg.num_envs, 3), np.float32))
+        after = rng.standard_normal((cfg.num_envs, 3), np.float32)
+        agent.record(rng.standard_normal(cfg.num_envs), after, nothing, nothing, {})
+        agent.learn()
+    return chosen, agent
+
+
+def test_it_comes_back_as_it_was(name: str, path: Path):
+    read, written = checkpoint.read(path), sample(name)
+    assert replace(read, state={}) == replace(written, state={})
+    assert read.state.keys() == written.state.keys()
+    weight = read.state["policy"]["head"]["weight"]
+    assert weight.dtype == np.float32
+    assert weight.tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert read.state["policy"]["bias"].shape == (0,)
+    assert read.state["index"].dtype == np.int64
+    assert float(read.state["learning_rate"]) == 1e-3
+    assert checkpoint.backend_of(path) == name
+
+
+def test_nothing_else_is_left_beside_it(path: Path):
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.999])
+def test_a_truncated_file_is_refused(path: Path, share: float):
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(RunError, match=r"best\..* is damaged"):
+        checkpoint.read(path)
+
+
+def test_a_flipped_bit_is_noticed_or_harmless(name: str, path: Path):
+    whole = path.read_bytes()
+    noticed = 0
+    for position in np.random.default_rng(0).integers(0, len(whole), 60):
+        damaged = bytearray(whole)
+        damaged[position] ^= 0x10
+        path.write_bytes(damaged)
+        try:
+            read = checkpoint.read(path)
+        except RunError:
+            noticed += 1
+        else:
+            assert replace(read, state={}) == replace(sample(name), state={})
+            assert read.state["policy"]["head"]["weight"].tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert noticed > 20
+
+
+@pytest.mark.parametrize("file_name", ["best.pickle", "best.zip", "best"])
+def test_another_suffix_is_refused(file_name: str, tmp_path: Path):
+    with pytest.raises(UsageError, match=r"a policy is a \.pt \(Torch\) or \.msgpack \(JAX\) file"):
+        checkpoint.read(tmp_path / file_name)
+
+
+def test_the_suffix_of_the_other_backend_is_refused(name: str, path: Path):
+    other = "jax" if name == "torch" else "torch"
+    pytest.importorskip(other)
+    moved = path.with_suffix(SUFFIXES[other])
+    shutil.copy(path, moved)
+    with pytest.raises(RunError, match="damaged or not a Motrix policy"):
+        checkpoint.read(moved)
+    with pytest.raises(UsageError, match="suffix"):
+        checkpoint.write(moved, sample(name))
+
+
+def test_a_missing_file_and_a_directory_are_refused(name: str, tmp_path: Path):
+    with pytest.raises(UsageError, match=r"there is no policy .*absent"):
+        checkpoint.read(tmp_path / f"absent{SUFFIXES[name]}")
+    (tmp_path / f"folder{SUFFIXES[name]}").mkdir()
+    with pytest.raises(RunError, match="cannot read"):
+        checkpoint.read(tmp_path / f"folder{SUFFIXES[name]}")
+
+
+class Malicious:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.marker),)
+
+
+@pytest.mark.parametrize("wrapping", ["pickle", "torch archive"])
+def test_a_malicious_pickle_is_refused_without_running(name: str, wrapping: str, tmp_path: Path):
+    marker, path = tmp_path / "was-run", tmp_path / f"best{SUFFIXES[name]}"
+    if wrapping == "pickle":
+        path.write_bytes(pickle.dumps(Malicious(marker), protocol=2))
+    else:
+        torch = pytest.importorskip("torch")
+        torch.save({"format": checkpoint.FORMAT, "state": Malicious(marker)}, path)
+    with pytest.raises(RunError, match="damaged or not a Motrix policy"):
+        checkpoint.read(path)
+    assert not marker.exists()
+
+
+def test_files_of_other_programs_are_refused(name: str, tmp_path: Path):
+    path = tmp_path / f"best{SUFFIXES[name]}"
+    if name == "torch":
+        importlib.import_module("torch").save({"weight": importlib.import_module("torch").zeros(3)}, path)
+    else:
+        path.write_bytes(importlib.import_module("flax.serialization").msgpack_serialize({"weight": np.zeros(3)}))
+    with pytest.raises(RunError, match="not a Motrix policy"):
+        checkpoint.read(path)
+
+
+def test_a_refusing_disk_leaves_the_old_file(name: str, path: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(RunError, match=r"cannot write .* No space left"):
+        checkpoint.write(path, sample(name, env_steps=9999))
+    monkeypatch.undo()
+    assert checkpoint.read(path).env_steps == 1234
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_an_agent_comes_back(name: str, path: Path):
+    chosen, agent = trained_agent(name)
+    checkpoint.write(path, sample(name, state=chosen.agent_state(agent)))
+    saved = checkpoint.read(path)
+    other = fresh_agent(name, replace(CFG, learning_rate=1e-2))
+    chosen.load_agent_state(other, saved.state)
+    assert leaves(chosen.agent_state(other)) == leaves(chosen.agent_state(agent))
+
+
+def test_a_policy_acts_as_its_agent_does_in_the_mean(name: str, path: Path):
+    chosen, agent = trained_agent(name)
+    checkpoint.write(path, sample(name, state=chosen.agent_state(agent)))
+    policy = chosen.policy(checkpoint.read(path), "cpu")
+    observations = np.random.default_rng(5).standard_normal((4, 3)).astype(np.float32)
+    means, stds = policy(observations), policy.standard_deviation
+    assert (means.shape, means.dtype, stds.shape) == ((4, 2), np.float32, (2,))
+    actions = np.stack([agent.act(observations) for _ in range(400)])
+    assert actions.mean(0) == pytest.approx(means, abs=0.25)
+    assert actions.std(0) == pytest.approx(np.broadcast_to(stds, (4, 2)), rel=0.2)
+    rng = np.random.default_rng(0)
+    noisy = np.stack([policy.stochastic(observations, rng) for _ in range(400)])
+    assert noisy.std(0) == pytest.approx(np.broadcast_to(stds, (4, 2)), rel=0.2)
+
+
+def test_other_layer_sizes_are_refused_by_name(name: str):
+    chosen, agent = trained_agent(name)
+    state = chosen.agent_state(agent)
+    wider = fresh_agent(name, replace(CFG, policy_hidden_layer_sizes=(16, 4)))
+    with pytest.raises(UsageError, match=r"networks: the checkpoint has policy/.*8.*this configuration needs.*16"):
+        chosen.load_agent_state(wider, state)
+    edited = sample(name, state=state, config=config.to_json(replace(CFG, policy_hidden_layer_sizes=(16, 4))))
+    with pytest.raises(UsageError, match="16"):
+        chosen.policy(edited, "cpu")
+
+
+def test_another_environment_is_refused_by_name(name: str):
+    written = sample(name)
+    written.require_fit("motrix_gym:Motrix/CartPole-v0", (3,), (2,))
+    with pytest.raises(UsageError, match="trained for Motrix/CartPole-v0, not for Motrix/Go1-v0"):
+        written.require_fit("Motrix/Go1-v0", (3,), (2,))
+    with pytest.raises(UsageError, match=r"observations of shape \(3,\), Motrix/CartPole-v0 has \(4,\)"):
+        written.require_fit("Motrix/CartPole-v0", (4,), (2,))
+
+
+def leaves(tree: dict[str, Any], prefix: str = "") -> dict[str, list]:
+    flat = {}
+    for key, value in tree.items():
+        flat |= (
+            leaves(value, f"{prefix}{key}/") if isinstance(value, dict) else {prefix + key: np.ravel(value).tolist()}
+        )
+    return flat
