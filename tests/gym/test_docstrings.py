@@ -1,0 +1,84 @@
+"""The tables in a task's docstring are those of the live environment."""
+
+import dataclasses
+import inspect
+import re
+
+import gymnasium
+import numpy as np
+import pytest
+
+from motrix_gym.task import Task
+from motrix_gym.vector_env import MotrixVectorEnv
+
+INDEX = re.compile(r"(\d+)(?:-(\d+))?")
+COLUMNS = {
+    "Observation": ["index", "block", "quantity", "unit"],
+    "Reward": ["term", "formula", "weight"],
+    "Termination": ["reason", "condition"],
+}
+
+
+@pytest.fixture(scope="module")
+def envs(env_id: str) -> MotrixVectorEnv:
+    """One row of every environment in turn."""
+    return gymnasium.make_vec(env_id, num_envs=1, num_threads=1).unwrapped
+
+
+@pytest.fixture(scope="module")
+def sections(envs: MotrixVectorEnv) -> dict[str, str]:
+    """The sections of the docstring of its task, by heading."""
+    text = inspect.cleandoc(type(envs.task).__doc__ or "")
+    parts = re.split(r"^(\w+):$", text, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def rows(section: str, heading: str) -> list[list[str]]:
+    """The cells of a Markdown table, below its head, which must be the usual one."""
+    table = [
+        [cell.strip() for cell in line.strip().strip("|").split("|")]
+        for line in section.splitlines()
+        if line.strip().startswith("|")
+    ]
+    assert table[0] == COLUMNS[heading]
+    assert all(set(cell) <= set("-:") for cell in table[1])
+    assert all(len(row) == len(table[0]) and all(row) for row in table[2:]), "a cell is empty or missing"
+    return table[2:]
+
+
+def test_the_observation_table(envs, sections):
+    documented = {}
+    for index, block, _, _ in rows(sections["Observation"], "Observation"):
+        start, last = INDEX.fullmatch(index).groups()
+        documented[block] = slice(int(start), int(last or start) + 1)
+    assert list(documented.items()) == list(envs.observation_blocks.items())
+
+
+def test_the_reward_table(envs, sections):
+    documented = {term: float(weight) for term, _, weight in rows(sections["Reward"], "Reward")}
+    assert list(documented.items()) == list(envs.task.weights.items())
+
+
+def test_the_termination_table(envs, sections):
+    envs.reset(seed=0)
+    *_, info = envs.step(np.zeros(envs.action_space.shape))
+    assert [reason for reason, _ in rows(sections["Termination"], "Termination")] == list(info["termination"])
+
+
+def test_every_field_is_described(envs, sections):
+    described = re.findall(r"^    (\w+): \S", sections["Attributes"], flags=re.MULTILINE)
+    fields = [field.name for field in dataclasses.fields(envs.task)]
+    common = [field.name for field in dataclasses.fields(Task)]
+    assert [name for name in described if name not in common] == [name for name in fields if name not in common]
+
+
+def test_tables_name_fields_that_exist(envs, sections):
+    fields = {field.name for field in dataclasses.fields(envs.task)}
+    for heading in COLUMNS:
+        assert set(re.findall(r"`(\w+)`", sections[heading])) <= fields
+
+
+def test_the_first_line_says_what_the_task_is(envs):
+    first, blank, *_ = (type(envs.task).__doc__ or "").splitlines()
+    assert first.endswith(".")
+    assert not blank

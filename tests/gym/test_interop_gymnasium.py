@@ -1,0 +1,122 @@
+"""The environments among Gymnasium's own parts: wrappers, specs, vectorisers, a fresh process."""
+
+import subprocess
+import sys
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.vector import AutoresetMode
+from trajectories import actions_for
+
+from motrix_gym.registration import ENVS
+from motrix_gym.testing import check_vector_env
+
+
+def in_a_fresh_process(code: str) -> str:
+    """What Python code prints."""
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_an_id_with_the_package_before_it_needs_no_import():
+    code = (
+        "import gymnasium, sys\n"
+        f"for id in {[env.id for env in ENVS]}:\n"
+        "    envs = gymnasium.make_vec(f'motrix_gym:{id}', num_envs=2, num_threads=1)\n"
+        "    print(envs.reset(seed=0)[0].shape[0], gymnasium.make(f'motrix_gym:{id}').spec.id == id)\n"
+    )
+    assert in_a_fresh_process(code).splitlines() == ["2 True"] * len(ENVS)
+
+
+def test_importing_brings_no_learning_library_and_no_task():
+    code = (
+        "import motrix_gym, sys\n"
+        "print(sorted(m for m in sys.modules if m.partition('.')[0] in {'torch', 'jax', 'skrl', 'typer'}"
+        " or m.startswith('motrix_gym.tasks.')))"
+    )
+    assert in_a_fresh_process(code) == "[]"
+
+
+def test_ids_are_registered_once():
+    ids = [env.id for env in ENVS]
+    assert len(set(ids)) == len(ids)
+    assert all(id in gymnasium.registry for id in ids)
+
+
+@pytest.mark.parametrize("vector", [False, True], ids=["single", "vector"])
+def test_a_spec_goes_through_json(env_id, vector):
+    make = gymnasium.make_vec if vector else gymnasium.make
+    kwargs = {"num_envs": 2, "autoreset_mode": "NextStep", "num_threads": 1} if vector else {"max_episode_steps": 7}
+    env = make(env_id, reward_weights={}, **kwargs)
+    spec = EnvSpec.from_json(env.spec.to_json())
+    assert spec == env.spec
+    again = make(spec)
+    assert again.spec == env.spec
+    assert again.unwrapped.task == env.unwrapped.task
+    if vector:
+        assert again.num_envs == 2
+        assert again.metadata["autoreset_mode"] is AutoresetMode.NEXT_STEP
+
+
+def test_episode_statistics_are_recorded(env_id):
+    limit = 5
+    envs = gymnasium.make_vec(env_id, num_envs=3, num_threads=1, max_episode_steps=limit)
+    envs = gymnasium.wrappers.vector.RecordEpisodeStatistics(envs)
+    envs.reset(seed=0)
+    returns, lengths = np.zeros(3), np.zeros(3, dtype=int)
+    recorded = []
+    for action in actions_for(env_id, 3, 2 * limit):
+        _, rewards, terminated, truncated, info = envs.step(action)
+        returns, lengths = returns + rewards, lengths + 1
+        ended = terminated | truncated
+        if ended.any():
+            np.testing.assert_array_equal(info["_episode"], ended)
+            np.testing.assert_allclose(info["episode"]["r"][ended], returns[ended], rtol=1e-6)
+            np.testing.assert_array_equal(info["episode"]["l"][ended], lengths[ended])
+            recorded += lengths[ended].tolist()
+            returns, lengths = returns * ~ended, lengths * ~ended
+    assert len(recorded) >= 6
+
+
+def test_statistics_outlive_a_reset_by_mask(env_id):
+    envs = gymnasium.make_vec(env_id, num_envs=2, num_threads=1, max_episode_steps=3, autoreset_mode="Disabled")
+    envs = gymnasium.wrappers.vector.RecordEpisodeStatistics(envs)
+    envs.reset(seed=0)
+    for _ in range(2):
+        for _ in range(3):
+            *_, info = envs.step(np.zeros(envs.action_space.shape))
+        assert info["episode"]["l"].tolist() == [3, 3]
+        envs.reset(options={"reset_mask": np.ones(2, dtype=bool)})
+
+
+def test_gymnasiums_wrappers_of_observations_and_rewards_apply(env_id):
+    envs = gymnasium.make_vec(env_id, num_envs=2, num_threads=1, autoreset_mode="NextStep")
+    envs = gymnasium.wrappers.vector.NormalizeObservation(gymnasium.wrappers.vector.ClipReward(envs, -1, 1))
+    envs.reset(seed=0)
+    observation, reward, *_ = envs.step(envs.action_space.sample())
+    assert np.isfinite(observation).all()
+    assert (np.abs(reward) <= 1).all()
+
+
+def test_gymnasium_can_step_single_environments_instead(env_id):
+    limit = {"max_episode_steps": 20}
+    actions = actions_for(env_id, 2, 45)
+    results = []
+    for how in ("sync", "vector_entry_point"):
+        own = {} if how == "sync" else {"num_threads": 1, "autoreset_mode": "NextStep"}
+        envs = gymnasium.make_vec(env_id, num_envs=2, vectorization_mode=how, **limit, **own)
+        first, _ = envs.reset(seed=9)
+        clipped = np.clip(actions, envs.action_space.low, envs.action_space.high).astype(np.float32)
+        results.append([(first,)] + [envs.step(action)[:4] for action in clipped])
+    for mine, gymnasiums in zip(*results, strict=True):
+        for x, y in zip(mine[:3], gymnasiums[:3], strict=True):
+            np.testing.assert_array_equal(x, y)
+
+
+def test_wrapped_environments_keep_the_laws():
+    envs = gymnasium.make_vec("Motrix/CartPole-v0", num_envs=3, num_threads=1, max_episode_steps=25)
+    report = check_vector_env(gymnasium.wrappers.vector.RecordEpisodeStatistics(envs), steps=60)
+    assert {"autoreset", "ownership", "independence", "position", "reset_mask"} <= set(report.checked)
