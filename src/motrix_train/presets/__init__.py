@@ -21,7 +21,7 @@ CARTPOLE = PPOCfg(
 
 GO1 = PPOCfg(
     num_envs=256,
-    max_env_steps=6_000_000,
+    max_env_steps=5_000_000,
     check_point_interval=960,
     policy_hidden_layer_sizes=(128, 128),
     value_hidden_layer_sizes=(128, 128),
@@ -32,7 +32,7 @@ GO1 = PPOCfg(
     mini_batches=4,
     discount_factor=0.985,
     learning_rate=1e-3,
-    learning_rate_scheduler_kl_threshold=0.016,
+    learning_rate_scheduler_kl_threshold=0.012,
     entropy_loss_scale=0.003,
 )
 

@@ -95,8 +95,8 @@ class VelocityTask(Task):
     }
     control_dt: float = 0.02
     action_scale: float = 0.4
-    command_low: tuple[float, float, float] = (-1.0, -1.0, -1.0)
-    command_high: tuple[float, float, float] = (2.0, 1.0, 1.0)
+    command_low: tuple[float, float, float] = (-1.0, -0.8, -1.0)
+    command_high: tuple[float, float, float] = (1.5, 0.8, 1.0)
     command_interval: tuple[float, float] = (4.0, 8.0)
     still_probability: float = 0.1
     still_speed: float = 0.3
