@@ -145,6 +145,36 @@ def test_a_row_that_diverges_ends_alone(task, mode, bad, where, row, threads):
     assert not any(step[4]["termination"]["diverged"].any() for step in found[1:])
 
 
+def test_a_row_that_diverges_keeps_its_last_frame_and_has_one_reason(task):
+    """Law 7, with a last frame in which the task would end the episode for reasons of its own."""
+    envs = MotrixVectorEnv(task, 2, num_threads=1, autoreset_mode=AutoresetMode.DISABLED)
+    envs.reset(seed=0)
+    envs.step(np.zeros(envs.action_space.shape))
+    state = envs.get_state()
+    state["simulation"][0] = np.nan
+    state["qpos"][0] += 10.0
+    for name in [name for name in state if name.startswith("sensor.")]:
+        state[name][0] = abs(state[name][0]) + 1.0
+    envs.set_state(state)
+    *_, info = envs.step(np.zeros(envs.action_space.shape))
+    assert [name for name, holds in info["termination"].items() if holds[0]] == ["diverged"]
+    after = envs.get_state()
+    for name in [name for name in state if name in ("qpos", "qvel") or name.startswith("sensor.")]:
+        np.testing.assert_array_equal(after[name][0], state[name][0])
+
+
+@pytest.mark.parametrize("speed", [1e3, 1e6, 9e9])
+def test_speeds_too_low_to_count_as_divergence_stay_finite(task, speed):
+    """Law 7: MuJoCo calls a simulation diverged at 1e10."""
+    envs = MotrixVectorEnv(task, 2, num_threads=1)
+    envs.reset(seed=0)
+    state = envs.get_state()
+    state["simulation"][0, _component(task.model(), mujoco.mjtState.mjSTATE_QVEL)] = speed
+    envs.set_state(state)
+    for _ in range(4):
+        assert all(np.isfinite(x).all() for x in _arrays(envs.step(np.zeros(envs.action_space.shape))))
+
+
 @settings(max_examples=6)
 @given(seed=SEEDS, pause=st.integers(0, NUM_ACTIONS - 1), mode=MODES, threads=st.permutations([1, 2]))
 def test_a_saved_state_goes_on_in_a_fresh_environment(task, env_id, tmp_path_factory, seed, pause, mode, threads):

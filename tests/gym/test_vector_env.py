@@ -1,12 +1,18 @@
 """The vector environment beside its laws: spaces, infos, seeds, what is asked of it by name."""
 
+import dataclasses
+from dataclasses import dataclass
+
 import gymnasium
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, VectorEnv
-from trajectories import actions_for
+from trajectories import actions_for, assert_same, play
 
 from motrix_gym.registration import ENVS
+from motrix_gym.task import Memory
+from motrix_gym.tasks.basic.cartpole import CartPole
+from motrix_gym.vector_env import MotrixVectorEnv
 
 
 @pytest.fixture
@@ -166,3 +172,44 @@ def test_closing_twice_is_closing_once(envs):
     envs.close()
     envs.close()
     assert envs.closed
+
+
+@dataclass(frozen=True)
+class Dice(Memory):
+    """What was drawn last, (N, 6)."""
+
+    drawn: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gambler(CartPole):
+    """A CartPole that draws numbers in every step and shows them."""
+
+    def begin(self, draws):
+        qpos, qvel, _ = super().begin(draws)
+        return qpos, qvel, Dice(draws.uniform(size=6))
+
+    def observe(self, frame, memory):
+        return {**super().observe(frame, memory), "dice": memory.drawn}
+
+    def advance(self, t, draws):
+        return dataclasses.replace(t.memory, drawn=draws.uniform(size=6))
+
+
+def test_no_random_number_is_drawn_twice(mode):
+    envs = MotrixVectorEnv(Gambler(), 4, max_episode_steps=5, num_threads=1, autoreset_mode=mode)
+    resets = {(1, 2), (2, 2), (2, 7)}
+    events = play(envs, 3, np.zeros((20, 4, 1)), resets)
+    drawn = [e["begin" if "begin" in e else "observation"][4:] for row in events for e in row]
+    assert len(drawn) > 4 * 20 + 4 + len(resets)
+    assert len(np.unique(np.concatenate(drawn))) == 6 * len(drawn)
+
+
+def test_draws_in_every_step_are_those_of_the_row_alone(mode):
+    actions = np.random.default_rng(0).uniform(-3, 3, (40, 4, 1))
+    resets = {(1, 2), (2, 2), (2, 7)}
+    together = MotrixVectorEnv(Gambler(), 4, max_episode_steps=25, num_threads=2, autoreset_mode=mode)
+    for row, events in enumerate(play(together, 3, actions, resets)):
+        alone = MotrixVectorEnv(Gambler(), max_episode_steps=25, num_threads=1)
+        [expected] = play(alone, 3 + row, actions[:, row : row + 1], {(0, k) for r, k in resets if r == row})
+        assert_same(expected, events)
