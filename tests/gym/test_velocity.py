@@ -1,0 +1,117 @@
+"""What the velocity task rewards, shows and remembers, told again from what is seen from outside."""
+
+from itertools import pairwise
+
+import gymnasium
+import numpy as np
+import pytest
+from trajectories import actions_for
+
+from motrix_gym.registration import ENVS, task_class
+from motrix_gym.tasks.locomotion.velocity import VelocityTask
+from motrix_gym.vector_env import MotrixVectorEnv
+
+IDS = [env.id for env in ENVS if issubclass(task_class(env.task), VelocityTask)]
+NUM_ROWS, NUM_STEPS = 16, 60
+
+
+@pytest.fixture(scope="module", params=IDS)
+def run(request: pytest.FixtureRequest) -> tuple[MotrixVectorEnv, list[dict]]:
+    """An environment, and what was there after its reset and after each step of rows that do not end."""
+    make = {"num_envs": NUM_ROWS, "num_threads": 1, "command_interval": (0.3, 0.5), "still_probability": 0.3}
+    envs = gymnasium.make_vec(request.param, **make).unwrapped
+    moments = [{"observation": envs.reset(seed=1)[0], "state": envs.get_state()}]
+    ended = np.zeros(NUM_ROWS, dtype=bool)
+    for action in 0.6 * actions_for(request.param, NUM_ROWS, NUM_STEPS):
+        observation, _, terminated, truncated, info = envs.step(action)
+        ended |= terminated | truncated
+        terms = {name: x / envs.task.weights[name] for name, x in info["reward_terms"].items()}
+        moments.append({"observation": observation, "state": envs.get_state(), "terms": terms, "action": action})
+    standing = np.flatnonzero(~ended)
+    assert len(standing) >= NUM_ROWS // 4
+    return envs, [{name: _rows(x, standing) for name, x in moment.items()} for moment in moments]
+
+
+def test_a_step_is_rewarded_for_the_command_that_was_shown_before_it(run):
+    envs, moments = run
+    blocks, task = envs.observation_blocks, envs.task
+    for before, now in pairwise(moments):
+        command = before["observation"][:, blocks["command"]]
+        velocity = now["observation"][:, blocks["linear_velocity"]]
+        rate = now["observation"][:, blocks["angular_velocity"]]
+        error = np.square(command[:, :2] - velocity[:, :2]).sum(axis=1)
+        np.testing.assert_allclose(now["terms"]["tracking_lin_vel"], np.exp(-error / task.tracking_variance), rtol=1e-4)
+        error = np.square(command[:, 2] - rate[:, 2])
+        np.testing.assert_allclose(now["terms"]["tracking_ang_vel"], np.exp(-error / task.tracking_variance), rtol=1e-4)
+
+
+def test_feet_are_rewarded_once_for_each_landing(run):
+    envs, moments = run
+    in_the_air = np.zeros_like(moments[0]["state"]["sensor.contact"])
+    landings = 0
+    for before, now in pairwise(moments):
+        contact = now["state"]["sensor.contact"] > 0
+        landed = contact & (in_the_air > 0)
+        expected = (landed * (in_the_air - 0.1)).sum(axis=1)
+        moving = np.abs(before["observation"][:, envs.observation_blocks["gait_clock"]]).sum(axis=1) > 0
+        np.testing.assert_allclose(now["terms"]["feet_air_time"], expected * moving, atol=1e-9)
+        in_the_air = np.where(contact, 0.0, in_the_air + envs.task.control_dt)
+        np.testing.assert_allclose(now["state"]["memory.air_time"], in_the_air, atol=1e-9)
+        landings += landed.sum()
+    assert landings > 10
+
+
+def test_commands_last_as_long_as_they_should_and_lie_where_they_should(run):
+    envs, moments = run
+    task = envs.task
+    commands = np.stack([m["state"]["memory.command"] for m in moments])  # (T, N, 3)
+    assert (commands >= np.minimum(task.command_low, 0)).all()
+    assert (commands <= np.maximum(task.command_high, 0)).all()
+    lengths, still, drawn = [], 0, 0
+    for row in range(commands.shape[1]):
+        changes = np.flatnonzero((np.diff(commands[:, row], axis=0) != 0).any(axis=1)) + 1
+        lengths += np.diff(changes).tolist()
+        drawn += len(changes)
+        still += int((commands[changes, row] == 0).all(axis=1).sum())
+    seconds = task.control_dt * np.array(lengths)
+    assert seconds.min() > task.command_interval[0] - task.control_dt
+    assert 0 < still < drawn
+    # A still command after a still one is no change, so some intervals look twice as long.
+    assert np.median(seconds) < task.command_interval[1] + task.control_dt
+
+
+def test_gravity_is_down_as_the_trunk_sees_it(run):
+    envs, moments = run
+    for moment in moments:
+        w, x, y, z = moment["state"]["qpos"][:, 3:7].T
+        down = -np.stack([2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)], axis=1)
+        shown = moment["observation"][:, envs.observation_blocks["gravity"]]
+        np.testing.assert_allclose(shown, down, atol=1e-6)
+        np.testing.assert_allclose(np.linalg.norm(shown, axis=1), 1, atol=1e-6)
+
+
+def test_the_last_action_is_shown_as_it_was_clipped(run):
+    envs, moments = run
+    for moment in moments[1:]:
+        shown = moment["observation"][:, envs.observation_blocks["last_action"]]
+        np.testing.assert_allclose(shown, moment["action"].clip(-1, 1), atol=1e-6)
+
+
+@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize(("angle", "reasons"), [(0.9, []), (1.2, ["tilted"]), (3.1, ["tilted", "trunk_contact"])])
+def test_tilted_too_far_it_has_fallen(env_id, angle, reasons):
+    envs = gymnasium.make_vec(env_id, num_envs=1, num_threads=1).unwrapped
+    envs.reset(seed=0)
+    state = envs.get_state()
+    time, nq = 1, state["qpos"].shape[1]
+    qpos = state["simulation"][:, time : time + nq]
+    qpos[:, 2] = 0.05 if "trunk_contact" in reasons else 1.0
+    qpos[:, 3:7] = np.cos(angle / 2), np.sin(angle / 2), 0, 0
+    state["simulation"][:, time + nq : time + nq + state["qvel"].shape[1]] = 0
+    envs.set_state(state)
+    *_, info = envs.step(np.zeros(envs.action_space.shape))
+    assert [name for name, holds in info["termination"].items() if holds[0]] == reasons
+
+
+def _rows(x: object, rows: np.ndarray) -> object:
+    return {name: value[rows] for name, value in x.items()} if isinstance(x, dict) else x[rows]
