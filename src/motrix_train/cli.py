@@ -80,7 +80,8 @@ def run(arguments: Sequence[str]) -> int:
     """
     command = typer.main.get_command(app)
     try:
-        return command.main(list(arguments) or ["--help"], prog_name=PROGRAM, standalone_mode=False) or 0
+        typed = list(arguments) or ["--help"]
+        return command.main(typed, prog_name=PROGRAM, standalone_mode=False, obj=shlex.join([PROGRAM, *typed])) or 0
     except UsageError as mistake:
         return _refuse(str(mistake), 2)
     except typer.TyperException as mistake:
@@ -162,6 +163,7 @@ def show(
 
 @app.command()
 def train(
+    context: typer.Context,
     env_id: EnvId,
     backend: BackendName = "auto",
     num_envs: Annotated[int | None, typer.Option(min=1, help="Environments stepped together.")] = None,
@@ -198,7 +200,7 @@ def train(
         "device": device,
         "config": to_json(cfg),
         "versions": versions(),
-        "command": shlex.join([PROGRAM, *sys.argv[1:]]),
+        "command": context.obj,
     }
     run = RunDirectory.create(RUNS, spec.id, chosen.NAME, run_seed, resolved, run_dir)
     try:

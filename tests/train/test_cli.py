@@ -89,7 +89,7 @@ def test_a_run_says_what_it_was(trained):
     config = trained.config()
     assert (config["env_id"], config["seed"], config["num_envs"]) == (CARTPOLE, 3, 8)
     assert (config["config"]["rollouts"], config["config"]["seed"]) == (32, 3)
-    assert config["command"].startswith("motrix-train ")
+    assert config["command"].startswith("motrix-train train Motrix/CartPole-v0 --seed=3 --backend=torch")
     assert "mujoco" in config["versions"]
 
 
@@ -156,13 +156,20 @@ def test_play_writes_what_is_seen(trained, work, capsys, name):
 def test_ctrl_c_ends_a_training_with_its_last_policy(work, tiny):
     arguments = ["train", CARTPOLE, "--run-dir=mine", *tiny, "--max-env-steps=100000000"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "motrix_train", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "motrix_train", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background shell job ignores Ctrl-C
     )
-    patience = time.monotonic() + 300
-    while not Path("mine/progress.csv").exists() and time.monotonic() < patience:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=300)
+    try:
+        patience = time.monotonic() + 300
+        while not Path("mine/progress.csv").exists() and time.monotonic() < patience:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=300)
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert "Traceback" not in err
     assert "Stopped early: mine" in out
