@@ -1,0 +1,50 @@
+"""Which backend is chosen: a GPU first, then what is installed; nothing installed is said clearly."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from motrix_train import backend
+from motrix_train.errors import UsageError
+
+
+def machine(monkeypatch: pytest.MonkeyPatch, installed: dict[str, bool]) -> None:
+    """Pretend that the backends given are installed; each says whether it has a GPU."""
+    monkeypatch.setattr(backend, "installed", lambda name: name in installed)
+    monkeypatch.setattr(backend, "_load", lambda name: SimpleNamespace(NAME=name, has_gpu=lambda: installed[name]))
+
+
+@pytest.mark.parametrize(
+    ("installed", "chosen"),
+    [
+        ({"torch": False, "jax": False}, "torch"),
+        ({"torch": False, "jax": True}, "jax"),
+        ({"torch": True, "jax": True}, "torch"),
+        ({"jax": False}, "jax"),
+        ({"torch": False}, "torch"),
+    ],
+)
+def test_auto(monkeypatch: pytest.MonkeyPatch, installed: dict[str, bool], chosen: str):
+    machine(monkeypatch, installed)
+    assert backend.select().NAME == chosen
+
+
+def test_nothing_installed(monkeypatch: pytest.MonkeyPatch):
+    machine(monkeypatch, {})
+    with pytest.raises(UsageError, match=r"no training backend is installed: pip install 'motrix-gym\[torch\]'"):
+        backend.select("auto")
+    with pytest.raises(UsageError, match=r"'jax' is not installed: pip install 'motrix-gym\[jax\]'"):
+        backend.select("jax")
+
+
+def test_an_unknown_backend():
+    with pytest.raises(UsageError, match="unknown backend 'tensorflow': give auto, torch or jax"):
+        backend.select("tensorflow")
+
+
+@pytest.mark.parametrize("name", ["torch", "jax"])
+def test_by_name(name: str):
+    pytest.importorskip(name)
+    chosen = backend.select(name)
+    assert chosen.NAME == name
+    assert chosen.SUFFIX == {"torch": ".pt", "jax": ".msgpack"}[name]
