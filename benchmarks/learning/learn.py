@@ -28,9 +28,9 @@ CURVE = ("env_steps", "seconds", "mean_return", "metrics/velocity_error", "metri
 POINTS = 60
 INTRODUCTION = """# What the presets learn
 
-Each line is a training that was run: `learn.py` beside this page calls the command, evaluates the best policy (mean
-action) over 256 episodes that training never saw, and writes this table and the pictures. Wall time is of the whole
-command, start included.
+Each line is a training that was run: `learn.py` beside this page calls the command, evaluates the policy at its end
+(mean action) over 256 episodes that training never saw, and writes this table and the pictures. Wall time is of the
+whole command, start included; a run on one core shared its machine with another.
 
 | environment | backend | seed | env steps | wall time | return | falls | metrics | command | machine |
 |---|---|---|---|---|---|---|---|---|---|
@@ -64,9 +64,15 @@ def train_and_evaluate(env_id: str, backend: str, seed: int, folder: Path) -> di
     start = time.perf_counter()
     subprocess.run([*trainer, *arguments, "--run-dir", str(run)], check=True)
     seconds = time.perf_counter() - start
+    [policy] = (run / "checkpoints").glob("last.*")
     judged = subprocess.run(
-        [*trainer, "evaluate", str(run), "--episodes", "256", "--json"], check=True, stdout=subprocess.PIPE, text=True
+        [*trainer, "evaluate", str(policy), "--episodes", "256", "--json"],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
     )
+    evaluation = json.loads(judged.stdout)
+    del evaluation["policy"]  # where it lay on the machine that measured it
     with open(run / "progress.csv", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     step = max(1, len(rows) // POINTS)
@@ -77,8 +83,8 @@ def train_and_evaluate(env_id: str, backend: str, seed: int, folder: Path) -> di
         "backend": backend,
         "seed": seed,
         "wall_seconds": round(seconds, 1),
-        "machine": f"{platform.system()} {platform.machine()}, {len(os.sched_getaffinity(0))} cores",
-        "evaluation": json.loads(judged.stdout),
+        "machine": f"{platform.system()} {platform.machine()}, {_cores()}",
+        "evaluation": evaluation,
         "curve": {name: [_number(row[name]) for row in kept] for name in CURVE if name in rows[0]},
     }
 
@@ -120,6 +126,11 @@ def draw(results: list[dict], path: Path) -> None:
 
 def _name(result: dict) -> str:
     return f"{result['env_id'].rpartition('/')[2]}_{result['backend']}"
+
+
+def _cores() -> str:
+    count = len(os.sched_getaffinity(0))
+    return "1 core" if count == 1 else f"{count} cores"
 
 
 def _number(text: str) -> float | None:

@@ -1,5 +1,6 @@
 """The training loop: an agent acts, the environment steps, the agent learns, and what happened is written down."""
 
+import math
 import time
 from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping
@@ -204,6 +205,7 @@ class _Session:
         self._rollout = _Rollout()
         self._env_steps = 0
         self._start = time.perf_counter()
+        self._ranking = Ranking()
         self._best_return: float | None = None
         self._best: Path | None = None
 
@@ -277,7 +279,7 @@ class _Session:
     def _write_checkpoints(self) -> None:
         self._write(f"step_{self._env_steps}")
         mean_return = self._episodes.mean_return
-        if self._episodes.enough and (self._best_return is None or mean_return >= self._best_return):
+        if self._episodes.enough and self._ranking.admits(mean_return, self._episodes.standard_error):
             self._best_return, self._best = mean_return, self._write("best")
 
     def _write(self, name: str) -> Path:
@@ -286,6 +288,24 @@ class _Session:
         checkpoint.write(path, replace(self._template, env_steps=self._env_steps, state=state))
         self._listener.checkpoint_written(path)
         return path
+
+
+class Ranking:
+    """Which of a training's policies counts as its best: the last one that is not measurably worse than any before.
+
+    Mean returns are measured with noise, so the greatest of many is mostly the luckiest. Of policies whose means
+    differ by less than the standard error of that difference, the one that trained longest is taken.
+    """
+
+    def __init__(self) -> None:
+        self._top: tuple[float, float] | None = None  # greatest mean return so far, its standard error
+
+    def admits(self, mean: float, standard_error: float) -> bool:
+        """Whether the policy with this mean return, measured so precisely, is the best so far."""
+        if self._top is None or mean >= self._top[0]:
+            self._top = mean, standard_error
+        top, error_of_top = self._top
+        return mean >= top - math.hypot(standard_error, error_of_top)
 
 
 class _Episodes:
@@ -317,6 +337,11 @@ class _Episodes:
     @property
     def mean_return(self) -> float:
         return float(np.mean(self._returns)) if self._returns else float("nan")
+
+    @property
+    def standard_error(self) -> float:
+        """Of the mean return."""
+        return float(np.std(self._returns)) / math.sqrt(len(self._returns)) if self._returns else float("nan")
 
     @property
     def mean_length(self) -> float:

@@ -26,7 +26,8 @@ def machine(monkeypatch: pytest.MonkeyPatch, installed: dict[str, bool]) -> None
 )
 def test_auto(monkeypatch: pytest.MonkeyPatch, installed: dict[str, bool], chosen: str):
     machine(monkeypatch, installed)
-    assert backend.select().NAME == chosen
+    name = backend.select().NAME
+    assert name == chosen
 
 
 def test_nothing_installed(monkeypatch: pytest.MonkeyPatch):
@@ -42,9 +43,8 @@ def test_an_unknown_backend():
         backend.select("tensorflow")
 
 
-@pytest.mark.parametrize("name", ["torch", "jax"])
-def test_by_name(name: str):
+@pytest.mark.parametrize(("name", "suffix"), [("torch", ".pt"), ("jax", ".msgpack")])
+def test_by_name(name: str, suffix: str):
     pytest.importorskip(name)
     chosen = backend.select(name)
-    assert chosen.NAME == name
-    assert chosen.SUFFIX == {"torch": ".pt", "jax": ".msgpack"}[name]
+    assert (name, suffix) == (chosen.NAME, chosen.SUFFIX)

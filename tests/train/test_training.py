@@ -8,6 +8,8 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from motrix_train import backend, checkpoint, presets
 from motrix_train.agent import Agent
@@ -15,7 +17,7 @@ from motrix_train.backend import Backend
 from motrix_train.config import PPOCfg
 from motrix_train.errors import RunError, UsageError
 from motrix_train.run_directory import RunDirectory
-from motrix_train.training import RolloutStats, Seeds, TrainingPlan, TrainingSummary, train
+from motrix_train.training import Ranking, RolloutStats, Seeds, TrainingPlan, TrainingSummary, train
 
 CARTPOLE = "Motrix/CartPole-v0"
 TINY = PPOCfg(
@@ -260,3 +262,14 @@ def test_torch_learns_cartpole(tmp_path: Path):
     cfg = replace(presets.preset(CARTPOLE, "torch"), num_envs=64, max_env_steps=64 * 768, check_point_interval=768)
     returns = [stats.mean_return for stats in run("torch", tmp_path, cfg).record.rollouts]
     assert returns[-1] > 3 * returns[0]
+
+
+@given(
+    returns=st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=20),
+    error=st.floats(0, 50),
+)
+def test_the_best_policy_is_the_last_that_is_not_measurably_worse(returns, error):
+    ranking = Ranking()
+    admitted = [k for k, mean in enumerate(returns) if ranking.admits(mean, error)]
+    slack = math.hypot(error, error)
+    assert admitted == [k for k, mean in enumerate(returns) if mean >= max(returns[: k + 1]) - slack]
