@@ -1,6 +1,7 @@
 """Batched physics against a loop over single simulations."""
 
 import re
+from types import SimpleNamespace
 
 import mujoco
 import numpy as np
@@ -117,6 +118,21 @@ def test_just_the_row_that_diverges_is_told(bad):
     assert diverged.tolist() == [False, True, False]
     _, diverged = physics.step(ctrl)
     assert not diverged.any()
+
+
+def test_a_row_in_which_mujoco_raises_has_diverged(monkeypatch):
+    model = load_model("go1.xml")
+    qpos, qvel, ctrl = random_states(model, 3, 0)
+    physics = Physics(model, 3, 1, CONTROL_DT)
+    physics.reset(np.arange(3), qpos, qvel)
+
+    def raises(**kwargs: object) -> None:
+        raise mujoco.batch.SimulationError(np.array([2]), "out of memory")
+
+    monkeypatch.setattr(physics, "_batch", SimpleNamespace(step=raises, warning=np.zeros((3, 10, 2))))
+    frame, diverged = physics.step(ctrl)
+    assert diverged.tolist() == [False, False, True]
+    np.testing.assert_array_equal(frame.qpos, qpos)
 
 
 @pytest.mark.parametrize("bad", [np.nan, -np.inf, 1e12])

@@ -66,6 +66,7 @@ def test_infos_are_dense_and_masked(envs):
         if k == 4:
             np.testing.assert_array_equal(info["_final_obs"], ended)
             np.testing.assert_array_equal(info["_final_info"], ended)
+            np.testing.assert_array_equal(info["final_info"]["_reward_terms"], ended)
             assert info["final_obs"].shape == observation.shape
             assert info["final_obs"].dtype == np.float32
             assert not (info["final_obs"][ended] == observation[ended]).all()
