@@ -5,6 +5,7 @@ The robot is told to walk ahead at 1 m/s. The picture is of one moment, the stri
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -33,12 +34,13 @@ def main(path: Path) -> None:
         command_high=AHEAD,
         still_probability=0.0,
     )
+    robot: Any = envs.unwrapped
     observations, _ = envs.reset(seed=SEED)
     moments = SETTLED + np.linspace(0, STRIDE, MOMENTS, endpoint=False).round().astype(int)
     frames = []
     for step in range(moments[-1] + 1):
         if step in moments:
-            frames += envs.unwrapped.render_rows([0])
+            frames += robot.render_rows([0])
         observations, *_ = envs.step(policy(observations))
     imsave(HERE / "go1.png", frames[0])
     imsave(HERE / "go1_strip.png", np.concatenate([frame[40:480:2, 120:680:2] for frame in frames], axis=1))
