@@ -115,3 +115,20 @@ def test_tilted_too_far_it_has_fallen(env_id, angle, reasons):
 
 def _rows(x: object, rows: np.ndarray) -> object:
     return {name: value[rows] for name, value in x.items()} if isinstance(x, dict) else x[rows]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("tracking_variance", 0.0),
+        ("gait_frequency", -1.0),
+        ("still_probability", 2.0),
+        ("command_interval", [8.0, 4.0]),
+        ("command_interval", [0.0, 4.0]),
+        ("command_low", [0.0, 1.0, 0.0]),
+    ],
+)
+def test_a_field_out_of_its_range_is_named_with_its_value(field, value):
+    with pytest.raises(ValueError, match=field) as refusal:
+        gymnasium.make_vec("Motrix/Go1-v0", num_envs=1, **{field: value})
+    assert str(value[0] if isinstance(value, list) else value) in str(refusal.value)

@@ -41,6 +41,7 @@ HIPS = slice(0, None, 3)
 JOINTS_IN_QPOS = slice(7, None)
 JOINTS_IN_QVEL = slice(6, None)
 TROT_OFFSET = np.array([0.0, 0.5, 0.5, 0.0])  # FR and RL step together, FL and RR half a cycle later
+POSITIVE = ("action_scale", "tracking_variance", "approach_variance", "gait_frequency", "swing_height", "max_tilt")
 
 MIRRORED_JOINTS = Flip(index=np.array([3, 4, 5, 0, 1, 2, 9, 10, 11, 6, 7, 8]), sign=np.tile([-1.0, 1.0, 1.0], LEGS))
 MIRRORED_FEET = Flip(index=np.array([1, 0, 3, 2]), sign=np.ones(LEGS))
@@ -105,6 +106,22 @@ class VelocityTask(Task):
     gait_frequency: float = 2.0
     swing_height: float = 0.08
     max_tilt: float = 1.05
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in POSITIVE:
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it takes a number above 0")
+        if not 0 <= self.still_probability <= 1:
+            raise ValueError(f"still_probability is {self.still_probability}; it takes a number from 0 to 1")
+        shortest, longest = self.command_interval
+        if not 0 < shortest <= longest:
+            raise ValueError(f"command_interval is {self.command_interval} s; it takes the shortest, then the longest")
+        if any(low > high for low, high in zip(self.command_low, self.command_high, strict=True)):
+            raise ValueError(
+                f"command_low {self.command_low} is above command_high {self.command_high} in one place or more; "
+                "lower it, or raise the other"
+            )
 
     def model(self) -> mujoco.MjModel:
         return load_model(self.ROBOT.model)
