@@ -77,8 +77,9 @@ def make(
     spec = find(env_id)
     if num_envs < 1:
         raise UsageError(f"num_envs is {num_envs}; it takes a whole number from 1")
+    threads = {"num_threads": num_threads} if num_threads else {}  # environments of others may not know the argument
     try:
-        return gymnasium.make_vec(spec.id, num_envs=num_envs, num_threads=num_threads, **rendering, **env_kwargs)
+        return gymnasium.make_vec(spec.id, num_envs=num_envs, **threads, **rendering, **env_kwargs)
     except (gymnasium.error.Error, TypeError, ValueError) as refusal:
         raise UsageError(f"{spec.id}: {refusal}") from refusal
 

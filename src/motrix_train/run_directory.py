@@ -33,6 +33,7 @@ import numpy as np
 
 from motrix_train.errors import RunError, UsageError
 
+RUNS = Path("runs")
 DISTRIBUTIONS = ("motrix-gym", "gymnasium", "mujoco", "numpy", "skrl", "torch", "jax", "flax")
 
 

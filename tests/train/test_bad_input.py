@@ -43,7 +43,10 @@ def refused(work, capsys):
         (["train", "Motrix/CartPoll-v0"], "did you mean Motrix/CartPole-v0?"),
         (["train", "cartpole"], "did you mean Motrix/CartPole-v0?"),
         (["train", "nowhere:Motrix/CartPole-v0"], "no environment 'nowhere:Motrix/CartPole-v0'"),
-        (["train", "CartPole-v1", "--backend=torch"], "no training preset for 'CartPole-v1'"),
+        (
+            ["train", "CartPole-v1", "--backend=torch"],
+            "CartPole-v1 does not reset its rows in the step",
+        ),
         ([*TRAIN, "--backend=tensorflow"], "unknown backend 'tensorflow'"),
         ([*TRAIN, "--set=rolouts=3"], "did you mean 'rollouts'?"),
         ([*TRAIN, "--set=rollouts=many"], "rollouts=many"),

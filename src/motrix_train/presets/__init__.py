@@ -1,10 +1,8 @@
 """The tuned configuration of each environment: a difference from the defaults of `PPOCfg`."""
 
-import difflib
 from dataclasses import replace
 
 from motrix_train.config import PPOCfg
-from motrix_train.errors import UsageError
 
 CARTPOLE = PPOCfg(
     num_envs=256,
@@ -41,22 +39,20 @@ _PRESETS: dict[str, PPOCfg] = {
     "Motrix/Go1-v0": GO1,
 }
 
-_BACKEND_DIFFERENCES: dict[tuple[str, str], dict[str, object]] = {}
+_BACKEND_DIFFERENCES: dict[tuple[str, str], dict[str, object]] = {
+    ("Motrix/Go1-v0", "jax"): {"max_env_steps": 8_000_000},
+}
 
 
 def preset(env_id: str, backend: str) -> PPOCfg:
-    """The tuned configuration of an environment.
+    """The tuned configuration of an environment; the defaults of `PPOCfg` where there is none.
 
     Args:
         env_id: A registered id, with or without the ``module:`` prefix.
         backend: ``"torch"`` or ``"jax"``; the two differ only where they must.
     """
     name = env_id.rpartition(":")[2]
-    if name not in _PRESETS:
-        close = difflib.get_close_matches(name, _PRESETS, n=1)
-        hint = f", did you mean {close[0]}?" if close else f"; there are presets for {', '.join(_PRESETS)}"
-        raise UsageError(f"no training preset for {env_id!r}{hint}")
-    return replace(_PRESETS[name], **_BACKEND_DIFFERENCES.get((name, backend), {}))
+    return replace(_PRESETS.get(name, PPOCfg()), **_BACKEND_DIFFERENCES.get((name, backend), {}))
 
 
 def preset_ids() -> list[str]:

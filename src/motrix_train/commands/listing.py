@@ -1,0 +1,44 @@
+"""`motrix-train list`: what there is to train."""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from motrix_train import environment, presets
+from motrix_train.backend import NAMES, installed
+
+
+def list_environments() -> None:
+    """Lists the environments that have a preset.
+
+    Example: motrix-train list
+    """
+    table = Table(box=None, pad_edge=False)
+    for heading in ("id", "what it is", "episode", "env steps", "backends"):
+        table.add_column(heading, overflow="fold", no_wrap=heading == "id")
+    for env_id in presets.preset_ids():
+        spec = environment.find(env_id)
+        budgets = {backend: presets.preset(env_id, backend).max_env_steps for backend in NAMES}
+        table.add_row(
+            env_id,
+            _description(spec.kwargs),
+            f"{spec.max_episode_steps} steps",
+            " / ".join(sorted({f"{budget / 1e6:g} M" for budget in budgets.values()})),
+            ", ".join(budgets),
+        )
+    console = Console()
+    console.print(table)
+    present = [backend for backend in NAMES if installed(backend)]
+    remedy = 'none; pip install "motrix-gym[torch]"'
+    console.print(f"\nBackends installed here: {', '.join(present) or remedy}", markup=False, highlight=False)
+
+
+def _description(kwargs: Mapping[str, Any]) -> str:
+    """The first line of the docstring of a registered task."""
+    documented = pkgutil.resolve_name(kwargs["task"]).__doc__ or ""
+    return documented.strip().partition("\n")[0]

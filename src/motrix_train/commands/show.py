@@ -1,0 +1,71 @@
+"""`motrix-train show`: the resolved configuration of a training."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from motrix_train import environment, presets
+from motrix_train.backend import select
+from motrix_train.commands.options import AsJson, BackendName, EnvFields, EnvId, Settings, split_assignments
+from motrix_train.config import override, to_json
+
+
+def show(
+    env_id: EnvId,
+    backend: BackendName = "auto",
+    settings: Settings = None,
+    env_fields: EnvFields = None,
+    as_json: AsJson = False,
+) -> None:
+    """Shows what `train` would use: every field of the task and of PPO, with your changes in it.
+
+    Example: motrix-train show Motrix/Go1-v0 --set rollouts=32 --env reward_weights.torques=0
+    """
+    spec = environment.find(env_id)
+    name = select(backend).NAME
+    default = presets.preset(spec.id, name)
+    cfg = override(default, split_assignments(settings))
+    env_kwargs = environment.parse_kwargs(env_fields or ())
+    task = _task_fields(spec.id, env_kwargs)
+    content = {
+        "env_id": spec.id,
+        "backend": name,
+        "max_episode_steps": spec.max_episode_steps,
+        "max_batch_env_steps": cfg.max_batch_env_steps,
+        "env_kwargs": env_kwargs,
+        "task": task,
+        "config": to_json(cfg),
+    }
+    if as_json:
+        print(json.dumps(content, indent=2))
+        return
+    console = Console()
+    console.print(f"{spec.id} with {name}: {cfg.max_batch_env_steps:,} vector steps of {cfg.num_envs:,} environments")
+    console.print(_fields_table("PPO (--set)", to_json(cfg), to_json(default)))
+    console.print(_fields_table("Task (--env)", task, _task_fields(spec.id, {})))
+
+
+def _task_fields(env_id: str, env_kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a task with every reward weight, plain JSON."""
+    env = environment.make(env_id, 1, env_kwargs)
+    task = environment.task_of(env)
+    env.close()
+    return dataclasses.asdict(task) | {"reward_weights": task.weights}
+
+
+def _fields_table(title: str, values: Mapping[str, Any], default: Mapping[str, Any]) -> Table:
+    """Names, as the command line takes them, and values, those that differ from the default in bold."""
+    table = Table(title=f"\n{title}", title_justify="left", title_style="bold", box=None, show_header=False)
+    for name, value in values.items():
+        inner = value.items() if isinstance(value, Mapping) else [("", value)]
+        for key, leaf in inner:
+            before = default[name].get(key) if key else default[name]
+            style = None if leaf == before else "bold green"
+            table.add_row(f"{name}.{key}" if key else name, json.dumps(leaf), style=style)
+    return table

@@ -1,0 +1,60 @@
+"""Trained policies, found and made ready to act."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from motrix_train import environment
+from motrix_train.agent import Policy
+from motrix_train.backend import select
+from motrix_train.checkpoint import Checkpoint, backend_of, read
+from motrix_train.errors import UsageError
+from motrix_train.run_directory import RUNS, RunDirectory
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedPolicy:
+    """A policy that is ready to act, the file it is from and what that file says."""
+
+    path: Path
+    checkpoint: Checkpoint
+    policy: Policy
+
+    @classmethod
+    def open(cls, target: str, policy: Path | None, backend: str, device: str | None) -> TrainedPolicy:
+        """Reads the policy that the command line means, for the environment that it means.
+
+        Args:
+            target: An environment id, a run directory or a policy file.
+            policy: A policy file for the environment of `target`, None for its best.
+            backend: As the user gave it.
+            device: Where the network is.
+        """
+        env_id, path = locate(target, policy)
+        suffix_backend = backend_of(path)
+        if backend not in ("auto", suffix_backend):
+            raise UsageError(f"{path} is a policy of {suffix_backend}: leave out --backend {backend}")
+        checkpoint = read(path)
+        env = environment.make(checkpoint.env_id, 1, checkpoint.env_kwargs)
+        observation_shape, action_shape = env.single_observation_space.shape, env.single_action_space.shape
+        env.close()
+        checkpoint.require_fit(env_id or checkpoint.env_id, observation_shape or (), action_shape or ())
+        return cls(path, checkpoint, select(suffix_backend).policy(checkpoint, device))
+
+
+def locate(target: str, policy: Path | None) -> tuple[str | None, Path]:
+    """The environment that the policy must be for, None for the policy's own, and the policy's file."""
+    path = Path(target)
+    run = RunDirectory(path)
+    if run.config_path.is_file():
+        return run.config().get("env_id"), policy or run.best_policy()
+    if path.is_file() or path.suffix:
+        if policy is not None:
+            raise UsageError(f"{target} and --policy {policy} are two policies: give one of them")
+        return None, path
+    try:
+        env_id = environment.find(target).id
+    except UsageError as unknown:
+        raise UsageError(f"there is no run directory {target}, and {unknown}") from unknown
+    return env_id, policy or RunDirectory.find_newest(RUNS, env_id).best_policy()
