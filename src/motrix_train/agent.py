@@ -28,6 +28,7 @@ class Agent:
 
     Args:
         ppo: The agent of SKRL, initialised and in training mode.
+        policy: Its policy without exploration, with the parameters of the moment.
         to_device: Copies a NumPy array to a tensor of the backend, floats as float32.
         to_host: Copies a tensor to NumPy.
         inference: A context in which no gradients are recorded.
@@ -38,12 +39,14 @@ class Agent:
         self,
         ppo: Any,
         *,
+        policy: "Policy",
         to_device: Callable[[np.ndarray], Any],
         to_host: Callable[[Any], np.ndarray],
         inference: Callable[[], AbstractContextManager[Any]],
         symmetry: Any = None,
     ) -> None:
         self.ppo = ppo
+        self.policy = policy
         self.symmetry = symmetry
         self._to_device = to_device
         self._to_host = to_host
@@ -123,17 +126,34 @@ def seed_skrl(seed: int) -> None:
         logger.setLevel(level)
 
 
+def numpy_random_state() -> dict[str, Any]:
+    """NumPy's process-wide generator, which SKRL shuffles with on JAX, as arrays and numbers."""
+    _, keys, position, has_gauss, gauss = np.random.get_state()  # noqa: NPY002
+    return {"keys": keys, "position": position, "has_gauss": has_gauss, "gauss": gauss}
+
+
+def set_numpy_random_state(state: Mapping[str, Any]) -> None:
+    """Put back what `numpy_random_state` gave."""
+    numbers = int(state["position"]), int(state["has_gauss"]), float(state["gauss"])
+    np.random.set_state(("MT19937", np.asarray(state["keys"]), *numbers))  # noqa: NPY002
+
+
 class Policy:
     """A trained policy: observations in, mean actions out.
 
     Args:
         mean: Maps observations (N, k) float32 to mean actions (N, m) float32.
-        standard_deviation: Exploration noise of each action, (m,).
+        standard_deviation: Gives the exploration noise of each action, (m,).
     """
 
-    def __init__(self, mean: Callable[[np.ndarray], np.ndarray], standard_deviation: np.ndarray) -> None:
+    def __init__(self, mean: Callable[[np.ndarray], np.ndarray], standard_deviation: Callable[[], np.ndarray]) -> None:
         self._mean = mean
-        self.standard_deviation = standard_deviation
+        self._standard_deviation = standard_deviation
+
+    @property
+    def standard_deviation(self) -> np.ndarray:
+        """Exploration noise of each action, (m,)."""
+        return self._standard_deviation()
 
     def __call__(self, observations: np.ndarray) -> np.ndarray:  # (N, k) -> (N, m)
         return self._mean(observations)

@@ -43,12 +43,28 @@ class Backend(Protocol):
         """A fresh agent for one row's spaces."""
         ...
 
+    def network_state(self, agent: Agent) -> dict[str, Any]:
+        """Networks and standardisers, by name, as nested dicts of arrays."""
+        ...
+
+    def load_network_state(self, agent: Agent, state: Mapping[str, Any]) -> None:
+        """Put back what `network_state` gave."""
+        ...
+
     def agent_state(self, agent: Agent) -> dict[str, Any]:
         """Networks, optimizers and standardisers as nested dicts of NumPy arrays and numbers."""
         ...
 
     def load_agent_state(self, agent: Agent, state: Mapping[str, Any]) -> None:
         """Put back what `agent_state` gave."""
+        ...
+
+    def random_state(self, agent: Agent) -> dict[str, Any]:
+        """The generators that SKRL draws from, as nested dicts of NumPy arrays and numbers."""
+        ...
+
+    def set_random_state(self, agent: Agent, state: Mapping[str, Any]) -> None:
+        """Put back what `random_state` gave."""
         ...
 
     def policy(self, checkpoint: Checkpoint, device: str | None = None) -> Policy:

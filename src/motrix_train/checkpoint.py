@@ -15,12 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from gymnasium import Space
 
 from motrix_train.errors import RunError, UsageError
 from motrix_train.run_directory import write_whole
 
 FORMAT = "motrix-checkpoint-1"
 _BACKENDS = {".pt": "torch", ".msgpack": "jax"}
+_PICKLES = (".pickle", ".pkl")
+_SESSION = "session"
+_TUPLES = ("observation_shape", "action_shape", "action_low", "action_high")
 
 
 @dataclass(frozen=True)
@@ -35,31 +39,48 @@ class Checkpoint:
     """The `PPOCfg` as JSON."""
     observation_shape: tuple[int, ...]
     action_shape: tuple[int, ...]
+    action_low: tuple[float, ...]
+    """Smallest action that the environment takes, one for each element; the environment clips to it."""
+    action_high: tuple[float, ...]
+    """Greatest action that the environment takes."""
     env_steps: int
     """Env steps trained so far."""
     seed: int
     versions: dict[str, str]
     state: dict[str, Any] = field(repr=False)
     """Nested dicts of NumPy arrays and numbers: networks, optimizers, standardisers."""
+    session: dict[str, Any] = field(default_factory=dict, repr=False)
+    """The same, of what else a training needs to go on exactly: the environments, the random numbers, the
+    statistics. Only in the checkpoint that a run is resumed from."""
 
-    def require_fit(self, env_id: str, observation_shape: tuple[int, ...], action_shape: tuple[int, ...]) -> None:
+    def require_environment(self, env_id: str) -> None:
         """Refuse an environment that this policy was not trained for."""
         if self.env_id.rpartition(":")[2] != env_id.rpartition(":")[2]:
-            raise UsageError(f"the policy was trained for {self.env_id}, not for {env_id}: give one of {env_id}")
+            raise UsageError(
+                f"the policy was trained for {self.env_id}, not for {env_id}: give one of {env_id}; "
+                f"`evaluate POLICY --env-id {env_id}` and `train {env_id} --init-from POLICY` take it across"
+            )
+
+    def require_spaces(self, env_id: str, observation_space: Space, action_space: Space, remedy: str) -> None:
+        """Refuse an environment whose observations or actions are others than this policy's."""
         for name, mine, theirs in (
-            ("observations", self.observation_shape, observation_shape),
-            ("actions", self.action_shape, action_shape),
+            ("observations of shape", self.observation_shape, observation_space.shape),
+            ("actions of shape", self.action_shape, action_space.shape),
+            ("actions from", self.action_low, _floats(getattr(action_space, "low", ()))),
+            ("actions up to", self.action_high, _floats(getattr(action_space, "high", ()))),
         ):
-            if tuple(mine) != tuple(theirs):
-                raise UsageError(
-                    f"the policy was trained with {name} of shape {tuple(mine)}, {env_id} has {tuple(theirs)}: "
-                    f"give the environment arguments that it was trained with"
-                )
+            if mine != theirs:
+                raise UsageError(f"the policy was trained with {name} {mine}, {env_id} has {theirs}: {remedy}")
 
 
 def backend_of(path: str | Path) -> str:
     """The backend that a policy file belongs to, by its suffix."""
     suffix = Path(path).suffix
+    if suffix in _PICKLES:
+        raise UsageError(
+            f"{path} is a pickle, and reading one can run any code that is in it: train with motrix-train, "
+            f"which writes .pt (Torch) and .msgpack (JAX) files"
+        )
     if suffix not in _BACKENDS:
         raise UsageError(f"{path}: a policy is a .pt (Torch) or .msgpack (JAX) file, not {suffix or 'without suffix'}")
     return _BACKENDS[suffix]
@@ -70,9 +91,11 @@ def write(path: str | Path, checkpoint: Checkpoint) -> None:
     path = Path(path)
     if backend_of(path) != checkpoint.backend:
         raise UsageError(f"{path}: the suffix belongs to {backend_of(path)}, the policy to {checkpoint.backend}")
-    header = {f.name: getattr(checkpoint, f.name) for f in dataclasses.fields(checkpoint) if f.name != "state"}
+    names = [f.name for f in dataclasses.fields(checkpoint) if f.name not in ("state", "session")]
+    header = {name: getattr(checkpoint, name) for name in names}
     text = json.dumps(header, sort_keys=True)
-    state = {name: np.asarray(value) for name, value in _leaves(checkpoint.state)}
+    tree = {**checkpoint.state, _SESSION: checkpoint.session}
+    state = {name: np.asarray(value) for name, value in leaves(tree)}
     content = {"format": FORMAT, "header": text, "digest": _digest(text, state), "state": state}
     data = (_pack_torch if checkpoint.backend == "torch" else _pack_msgpack)(content)
     write_whole(path, data)
@@ -105,8 +128,8 @@ def require_same_shapes(expected: Mapping[str, Any], found: Mapping[str, Any], w
         found: The same from a checkpoint.
         what: Name of the networks for the message.
     """
-    wanted = {name: np.shape(value) for name, value in _leaves(expected)}
-    given = {name: np.shape(value) for name, value in _leaves(found)}
+    wanted = {name: np.shape(value) for name, value in leaves(expected)}
+    given = {name: np.shape(value) for name, value in leaves(found)}
     for name in sorted(wanted | given):
         if wanted.get(name) != given.get(name):
             raise UsageError(
@@ -122,8 +145,10 @@ def _checked(path: Path, backend: str, content: Any) -> Checkpoint:
         header, state = json.loads(content["header"]), content["state"]
         if content["digest"] != _digest(content["header"], state):
             raise RunError(f"{path} is damaged: its digest does not fit its content; train again or give another file")
-        header |= {name: tuple(header[name]) for name in ("observation_shape", "action_shape")}
-        checkpoint = Checkpoint(**header, state=_nest(state))
+        header |= {name: tuple(header[name]) for name in _TUPLES}
+        tree = nest(state)
+        session = tree.pop(_SESSION, {})
+        checkpoint = Checkpoint(**header, state=tree, session=session)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunError(f"{path} is not a Motrix policy: give a file that motrix-train wrote") from error
     if checkpoint.backend != backend:
@@ -140,20 +165,25 @@ def _digest(header: str, state: Mapping[str, np.ndarray]) -> str:
     return digest.hexdigest()
 
 
-def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _floats(array: np.ndarray) -> tuple[float, ...]:
+    return tuple(map(float, array))
+
+
+def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """The values of nested dicts with their paths, as in ``policy/log_std``."""
     for name, value in tree.items():
+        name = name.replace("~", "~0").replace("/", "~1")  # as in JSON pointers, RFC 6901
         if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{name}/")
+            yield from leaves(value, f"{prefix}{name}/")
         else:
             yield f"{prefix}{name}", value
 
 
-def _nest(leaves: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """The inverse of `_leaves`."""
+def nest(leaves: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """The inverse of `leaves`."""
     tree: dict[str, Any] = {}
     for path, value in leaves.items():
-        *parents, name = path.split("/")
+        *parents, name = (part.replace("~1", "/").replace("~0", "~") for part in path.split("/"))
         branch = tree
         for parent in parents:
             branch = branch.setdefault(parent, {})

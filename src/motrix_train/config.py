@@ -39,7 +39,17 @@ class PPOCfg:
     """Budget of the run, in env steps; see `max_batch_env_steps` for the rounding."""
 
     check_point_interval: int = 500
-    """Vector steps between two checkpoints."""
+    """Vector steps between two checkpoints; each is written at the end of the rollout that reaches it."""
+
+    check_points_kept: int = 5
+    """How many of these checkpoints stay, the newest; ``best`` and ``last`` always stay."""
+
+    evaluation_interval: int = 50
+    """Updates between two evaluations of the policy, after which ``best`` is chosen; 0 never evaluates, and
+    the run has no ``best``. The last policy is evaluated in any other case."""
+
+    evaluation_episodes: int = 64
+    """Whole episodes of one evaluation, on environments and seeds of its own."""
 
     policy_hidden_layer_sizes: tuple[int, ...] = (256, 128, 64)
     """Width of each hidden layer of the policy network."""
@@ -129,6 +139,11 @@ class PPOCfg:
         self._check_combinations()
 
     @property
+    def updates(self) -> int:
+        """Updates of the run: as many whole rollouts as fit into `max_batch_env_steps`, at least one."""
+        return max(1, self.max_batch_env_steps // self.rollouts)
+
+    @property
     def max_batch_env_steps(self) -> int:
         """Vector steps of the run: a whole number of checkpoint intervals, never 0.
 
@@ -140,7 +155,7 @@ class PPOCfg:
 
     def _check_ranges(self) -> None:
         at_least_one = ("num_envs", "play_num_envs", "max_env_steps", "check_point_interval", "rollouts")
-        for name in (*at_least_one, "learning_epochs", "mini_batches"):
+        for name in (*at_least_one, "check_points_kept", "evaluation_episodes", "learning_epochs", "mini_batches"):
             self._require(name, getattr(self, name) >= 1, "give 1 or more")
         for name in ("policy_hidden_layer_sizes", "value_hidden_layer_sizes"):
             sizes = getattr(self, name)
@@ -150,6 +165,7 @@ class PPOCfg:
         for name in ("learning_rate", "ratio_clip", "rewards_shaper_scale"):
             self._require(name, getattr(self, name) > 0.0, "give a number above 0")
         for name in (
+            "evaluation_interval",
             "learning_rate_scheduler_kl_threshold",
             "grad_norm_clip",
             "value_clip",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -28,8 +29,12 @@ class Evaluation:
         seed: Seed of the rows.
         mean_return: Mean sum of the rewards of an episode.
         std_return: Its standard deviation over the episodes.
+        return_ci95: Where the mean return of all possible episodes lies with 95 % confidence: the mean plus and
+            minus Student's t times the standard error. None for a single episode.
         mean_length: Mean length of an episode, control steps.
         termination: Share of the episodes that ended for each reason; with `truncation` they sum to 1.
+        termination_ci95: Where each of these shares lies with 95 % confidence, by Wilson's score interval
+            (Wilson 1927, https://doi.org/10.1080/01621459.1927.10502953).
         truncation: Share of the episodes that reached the time limit.
         metrics: The task's own metrics, each averaged over all steps of all episodes, in the task's units.
     """
@@ -39,10 +44,17 @@ class Evaluation:
     seed: int
     mean_return: float
     std_return: float
+    return_ci95: tuple[float, float] | None
     mean_length: float
     termination: dict[str, float]
+    termination_ci95: dict[str, tuple[float, float]]
     truncation: float
     metrics: dict[str, float]
+
+    @property
+    def standard_error(self) -> float:
+        """Of the mean return."""
+        return self.std_return / math.sqrt(max(1, self.episodes - 1))
 
 
 @dataclass(frozen=True)
@@ -110,14 +122,17 @@ def evaluate(
             env.close()
     returns = np.concatenate([part.returns for part in parts])
     steps = np.concatenate([part.lengths for part in parts]).sum()
+    ended = {name: _total(part.reasons[name] for part in parts) for name in parts[0].reasons}
     return Evaluation(
         env_id=environment.find(env_id).id,
         episodes=episodes,
         seed=seed,
         mean_return=float(returns.mean()),
         std_return=float(returns.std()),
+        return_ci95=_mean_interval(returns),
         mean_length=float(steps / episodes),
-        termination={name: _total(part.reasons[name] for part in parts) / episodes for name in parts[0].reasons},
+        termination={name: count / episodes for name, count in ended.items()},
+        termination_ci95={name: _share_interval(count, episodes) for name, count in ended.items()},
         truncation=_total(part.truncated for part in parts) / episodes,
         metrics={name: _total(part.metrics[name] for part in parts) / float(steps) for name in parts[0].metrics},
     )
@@ -167,6 +182,25 @@ def _first_episodes(policy: Policy, env: VectorEnv, seed: int, on_progress: Call
         step += 1
         on_progress(step / limit if running.any() else 1.0)
     return _Episodes(returns, lengths, reasons, truncations, metrics)
+
+
+def _mean_interval(values: np.ndarray) -> tuple[float, float] | None:
+    """Where the mean lies with 95 % confidence."""
+    from scipy import stats  # here, since it takes half a second to import
+
+    n = len(values)
+    if n == 1:
+        return None
+    reach = stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / math.sqrt(n)
+    return float(values.mean() - reach), float(values.mean() + reach)
+
+
+def _share_interval(count: float, n: int) -> tuple[float, float]:
+    """Where a share of which `count` of `n` were seen lies with 95 % confidence."""
+    from scipy import stats
+
+    interval = stats.binomtest(round(count), n).proportion_ci(method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def _total(arrays) -> float:

@@ -19,7 +19,7 @@ from skrl.resources.preprocessors.jax import RunningStandardScaler
 from skrl.resources.schedulers.jax import KLAdaptiveLR
 
 from motrix_train import skrl_mapping
-from motrix_train.agent import Agent, Policy, seed_skrl
+from motrix_train.agent import Agent, Policy, numpy_random_state, seed_skrl, set_numpy_random_state
 from motrix_train.checkpoint import Checkpoint, require_same_shapes
 from motrix_train.config import Activation, PPOCfg, from_json
 from motrix_train.errors import UsageError
@@ -78,13 +78,42 @@ def make_agent(
         own = np.array(array, dtype=np.int8 if array.dtype == bool else np.float32)
         return jax.device_put(own, where)
 
-    return Agent(ppo, to_device=to_device, to_host=np.array, inference=contextlib.nullcontext, symmetry=symmetry)
+    return Agent(
+        ppo,
+        policy=_policy(ppo.policy, ppo.checkpoint_modules["observation_preprocessor"], where),
+        to_device=to_device,
+        to_host=np.array,
+        inference=contextlib.nullcontext,
+        symmetry=symmetry,
+    )
+
+
+def network_state(agent: Agent) -> dict[str, Any]:
+    """Networks and standardisers, by name, as nested dicts of arrays."""
+    modules = agent.ppo.checkpoint_modules
+    return {
+        "policy": serialization.to_state_dict(agent.ppo.policy.state_dict.params),
+        "value": serialization.to_state_dict(agent.ppo.value.state_dict.params),
+        "observation_preprocessor": _scaler_state(modules["observation_preprocessor"]),
+        "value_preprocessor": _scaler_state(modules["value_preprocessor"]),
+    }
+
+
+def load_network_state(agent: Agent, state: Mapping[str, Any]) -> None:
+    """Put back what `network_state` gave."""
+    ppo = agent.ppo
+    expected = network_state(agent)
+    require_same_shapes(expected, {name: state.get(name, {}) for name in expected}, "networks")
+    for role, model in (("policy", ppo.policy), ("value", ppo.value)):
+        _load_parameters(model, state[role])
+    for name in ("observation_preprocessor", "value_preprocessor"):
+        ppo.checkpoint_modules[name].state_dict = _on_default_device(state[name])
 
 
 def agent_state(agent: Agent) -> dict[str, Any]:
     """Networks, optimizers and standardisers as nested dicts of NumPy arrays and numbers."""
     state = {
-        **_network_state(agent),
+        **network_state(agent),
         "policy_optimizer": serialization.to_state_dict(agent.ppo.policy_optimizer.state),
         "value_optimizer": serialization.to_state_dict(agent.ppo.value_optimizer.state),
         "policy_learning_rate": float(agent.ppo.policy_learning_rate),
@@ -97,17 +126,26 @@ def agent_state(agent: Agent) -> dict[str, Any]:
 
 def load_agent_state(agent: Agent, state: Mapping[str, Any]) -> None:
     """Put back what `agent_state` gave."""
+    load_network_state(agent, state)
     ppo = agent.ppo
-    expected = _network_state(agent)
-    require_same_shapes(expected, {name: state.get(name, {}) for name in expected}, "networks")
-    for role, model in (("policy", ppo.policy), ("value", ppo.value)):
-        _load_parameters(model, state[role])
-    for name in ("observation_preprocessor", "value_preprocessor"):
-        ppo.checkpoint_modules[name].state_dict = _on_default_device(state[name])
     ppo.policy_optimizer = _with_state(ppo.policy_optimizer, state["policy_optimizer"])
     ppo.value_optimizer = _with_state(ppo.value_optimizer, state["value_optimizer"])
     ppo.policy_learning_rate = float(state["policy_learning_rate"])
     ppo.value_learning_rate = float(state["value_learning_rate"])
+
+
+def random_state(agent: Agent) -> dict[str, Any]:
+    """The generators that SKRL draws from, as nested dicts of NumPy arrays and numbers."""
+    policy = agent.ppo.policy
+    noise = {"key": np.array(policy._g_key), "draws": policy._g_i}
+    return {"numpy": numpy_random_state(), "noise": noise}
+
+
+def set_random_state(agent: Agent, state: Mapping[str, Any]) -> None:
+    """Put back what `random_state` gave."""
+    set_numpy_random_state(state["numpy"])
+    policy = agent.ppo.policy
+    policy._g_key, policy._g_i = jnp.array(state["noise"]["key"]), int(state["noise"]["draws"])
 
 
 def policy(checkpoint: Checkpoint, device: str | None = None) -> Policy:
@@ -126,15 +164,22 @@ def policy(checkpoint: Checkpoint, device: str | None = None) -> Policy:
         require_same_shapes(expected, checkpoint.state[name], name)
     _load_parameters(network, checkpoint.state["policy"])
     scaler.state_dict = _on_default_device(checkpoint.state["observation_preprocessor"])
+    return _policy(network, scaler, where)
+
+
+def _policy(network: Any, scaler: RunningStandardScaler, where: Any) -> Policy:
+    """Acts with the parameters that the network has at the moment."""
     apply = jax.jit(lambda parameters, inputs: network.apply(parameters, {"observations": inputs}, "policy"))
-    parameters = network.state_dict.params
-    _, outputs = apply(parameters, jnp.zeros((1, *checkpoint.observation_shape)))
 
     def mean(observations: np.ndarray) -> np.ndarray:
         inputs = jax.device_put(np.array(observations, dtype=np.float32), where)
-        return np.array(apply(parameters, scaler(inputs))[0])
+        return np.array(apply(network.state_dict.params, scaler(inputs))[0])
 
-    return Policy(mean, np.array(jnp.exp(outputs["log_std"])))
+    def standard_deviation() -> np.ndarray:
+        _, outputs = apply(network.state_dict.params, jnp.zeros((1, *network.observation_space.shape)))
+        return np.array(jnp.exp(outputs["log_std"]))
+
+    return Policy(mean, standard_deviation)
 
 
 class ObservationScaler(RunningStandardScaler):
@@ -246,17 +291,6 @@ def _models(
     for number, (role, model) in enumerate(models.items()):
         model.init_state_dict(example, role=role, key=jax.random.fold_in(skrl_config.jax.key, number))
     return models
-
-
-def _network_state(agent: Agent) -> dict[str, Any]:
-    """Networks and standardisers."""
-    modules = agent.ppo.checkpoint_modules
-    return {
-        "policy": serialization.to_state_dict(agent.ppo.policy.state_dict.params),
-        "value": serialization.to_state_dict(agent.ppo.value.state_dict.params),
-        "observation_preprocessor": _scaler_state(modules["observation_preprocessor"]),
-        "value_preprocessor": _scaler_state(modules["value_preprocessor"]),
-    }
 
 
 def _scaler_state(scaler: RunningStandardScaler) -> dict[str, Any]:

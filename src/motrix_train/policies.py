@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from motrix_train import environment
 from motrix_train.agent import Policy
@@ -15,14 +17,24 @@ from motrix_train.run_directory import RUNS, RunDirectory
 
 @dataclasses.dataclass(frozen=True)
 class TrainedPolicy:
-    """A policy that is ready to act, the file it is from and what that file says."""
+    """A policy that is ready to act, the file it is from, what that file says, and where it is to act."""
 
     path: Path
     checkpoint: Checkpoint
     policy: Policy
+    env_id: str
+    env_kwargs: Mapping[str, Any]
 
     @classmethod
-    def open(cls, target: str, policy: Path | None, backend: str, device: str | None) -> TrainedPolicy:
+    def open(
+        cls,
+        target: str,
+        policy: Path | None = None,
+        backend: str = "auto",
+        device: str | None = None,
+        env_id: str | None = None,
+        env_fields: Mapping[str, Any] | None = None,
+    ) -> TrainedPolicy:
         """Reads the policy that the command line means, for the environment that it means.
 
         Args:
@@ -30,17 +42,26 @@ class TrainedPolicy:
             policy: A policy file for the environment of `target`, None for its best.
             backend: As the user gave it.
             device: Where the network is.
+            env_id: Another environment that it is to act in, with the same spaces; None for its own.
+            env_fields: Fields of the task beside those that it was trained with, or of the other environment.
+
+        Raises:
+            UsageError: There is none, or it does not fit the environment.
+            RunError: The file is damaged.
         """
-        env_id, path = locate(target, policy)
+        wanted, path = locate(target, policy)
         suffix_backend = backend_of(path)
         if backend not in ("auto", suffix_backend):
             raise UsageError(f"{path} is a policy of {suffix_backend}: leave out --backend {backend}")
         checkpoint = read(path)
-        env = environment.make(checkpoint.env_id, 1, checkpoint.env_kwargs)
-        observation_shape, action_shape = env.single_observation_space.shape, env.single_action_space.shape
+        checkpoint.require_environment(wanted or checkpoint.env_id)
+        env_kwargs = {**(checkpoint.env_kwargs if env_id is None else {}), **(env_fields or {})}
+        env_id = env_id or checkpoint.env_id
+        env = environment.make(env_id, 1, env_kwargs)
+        spaces = env.single_observation_space, env.single_action_space
         env.close()
-        checkpoint.require_fit(env_id or checkpoint.env_id, observation_shape or (), action_shape or ())
-        return cls(path, checkpoint, select(suffix_backend).policy(checkpoint, device))
+        checkpoint.require_spaces(env_id, *spaces, "give an environment of the same spaces, or another policy")
+        return cls(path, checkpoint, select(suffix_backend).policy(checkpoint, device), env_id, env_kwargs)
 
 
 def locate(target: str, policy: Path | None) -> tuple[str | None, Path]:

@@ -6,7 +6,7 @@ runs/<env id>/<time>_<backend>_seed<N>/
   progress.csv        one line per rollout
   learning_curve.png
   events.out.*        TensorBoard
-  checkpoints/        best, last and step_<env steps>
+  checkpoints/        best, last and the newest few step_<env steps>; origin, if it started from a policy
 ```
 """
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import fcntl
 import importlib.metadata
 import io
 import itertools
@@ -97,25 +98,33 @@ class RunDirectory:
         content = {"env_id": env_id, "backend": backend, "seed": seed, "created": created.isoformat(), **resolved}
         text = json.dumps(content, indent=2) + "\n"
         if path is None:
-            wanted = root / env_id / f"{created.astimezone():%Y-%m-%d_%H-%M-%S}_{backend}_seed{seed}"
+            wanted = root / env_id.rpartition(":")[2] / f"{created.astimezone():%Y-%m-%d_%H-%M-%S}_{backend}_seed{seed}"
             path = next(free for free in _numbered(wanted) if not free.exists())
         elif path.exists():
             raise UsageError(f"run directory {path} exists: name a new one, or remove it")
         run = cls(path, made=tuple(parent for parent in path.parents if not parent.exists()))
+        unfinished = cls(path.with_name(f".{path.name}.{os.getpid()}"))
         try:
             with _refusals(path):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.mkdir()
-        except RunError:
+                unfinished.checkpoints.mkdir(parents=True)
+                write_whole(unfinished.config_path, text.encode())
+                unfinished.path.rename(path)
+        except BaseException:
+            shutil.rmtree(unfinished.path, ignore_errors=True)
             run._unmake_parents()
             raise
-        try:
-            with _refusals(path):
-                run.checkpoints.mkdir()
-            write_whole(run.config_path, text.encode())
-        except BaseException:
-            run.discard()
-            raise
+        return run
+
+    @classmethod
+    def open(cls, path: Path) -> RunDirectory:
+        """The run at `path`.
+
+        Raises:
+            UsageError: There is none.
+        """
+        run = cls(path)
+        if not run.config_path.is_file():
+            raise UsageError(f"{path} is no run: give a directory that `motrix-train train` made")
         return run
 
     @classmethod
@@ -125,7 +134,7 @@ class RunDirectory:
         Raises:
             UsageError: There is none.
         """
-        runs = [cls(path.parent) for path in (root / env_id).glob("*/config.json")]
+        runs = [cls(path.parent) for path in (root / env_id.rpartition(":")[2]).glob("*/config.json")]
         trained = [run for run in runs if run._policies()]
         if not trained:
             raise UsageError(f"no trained run of {env_id} under {root}/: first `motrix-train train {env_id}`")
@@ -153,8 +162,65 @@ class RunDirectory:
             return str(self.config().get("created", ""))
         return ""
 
+    @contextlib.contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Keeps other processes from training in this run; ends with the process, however it ends.
+
+        Raises:
+            UsageError: Another process trains in it.
+        """
+        with _refusals(self.path, "read"):
+            directory = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        except BlockingIOError:
+            raise UsageError(f"another process is training {self.path}: wait for it, or stop it first") from None
+        finally:
+            os.close(directory)
+
+    def amend(self, **changes: Any) -> None:
+        """Changes entries of the configuration.
+
+        Raises:
+            RunError: The disk refuses; the old configuration stays.
+        """
+        write_whole(self.config_path, (json.dumps({**self.config(), **changes}, indent=2) + "\n").encode())
+
+    def flush_progress(self) -> None:
+        """Waits until the table of progress would survive a loss of power."""
+        with _refusals(self.progress_path):
+            if self.progress_path.exists():
+                flush_to_disk(self.progress_path)
+
+    def rewind(self, env_steps: int) -> None:
+        """Drops the lines of the table of progress that come after a number of env steps, and a torn last one."""
+        if not self.progress_path.exists():
+            return
+        with _refusals(self.progress_path, "read"), self.progress_path.open(newline="", encoding="utf-8") as file:
+            lines = list(csv.reader(file))
+        if not lines or "env_steps" not in lines[0]:
+            self.progress_path.unlink()
+            return
+        header, column = lines[0], lines[0].index("env_steps")
+        kept = [line for line in lines[1:] if len(line) == len(header) and _number(line[column]) <= env_steps]
+        table = io.StringIO(newline="")
+        csv.writer(table).writerows([header, *kept])
+        write_whole(self.progress_path, table.getvalue().encode())
+
+    def keep_newest(self, count: int) -> None:
+        """Removes all but the newest `count` of the checkpoints that are named after their step."""
+        steps = sorted((rank for path in self._policies() if (rank := _rank(path))[0] == _STEP), reverse=True)
+        for path in self._policies():
+            if _rank(path) in steps[count:]:
+                path.unlink()
+
+    def checkpoint(self, name: str) -> Path | None:
+        """The checkpoint of this name, None if there is none."""
+        return next(self.checkpoints.glob(f"{name}.*"), None)
+
     def best_policy(self) -> Path:
-        """The checkpoint of the highest return, else the last one, else the one of most steps.
+        """The checkpoint that was best in the evaluations, else the last one, else the one of most steps.
 
         Raises:
             UsageError: The run has no checkpoint.
@@ -238,7 +304,7 @@ def versions() -> dict[str, str]:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file in one piece: whoever looks finds the old content or the new.
+    """Writes a file in one piece: whoever looks, also after a loss of power, finds the old content or the new.
 
     Raises:
         RunError: The disk refuses; the old content stays.
@@ -247,6 +313,17 @@ def write_whole(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+    with _refusals(path):
+        flush_to_disk(path.parent)
+
+
+def flush_to_disk(path: Path) -> None:
+    """Waits until a file, or the names in a directory, would survive a loss of power."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager
@@ -289,15 +366,18 @@ def _umask() -> int:
     return current
 
 
+_STEP = 1
+
+
 def _rank(policy: Path) -> tuple[int, int]:
     """How much a checkpoint is to be preferred, (0, 0) for any other file."""
     match policy.stem.split("_"):
         case ["best"]:
-            return 3, 0
+            return _STEP + 2, 0
         case ["last"]:
-            return 2, 0
+            return _STEP + 1, 0
         case ["step", steps] if steps.isdecimal():
-            return 1, int(steps)
+            return _STEP, int(steps)
     return 0, 0
 
 

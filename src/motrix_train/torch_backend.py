@@ -16,7 +16,7 @@ from skrl.resources.schedulers.torch import KLAdaptiveLR
 from torch import nn
 
 from motrix_train import skrl_mapping
-from motrix_train.agent import Agent, Policy, seed_skrl
+from motrix_train.agent import Agent, Policy, numpy_random_state, seed_skrl, set_numpy_random_state
 from motrix_train.checkpoint import Checkpoint, require_same_shapes
 from motrix_train.config import Activation, PPOCfg, from_json
 from motrix_train.errors import UsageError
@@ -73,14 +73,38 @@ def make_agent(
     def to_device(array: np.ndarray) -> torch.Tensor:
         return torch.tensor(array, device=where, dtype=torch.bool if array.dtype == bool else torch.float32)
 
-    return Agent(ppo, to_device=to_device, to_host=_to_host, inference=torch.no_grad, symmetry=symmetry)
+    return Agent(
+        ppo,
+        policy=_policy(models["policy"], ppo.checkpoint_modules["observation_preprocessor"], where),
+        to_device=to_device,
+        to_host=_to_host,
+        inference=torch.no_grad,
+        symmetry=symmetry,
+    )
+
+
+def network_state(agent: Agent) -> dict[str, Any]:
+    """Networks and standardisers, by name, as dicts of NumPy arrays; a shared network appears once."""
+    modules = dict(agent.ppo.checkpoint_modules)
+    del modules["optimizer"]
+    if modules["policy"] is modules["value"]:
+        del modules["value"]
+    return {name: _to_numpy(module.state_dict()) for name, module in modules.items()}
+
+
+def load_network_state(agent: Agent, state: Mapping[str, Any]) -> None:
+    """Put back what `network_state` gave."""
+    expected = network_state(agent)
+    require_same_shapes(expected, {name: state.get(name, {}) for name in expected}, "networks")
+    for name in expected:
+        agent.ppo.checkpoint_modules[name].load_state_dict(_to_torch(state[name]))
 
 
 def agent_state(agent: Agent) -> dict[str, Any]:
     """Networks, optimizer and standardisers as nested dicts of NumPy arrays and numbers."""
     optimizer = agent.ppo.optimizer.state_dict()
     state = {
-        **_network_state(agent),
+        **network_state(agent),
         "optimizer": {str(i): _to_numpy(moments) for i, moments in optimizer["state"].items()},
         "learning_rate": float(optimizer["param_groups"][0]["lr"]),
     }
@@ -91,15 +115,28 @@ def agent_state(agent: Agent) -> dict[str, Any]:
 
 def load_agent_state(agent: Agent, state: Mapping[str, Any]) -> None:
     """Put back what `agent_state` gave."""
-    expected = _network_state(agent)
-    require_same_shapes(expected, {name: state.get(name, {}) for name in expected}, "networks")
-    for name in expected:
-        agent.ppo.checkpoint_modules[name].load_state_dict(_to_torch(state[name]))
+    load_network_state(agent, state)
     optimizer = agent.ppo.optimizer.state_dict()
     optimizer["state"] = {int(i): _to_torch(moments) for i, moments in state.get("optimizer", {}).items()}
     for group in optimizer["param_groups"]:
         group["lr"] = float(state["learning_rate"])
     agent.ppo.optimizer.load_state_dict(optimizer)
+
+
+def random_state(agent: Agent) -> dict[str, Any]:
+    """The generators that SKRL draws from, as nested dicts of NumPy arrays and numbers."""
+    state = {"numpy": numpy_random_state(), "torch": torch.get_rng_state().numpy()}
+    if agent.ppo.device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(agent.ppo.device).numpy()
+    return state
+
+
+def set_random_state(agent: Agent, state: Mapping[str, Any]) -> None:
+    """Put back what `random_state` gave."""
+    set_numpy_random_state(state["numpy"])
+    torch.set_rng_state(torch.tensor(state["torch"]))
+    if "cuda" in state and agent.ppo.device.type == "cuda":
+        torch.cuda.set_rng_state(torch.tensor(state["cuda"]), agent.ppo.device)
 
 
 def policy(checkpoint: Checkpoint, device: str | None = None) -> Policy:
@@ -115,13 +152,18 @@ def policy(checkpoint: Checkpoint, device: str | None = None) -> Policy:
         saved = checkpoint.state[name]
         require_same_shapes(_to_numpy(module.state_dict()), saved, name)
         module.load_state_dict(_to_torch(saved))
+    return _policy(network, scaler, where)
+
+
+def _policy(network: "_GaussianPolicy", scaler: RunningStandardScaler, where: torch.device) -> Policy:
+    """Acts with the parameters that the network has at the moment."""
 
     def mean(observations: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
             tensor = torch.tensor(observations, device=where, dtype=torch.float32)
             return network.compute({"observations": scaler(tensor)}, "policy")[0].cpu().numpy()
 
-    return Policy(mean, network.log_std().detach().exp().cpu().numpy())
+    return Policy(mean, lambda: network.log_std().detach().exp().cpu().numpy())
 
 
 class ObservationScaler(RunningStandardScaler):
@@ -261,15 +303,6 @@ def _linear(inputs: int, outputs: int, gain: float) -> nn.Linear:
     nn.init.orthogonal_(layer.weight, gain)
     nn.init.zeros_(layer.bias)
     return layer
-
-
-def _network_state(agent: Agent) -> dict[str, Any]:
-    """Networks and standardisers; a shared network appears once."""
-    modules = dict(agent.ppo.checkpoint_modules)
-    del modules["optimizer"]
-    if modules["policy"] is modules["value"]:
-        del modules["value"]
-    return {name: _to_numpy(module.state_dict()) for name, module in modules.items()}
 
 
 def _to_numpy(tensors: Mapping[str, Any]) -> dict[str, np.ndarray]:

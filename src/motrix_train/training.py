@@ -1,9 +1,11 @@
 """The training loop: an agent acts, the environment steps, the agent learns, and what happened is written down."""
 
 import math
+import signal
+import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -13,14 +15,16 @@ import gymnasium
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 
-from motrix_train import checkpoint, config, environment, run_directory
+from motrix_train import checkpoint, config, environment, event_log, run_directory
 from motrix_train.agent import Agent, Update
 from motrix_train.backend import Backend
 from motrix_train.checkpoint import Checkpoint
 from motrix_train.config import PPOCfg
 from motrix_train.errors import RunError, UsageError
+from motrix_train.evaluation import Evaluation, evaluate
 from motrix_train.mirror import Symmetry
 from motrix_train.run_directory import RunDirectory
+from motrix_train.transfer import Origin, Transfer, transfer
 
 SEED_WORD = 0x74726169  # keeps the rows of a training apart from those of an evaluation of the same seed
 ENOUGH_EPISODES = 100
@@ -36,6 +40,10 @@ class TrainingPlan:
     cfg: PPOCfg
     total_env_steps: int
     run: RunDirectory
+    env_steps: int
+    """Env steps that were trained before, 0 unless the run is resumed."""
+    transfer: Transfer | None
+    """What came from the policy that the run starts from, None without one."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +53,7 @@ class RolloutStats:
     env_steps: int
     total_env_steps: int
     seconds: float
-    """Wall clock since the start, s."""
+    """Wall clock spent in the run, s."""
     env_steps_per_second: float
     """Over this rollout and its update."""
     seconds_env: float
@@ -54,6 +62,8 @@ class RolloutStats:
     """Of this rollout, spent choosing actions and storing transitions, s."""
     seconds_update: float
     """Spent in the update, s."""
+    seconds_evaluation: float
+    """Spent evaluating the policy after it, s."""
     mean_return: float
     """Mean return of the episodes that ended last, about one per environment; NaN before the first."""
     mean_episode_length: float
@@ -68,6 +78,9 @@ class RolloutStats:
     metrics: dict[str, float]
     """The task's own metrics, mean per step."""
     losses: dict[str, float]
+    evaluation: dict[str, float]
+    """Of the policy without exploration, if it was evaluated after this update: its mean return, the standard
+    error of that, the mean length of an episode and the task's metrics."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +92,7 @@ class TrainingSummary:
     interrupted: bool
     mean_return: float
     best_return: float | None
-    """Mean return that the best checkpoint was chosen for, None if there were too few episodes."""
+    """Mean return in the evaluation that the best checkpoint was chosen for, None without one."""
     last: Path
     best: Path | None
 
@@ -108,17 +121,19 @@ class Listener(Protocol):
 class Seeds:
     """The seeds of one run, far apart for neighbouring run seeds.
 
-    Row i of the environments is seeded ``env + i``; the networks and the sampling follow ``networks``.
+    Row i of the environments is seeded ``env + i``; the networks and the sampling follow ``networks``, the
+    episodes of the evaluations ``evaluation``.
     """
 
     env: int  # 63 bits
     networks: int  # 32 bits, as much as SKRL takes
+    evaluation: int  # 63 bits
 
     @classmethod
     def spread(cls, seed: int) -> "Seeds":
         """The seeds that follow from the seed of the run."""
-        env, networks = np.random.SeedSequence([SEED_WORD, seed]).generate_state(2, np.uint64)
-        return cls(env=int(env >> np.uint64(1)), networks=int(networks >> np.uint64(32)))
+        env, networks, evaluation = np.random.SeedSequence([SEED_WORD, seed]).generate_state(3, np.uint64)
+        return cls(env=int(env >> 1), networks=int(networks >> 32), evaluation=int(evaluation >> 1))
 
 
 def train(
@@ -132,7 +147,8 @@ def train(
     device: str | None,
     run: RunDirectory,
     listener: Listener,
-    initial: Checkpoint | None = None,
+    origin: Origin | None = None,
+    resumed: Checkpoint | None = None,
     num_threads: int = 0,
 ) -> TrainingSummary:
     """Train one policy into a run directory.
@@ -147,11 +163,12 @@ def train(
         device: Of the networks, as in ``"cpu"`` or ``"cuda"``; None takes a GPU if there is one.
         run: Where TensorBoard events, ``progress.csv`` and checkpoints go.
         listener: Told what happens.
-        initial: Networks, optimizer and standardisers to start from.
+        origin: A policy to start from.
+        resumed: The run's last checkpoint, to go on from as if the run had never stopped; wins over `origin`.
         num_threads: Physics threads, 0 for all CPUs.
 
     Returns:
-        How it ended. Ctrl-C ends it early and cleanly, with the last checkpoint written.
+        How it ended. Ctrl-C or SIGTERM ends it early, with the last checkpoint written; a second one at once.
 
     Raises:
         UsageError: Something asked for does not go together.
@@ -161,26 +178,54 @@ def train(
     seeds = Seeds.spread(seed)
     with closing(environment.make(env_id, num_envs, env_kwargs, num_threads)) as env:
         backend.seed_everything(seeds.networks)
-        agent = _make_agent(env, env_id, cfg, backend, device, initial)
+        agent = _make_agent(env, env_id, cfg, backend, device)
+        if cfg.evaluation_interval and getattr(env.unwrapped, "max_episode_steps", None) is None:
+            raise UsageError(f"{env_id} has no time limit, so it cannot be evaluated: give evaluation_interval=0")
+        transferred = transfer(agent, backend, origin) if origin is not None and resumed is None else None
+        observation_space, action_space = _box(env.single_observation_space), _box(env.single_action_space)
         template = Checkpoint(
             env_id=env_id,
             env_kwargs=dict(env_kwargs),
             backend=backend.NAME,
             config=config.to_json(cfg),
-            observation_shape=_box(env.single_observation_space).shape,
-            action_shape=_box(env.single_action_space).shape,
+            observation_shape=observation_space.shape,
+            action_shape=action_space.shape,
+            action_low=tuple(map(float, action_space.low)),
+            action_high=tuple(map(float, action_space.high)),
             env_steps=0,
             seed=seed,
             versions=run_directory.versions(),
             state={},
         )
-        total = cfg.max_batch_env_steps * num_envs
-        with closing(_EventLog(run.path)) as events:
-            session = _Session(env, agent, backend, cfg, template, run, listener, events, total)
-            listener.started(TrainingPlan(env_id, backend.NAME, seed, cfg, total, run))
-            summary = session.run(seeds.env)
+        env_steps = resumed.env_steps if resumed else 0
+        run.rewind(env_steps)
+        event_log.rewind(run.path, env_steps)
+        with closing(event_log.EventLog(run.path)) as events:
+            measure = _Measure(env_id, env_kwargs, cfg.evaluation_episodes, seeds.evaluation, num_threads)
+            session = _Session(env, agent, backend, cfg, template, run, listener, events, measure)
+            if resumed is None:
+                session.begin(seeds.env)
+            else:
+                session.go_on(resumed)
+            total = session.total_env_steps
+            listener.started(TrainingPlan(env_id, backend.NAME, seed, cfg, total, run, env_steps, transferred))
+            summary = session.run()
         listener.finished(summary)
     return summary
+
+
+@dataclass(frozen=True)
+class _Measure:
+    """How the policies of a training are evaluated: always on the same episodes, which training never sees."""
+
+    env_id: str
+    env_kwargs: Mapping[str, Any]
+    episodes: int
+    seed: int
+    num_threads: int
+
+    def __call__(self, agent: Agent) -> Evaluation:
+        return evaluate(agent.policy, self.env_id, self.env_kwargs, self.episodes, self.seed, self.num_threads)
 
 
 class _Session:
@@ -195,74 +240,112 @@ class _Session:
         template: Checkpoint,
         run: RunDirectory,
         listener: Listener,
-        events: "_EventLog",
-        total_env_steps: int,
+        events: event_log.EventLog,
+        measure: _Measure,
     ) -> None:
         self._env, self._agent, self._backend, self._cfg = env, agent, backend, cfg
         self._template, self._directory, self._listener, self._events = template, run, listener, events
-        self._total_env_steps = total_env_steps
+        self._measure = measure
+        self.total_env_steps = cfg.updates * cfg.rollouts * env.num_envs
+        self._updates = 0
         self._episodes = _Episodes(env.num_envs)
-        self._rollout = _Rollout()
-        self._env_steps = 0
-        self._start = time.perf_counter()
         self._ranking = Ranking()
-        self._best_return: float | None = None
-        self._best: Path | None = None
+        self._start = time.perf_counter()
 
-    def run(self, env_seed: int) -> TrainingSummary:
+    @property
+    def _env_steps(self) -> int:
+        return self._updates * self._cfg.rollouts * self._env.num_envs
+
+    @property
+    def _seconds(self) -> float:
+        return time.perf_counter() - self._start
+
+    def begin(self, env_seed: int) -> None:
+        """Start new episodes."""
+        self._observations, _ = self._env.reset(seed=env_seed)
+        self._boundary = self._snapshot()
+
+    def go_on(self, resumed: Checkpoint) -> None:
+        """Take up everything where it was when the checkpoint was written."""
+        session = resumed.session
+        self._backend.load_agent_state(self._agent, resumed.state)
+        self._updates = int(session["updates"])
+        self._start -= float(session["seconds"])
+        self._episodes.restore(session["episodes"])
+        self._ranking.restore(session["ranking"])
+        self._observations = _resumable(self._env).set_state(session["environment"])
+        self._backend.set_random_state(self._agent, session["random"])
+        self._boundary = self._snapshot()
+
+    def run(self) -> TrainingSummary:
         """Train to the end of the budget, or until Ctrl-C."""
-        interrupted = False
-        try:
-            observations, _ = self._env.reset(seed=env_seed)
-            for step in range(1, self._cfg.max_batch_env_steps + 1):
-                observations = self._step(observations)
-                if step % self._cfg.check_point_interval == 0:
+        with _stop_requests() as stop_requested:
+            while self._updates < self._cfg.updates and self._rollout(stop_requested):
+                if self._reached(self._cfg.check_point_interval):
                     self._write_checkpoints()
-        except KeyboardInterrupt:
-            interrupted = True
         return TrainingSummary(
             env_steps=self._env_steps,
-            seconds=time.perf_counter() - self._start,
-            interrupted=interrupted,
+            seconds=self._seconds,
+            interrupted=self._updates < self._cfg.updates,
             mean_return=self._episodes.mean_return,
-            best_return=self._best_return,
-            last=self._write("last"),
-            best=self._best,
+            best_return=self._ranking.chosen,
+            last=self._write_last(),
+            best=self._directory.checkpoint("best"),
         )
 
-    def _step(self, observations: np.ndarray) -> np.ndarray:  # (N, k) -> (N, k)
+    def _rollout(self, stop_requested: Callable[[], bool]) -> bool:
+        """Collect a rollout, learn from it and report; False if asked to stop."""
+        rollout = _Rollout()
+        update = None
+        while update is None:
+            if stop_requested():
+                return False
+            update = self._step(rollout)
+        rollout.end()
+        self._updates += 1
+        evaluation = self._evaluate()
+        self._boundary = self._snapshot()
+        self._report(rollout, update, evaluation)
+        return True
+
+    def _step(self, rollout: "_Rollout") -> Update | None:
         """One vector step, and the update if the rollout is full."""
-        rollout = self._rollout
         with rollout.clock("policy"):
-            actions = self._agent.act(observations)
+            actions = self._agent.act(self._observations)
         if not np.isfinite(actions).all():
             raise RunError(
                 f"training diverged: actions are not finite after {self._env_steps} env steps; "
                 f"lower the learning rate, as in --set learning_rate={self._cfg.learning_rate / 3:.1g}"
             )
         with rollout.clock("env"):
-            observations, rewards, terminated, truncated, infos = self._env.step(actions)
+            self._observations, rewards, terminated, truncated, infos = self._env.step(actions)
         with rollout.clock("policy"):
-            self._agent.record(rewards, observations, terminated, truncated, infos)
-        self._env_steps += len(rewards)
+            self._agent.record(rewards, self._observations, terminated, truncated, infos)
         self._episodes.add(rewards, terminated | truncated)
         rollout.add(infos)
         with rollout.clock("update"):
-            update = self._agent.learn()
-        if update is not None:
-            self._report(update)
-        return observations
+            return self._agent.learn()
 
-    def _report(self, update: Update) -> None:
-        rollout, self._rollout = self._rollout, _Rollout()
+    def _evaluate(self) -> tuple[Evaluation, float] | None:
+        """Evaluate the policy if it is time to; what was found, and the seconds that it took."""
+        interval = self._cfg.evaluation_interval
+        if not interval or (self._updates % interval and self._updates < self._cfg.updates):
+            return None
+        start = time.perf_counter()
+        found = self._measure(self._agent)
+        return found, time.perf_counter() - start
+
+    def _report(self, rollout: "_Rollout", update: Update, evaluated: tuple[Evaluation, float] | None) -> None:
+        found, seconds_evaluation = evaluated or (None, 0.0)
         stats = RolloutStats(
             env_steps=self._env_steps,
-            total_env_steps=self._total_env_steps,
-            seconds=time.perf_counter() - self._start,
+            total_env_steps=self.total_env_steps,
+            seconds=self._seconds,
             env_steps_per_second=rollout.steps * self._env.num_envs / rollout.elapsed,
             seconds_env=rollout.seconds["env"],
             seconds_policy=rollout.seconds["policy"],
             seconds_update=rollout.seconds["update"],
+            seconds_evaluation=seconds_evaluation,
             mean_return=self._episodes.mean_return,
             mean_episode_length=self._episodes.mean_length,
             episodes=self._episodes.count,
@@ -271,23 +354,49 @@ class _Session:
             reward_terms=rollout.mean("reward_terms", per=_seconds_per_step(self._env)),
             metrics=rollout.mean("metrics"),
             losses=update.losses,
+            evaluation=_columns(found) if found else {},
         )
         self._directory.append_progress(asdict(stats))
-        self._events.add(stats)
+        self._events.add(_scalars(stats), stats.env_steps)
+        if found and self._ranking.admits(found.mean_return, found.standard_error):
+            self._write("best")
         self._listener.rollout(stats)
+
+    def _reached(self, interval: int) -> bool:
+        """Whether the last rollout reached a multiple of `interval` vector steps."""
+        steps = self._updates * self._cfg.rollouts
+        return steps // interval > (steps - self._cfg.rollouts) // interval
 
     def _write_checkpoints(self) -> None:
         self._write(f"step_{self._env_steps}")
-        mean_return = self._episodes.mean_return
-        if self._episodes.enough and self._ranking.admits(mean_return, self._episodes.standard_error):
-            self._best_return, self._best = mean_return, self._write("best")
+        self._directory.keep_newest(self._cfg.check_points_kept)
+        self._write_last()
 
-    def _write(self, name: str) -> Path:
+    def _write_last(self) -> Path:
+        """What a resumed run goes on from. The logs are on the disk before it, so that it finds no gap in them."""
+        self._events.flush()
+        self._directory.flush_progress()
+        return self._write("last", session=self._boundary)
+
+    def _write(self, name: str, **more: Any) -> Path:
         path = self._directory.checkpoints / f"{name}{self._backend.SUFFIX}"
         state = self._backend.agent_state(self._agent)
-        checkpoint.write(path, replace(self._template, env_steps=self._env_steps, state=state))
+        checkpoint.write(path, replace(self._template, env_steps=self._env_steps, state=state, **more))
         self._listener.checkpoint_written(path)
         return path
+
+    def _snapshot(self) -> dict[str, Any]:
+        """All that a training needs to go on exactly, beside the agent; taken between two rollouts."""
+        if not hasattr(self._env.unwrapped, "get_state"):
+            return {}  # an environment of others: its policies are as good, but the run cannot be resumed
+        return {
+            "updates": self._updates,
+            "seconds": self._seconds,
+            "environment": _resumable(self._env).get_state(),
+            "random": self._backend.random_state(self._agent),
+            "episodes": self._episodes.state(),
+            "ranking": self._ranking.state(),
+        }
 
 
 class Ranking:
@@ -299,13 +408,28 @@ class Ranking:
 
     def __init__(self) -> None:
         self._top: tuple[float, float] | None = None  # greatest mean return so far, its standard error
+        self.chosen: float | None = None
+        """Mean return of the policy that is the best so far."""
 
     def admits(self, mean: float, standard_error: float) -> bool:
         """Whether the policy with this mean return, measured so precisely, is the best so far."""
         if self._top is None or mean >= self._top[0]:
             self._top = mean, standard_error
         top, error_of_top = self._top
-        return mean >= top - math.hypot(standard_error, error_of_top)
+        admitted = mean >= top - math.hypot(standard_error, error_of_top)
+        if admitted:
+            self.chosen = mean
+        return admitted
+
+    def state(self) -> dict[str, Any]:
+        """What `restore` goes on from."""
+        return {"top": np.array(self._top or ()), "chosen": np.array([] if self.chosen is None else [self.chosen])}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        top, chosen = state["top"].tolist(), state["chosen"].tolist()
+        self._top = (top[0], top[1]) if top else None
+        self.chosen = chosen[0] if chosen else None
 
 
 class _Episodes:
@@ -316,7 +440,6 @@ class _Episodes:
         self._running_lengths = np.zeros(num_envs, np.int64)  # (N,) env steps
         self._returns: deque[float] = deque(maxlen=max(ENOUGH_EPISODES, num_envs))
         self._lengths: deque[int] = deque(maxlen=max(ENOUGH_EPISODES, num_envs))
-        self._enough = min(ENOUGH_EPISODES, num_envs)
         self.count = 0
 
     def add(self, rewards: np.ndarray, ended: np.ndarray) -> None:  # (N,), (N,) bool
@@ -329,19 +452,27 @@ class _Episodes:
             self._running_lengths[ended] = 0
             self.count += int(ended.sum())
 
-    @property
-    def enough(self) -> bool:
-        """Whether the mean says something about the policy."""
-        return len(self._returns) >= self._enough
+    def state(self) -> dict[str, Any]:
+        """What `restore` goes on from."""
+        return {
+            "running_returns": self._running_returns.copy(),
+            "running_lengths": self._running_lengths.copy(),
+            "returns": np.array(self._returns, float),
+            "lengths": np.array(self._lengths, np.int64),
+            "count": self.count,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        self._running_returns = np.array(state["running_returns"])
+        self._running_lengths = np.array(state["running_lengths"])
+        self._returns.extend(state["returns"].tolist())
+        self._lengths.extend(state["lengths"].tolist())
+        self.count = int(state["count"])
 
     @property
     def mean_return(self) -> float:
         return float(np.mean(self._returns)) if self._returns else float("nan")
-
-    @property
-    def standard_error(self) -> float:
-        """Of the mean return."""
-        return float(np.std(self._returns)) / math.sqrt(len(self._returns)) if self._returns else float("nan")
 
     @property
     def mean_length(self) -> float:
@@ -357,6 +488,8 @@ class _Rollout:
     _sums: defaultdict[str, defaultdict[str, float]] = field(
         default_factory=lambda: defaultdict(lambda: defaultdict(float))
     )
+    elapsed: float = 0.0
+    """Wall clock from the start to the end, s."""
     _start: float = field(default_factory=time.perf_counter)
 
     def add(self, infos: Mapping[str, Any]) -> None:
@@ -373,67 +506,79 @@ class _Rollout:
         yield
         self.seconds[phase] += time.perf_counter() - start
 
-    @property
-    def elapsed(self) -> float:
-        return time.perf_counter() - self._start
+    def end(self) -> None:
+        """Stop the wall clock."""
+        self.elapsed = time.perf_counter() - self._start
 
     def mean(self, kind: str, per: float = 1.0) -> dict[str, float]:
         """Means over all rows and steps, divided by `per`."""
         return {name: total / self.steps / per for name, total in self._sums[kind].items()}
 
 
-class _EventLog:
-    """TensorBoard events, over env steps."""
+@contextmanager
+def _stop_requests() -> Iterator[Callable[[], bool]]:
+    """Yields whether Ctrl-C or SIGTERM has asked for an end; a second Ctrl-C interrupts at once, as without this.
 
-    def __init__(self, directory: Path) -> None:
-        from skrl.utils.tensorboard import SummaryWriter
+    A training may only stop between two steps: what it writes in the middle of an update could not be resumed.
+    """
+    requested = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield requested.is_set
+        return
 
-        try:
-            self._writer = SummaryWriter(log_dir=str(directory))
-        except OSError as error:
-            raise RunError(f"cannot write to {directory}: {error.strerror or error}") from error
+    def request(number: int, frame: Any) -> None:
+        requested.set()
+        signal.signal(number, before[number])
 
-    def add(self, stats: RolloutStats) -> None:
-        scalars = {
-            "Episode/return": stats.mean_return,
-            "Episode/length": stats.mean_episode_length,
-            "Episode/count": stats.episodes,
-            "Policy/standard deviation": stats.policy_std,
-            "Policy/learning rate": stats.learning_rate,
-            "Throughput/env steps per second": stats.env_steps_per_second,
-            "Throughput/environment seconds": stats.seconds_env,
-            "Throughput/policy seconds": stats.seconds_policy,
-            "Throughput/update seconds": stats.seconds_update,
-            **{f"Reward/{name}": value for name, value in stats.reward_terms.items()},
-            **{f"Metrics/{name}": value for name, value in stats.metrics.items()},
-            **{f"Loss/{name}": value for name, value in stats.losses.items()},
-        }
-        for tag, value in scalars.items():
-            if np.isfinite(value):
-                self._writer.add_scalar(tag=tag, value=value, timestep=stats.env_steps)
-
-    def close(self) -> None:
-        self._writer.close()
+    before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield requested.is_set
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
-def _make_agent(
-    env: VectorEnv, env_id: str, cfg: PPOCfg, backend: Backend, device: str | None, initial: Checkpoint | None
-) -> Agent:
+def _columns(found: Evaluation) -> dict[str, float]:
+    return {
+        "mean_return": found.mean_return,
+        "standard_error": found.standard_error,
+        "mean_length": found.mean_length,
+        **found.metrics,
+    }
+
+
+def _scalars(stats: RolloutStats) -> dict[str, float]:
+    """The line of progress under TensorBoard's tags."""
+    return {
+        "Episode/return": stats.mean_return,
+        "Episode/length": stats.mean_episode_length,
+        "Episode/count": stats.episodes,
+        "Policy/standard deviation": stats.policy_std,
+        "Policy/learning rate": stats.learning_rate,
+        "Throughput/env steps per second": stats.env_steps_per_second,
+        "Throughput/environment seconds": stats.seconds_env,
+        "Throughput/policy seconds": stats.seconds_policy,
+        "Throughput/update seconds": stats.seconds_update,
+        **{f"Reward/{name}": value for name, value in stats.reward_terms.items()},
+        **{f"Metrics/{name}": value for name, value in stats.metrics.items()},
+        **{f"Loss/{name}": value for name, value in stats.losses.items()},
+        **{f"Evaluation/{name}": value for name, value in stats.evaluation.items()},
+    }
+
+
+def _make_agent(env: VectorEnv, env_id: str, cfg: PPOCfg, backend: Backend, device: str | None) -> Agent:
     if env.metadata.get("autoreset_mode") != AutoresetMode.SAME_STEP:
         raise UsageError(f"{env_id} does not reset its rows in the step in which they end: make it with SAME_STEP")
     symmetry = Symmetry.of(env) if cfg.mirror != "none" else None
     if cfg.mirror != "none" and symmetry is None:
         raise UsageError(f"mirror {cfg.mirror!r} is not possible: {env_id} has no mirror image; give mirror=none")
     observation_space, action_space = _box(env.single_observation_space), _box(env.single_action_space)
-    agent = backend.make_agent(observation_space, action_space, env.num_envs, cfg, symmetry, device)
-    if initial is not None:
-        initial.require_fit(env_id, observation_space.shape, action_space.shape)
-        if initial.backend != backend.NAME:
-            raise UsageError(
-                f"the policy was trained with {initial.backend}: give --backend {initial.backend} to train on"
-            )
-        backend.load_agent_state(agent, initial.state)
-    return agent
+    return backend.make_agent(observation_space, action_space, env.num_envs, cfg, symmetry, device)
+
+
+def _resumable(env: VectorEnv) -> Any:
+    """The environment that can save and take up its state."""
+    return env.unwrapped
 
 
 def _box(space: gymnasium.Space[Any]) -> gymnasium.spaces.Box:

@@ -51,10 +51,13 @@ def sample(name: str, **changes: Any) -> Checkpoint:
         config=config.to_json(CFG),
         observation_shape=(3,),
         action_shape=(2,),
+        action_low=(-1.0, -np.inf),
+        action_high=(1.0, 2.5),
         env_steps=1234,
         seed=2**40,
         versions={"numpy": "2"},
         state=state,
+        session={"environment": {"qpos": np.arange(4.0), "sensor.foot": np.ones(2), "sensor.foot/FR": np.ones(1)}},
     )
     return replace(written, **changes)
 
@@ -91,7 +94,8 @@ def trained_agent(name: str, cfg: PPOCfg = CFG) -> tuple[backend.Backend, Agent]
 
 def test_it_comes_back_as_it_was(name: str, path: Path):
     read, written = checkpoint.read(path), sample(name)
-    assert replace(read, state={}) == replace(written, state={})
+    assert replace(read, state={}, session={}) == replace(written, state={}, session={})
+    assert leaves(read.session) == leaves(written.session)
     assert read.state.keys() == written.state.keys()
     weight = read.state["policy"]["head"]["weight"]
     assert weight.dtype == np.float32
@@ -126,14 +130,20 @@ def test_a_flipped_bit_is_noticed_or_harmless(name: str, path: Path):
         except RunError:
             noticed += 1
         else:
-            assert replace(read, state={}) == replace(sample(name), state={})
+            assert replace(read, state={}, session={}) == replace(sample(name), state={}, session={})
             assert read.state["policy"]["head"]["weight"].tolist() == [[0, 1, 2], [3, 4, 5]]
     assert noticed > 20
 
 
-@pytest.mark.parametrize("file_name", ["best.pickle", "best.zip", "best"])
+@pytest.mark.parametrize("file_name", ["best.zip", "best"])
 def test_another_suffix_is_refused(file_name: str, tmp_path: Path):
     with pytest.raises(UsageError, match=r"a policy is a \.pt \(Torch\) or \.msgpack \(JAX\) file"):
+        checkpoint.read(tmp_path / file_name)
+
+
+@pytest.mark.parametrize("file_name", ["best.pickle", "agent.pkl"])
+def test_a_pickle_is_refused_with_the_way_out(file_name: str, tmp_path: Path):
+    with pytest.raises(UsageError, match=r"is a pickle, .* train with motrix-train, which writes \.pt"):
         checkpoint.read(tmp_path / file_name)
 
 
@@ -238,11 +248,25 @@ def test_other_layer_sizes_are_refused_by_name(name: str):
 
 def test_another_environment_is_refused_by_name(name: str):
     written = sample(name)
-    written.require_fit("motrix_gym:Motrix/CartPole-v0", (3,), (2,))
+    written.require_environment("motrix_gym:Motrix/CartPole-v0")
     with pytest.raises(UsageError, match="trained for Motrix/CartPole-v0, not for Motrix/Go1-v0"):
-        written.require_fit("Motrix/Go1-v0", (3,), (2,))
-    with pytest.raises(UsageError, match=r"observations of shape \(3,\), Motrix/CartPole-v0 has \(4,\)"):
-        written.require_fit("Motrix/CartPole-v0", (4,), (2,))
+        written.require_environment("Motrix/Go1-v0")
+
+
+@pytest.mark.parametrize(
+    ("observations", "low", "high", "said"),
+    [
+        (4, [-1, -np.inf], [1, 2.5], r"observations of shape \(3,\), A-v0 has \(4,\): take another"),
+        (3, [-1], [1], r"actions of shape \(2,\), A-v0 has \(1,\)"),
+        (3, [-2, -np.inf], [1, 2.5], r"actions from \(-1.0, -inf\), A-v0 has \(-2.0, -inf\)"),
+        (3, [-1, -np.inf], [1, 2], r"actions up to \(1.0, 2.5\), A-v0 has \(1.0, 2.0\)"),
+    ],
+)
+def test_other_spaces_are_refused_by_value(name: str, observations: int, low: list, high: list, said: str):
+    seen = gymnasium.spaces.Box(-np.inf, np.inf, (observations,))
+    done = gymnasium.spaces.Box(np.array(low, np.float32), np.array(high, np.float32))
+    with pytest.raises(UsageError, match=said):
+        sample(name).require_spaces("A-v0", seen, done, "take another")
 
 
 def leaves(tree: dict[str, Any], prefix: str = "") -> dict[str, list]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from typing import Annotated
 
+import numpy as np
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from motrix_train import evaluation
-from motrix_train.commands.options import AsJson, BackendName, Device, NumThreads, Target
+from motrix_train import environment, evaluation
+from motrix_train.commands.options import AsJson, BackendName, Device, EnvFields, NumThreads, Target
 from motrix_train.policies import TrainedPolicy
 from motrix_train.progress import share_bar
 
@@ -20,38 +22,56 @@ def evaluate(
     target: Target,
     episodes: Annotated[int, typer.Option(min=1, help="Whole episodes, one a row.")] = 256,
     seed: Annotated[int, typer.Option(min=0, help="Which episodes; never those of a training.")] = 0,
+    stochastic: Annotated[
+        bool, typer.Option("--stochastic", help="With the exploration noise of training, in place of the mean.")
+    ] = False,
+    env_id: Annotated[
+        str | None, typer.Option(help="Another environment with the same spaces, in place of the policy's own.")
+    ] = None,
+    env_fields: EnvFields = None,
     as_json: AsJson = False,
     backend: BackendName = "auto",
     device: Device = None,
     num_threads: NumThreads = 0,
 ) -> None:
-    """Measures a policy over whole fresh episodes, with its mean actions.
+    """Measures a policy over whole fresh episodes: the first of each row, so that short ones count no more.
 
     Example: motrix-train evaluate Motrix/Go1-v0 --episodes 256 --json
+
+    Example: motrix-train evaluate runs/my_walker --env 'command_high=[2.0, 0.8, 1.0]' --stochastic
     """
-    trained = TrainedPolicy.open(target, None, backend, device)
-    checkpoint = trained.checkpoint
+    trained = TrainedPolicy.open(target, None, backend, device, env_id, environment.parse_kwargs(env_fields or ()))
+    checkpoint, act = trained.checkpoint, trained.policy
+    if stochastic:
+        act = functools.partial(act.stochastic, rng=np.random.default_rng(seed))
     with share_bar(Console(stderr=True), "evaluating") as on_progress:
         measured = evaluation.evaluate(
-            trained.policy, checkpoint.env_id, checkpoint.env_kwargs, episodes, seed, num_threads, on_progress
+            act, trained.env_id, trained.env_kwargs, episodes, seed, num_threads, on_progress
         )
     if as_json:
-        origin = {"env_id": measured.env_id, "backend": checkpoint.backend, "policy": str(trained.path)}
-        trained = {"env_steps": checkpoint.env_steps}
-        print(json.dumps(origin | trained | dataclasses.asdict(measured), indent=2))
+        about = {"env_id": measured.env_id, "backend": checkpoint.backend, "policy": str(trained.path)}
+        about |= {"env_steps": checkpoint.env_steps, "stochastic": stochastic}
+        print(json.dumps(about | dataclasses.asdict(measured), indent=2))
         return
     print(f"{trained.path}: {checkpoint.env_id}, {checkpoint.backend}, {checkpoint.env_steps:,} steps trained")
+    if trained.env_id != checkpoint.env_id:
+        print(f"in {trained.env_id}")
     Console().print(_evaluation_table(measured))
 
 
 def _evaluation_table(measured: evaluation.Evaluation) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_row("episodes", f"{measured.episodes}  (seed {measured.seed})")
-    table.add_row("return", f"{measured.mean_return:.4g} +- {measured.std_return:.3g}")
+    table.add_row("return", f"{measured.mean_return:.4g}{_between(measured.return_ci95, '.4g')}")
+    table.add_row("standard deviation", f"{measured.std_return:.3g}")
     table.add_row("length", f"{measured.mean_length:.1f} steps")
     for reason, share in measured.termination.items():
-        table.add_row(f"ended: {reason}", f"{share:.2%}")
+        table.add_row(f"ended: {reason}", f"{share:.2%}{_between(measured.termination_ci95[reason], '.2%')}")
     table.add_row("reached the time limit", f"{measured.truncation:.2%}")
     for name, value in measured.metrics.items():
         table.add_row(name, f"{value:.4g}")
     return table
+
+
+def _between(interval: tuple[float, float] | None, form: str) -> str:
+    return f"   (95 %: {interval[0]:{form}} to {interval[1]:{form}})" if interval else ""

@@ -1,37 +1,49 @@
-"""`motrix-train train`: one training into one run directory."""
+"""`motrix-train train`: one training into one run directory, begun or resumed."""
 
 from __future__ import annotations
 
 import dataclasses
 import secrets
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from motrix_train import environment, presets, training
+from motrix_train import environment, presets
 from motrix_train.backend import select
+from motrix_train.checkpoint import read
 from motrix_train.commands.options import (
     PROGRAM,
     BackendName,
     Device,
     EnvFields,
-    EnvId,
     NumThreads,
     Settings,
     split_assignments,
 )
 from motrix_train.config import PPOCfg, override, to_json
 from motrix_train.errors import UsageError
+from motrix_train.job import Job, carry_out, resumption
+from motrix_train.policies import locate
 from motrix_train.progress import TrainingProgress
-from motrix_train.run_directory import RUNS, RunDirectory, versions
+from motrix_train.run_directory import RunDirectory, versions
+from motrix_train.training import TrainingSummary
+from motrix_train.transfer import Origin
+
+WITH_RESUME = ("resume", "max_env_steps", "device", "num_threads", "quiet")  # what does not change what is learned
 
 
 def train(
     context: typer.Context,
-    env_id: EnvId,
+    env_id: Annotated[
+        str | None, typer.Argument(metavar="ENV", help="Environment id, as `list` shows it.", show_default=False)
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Go on with a run that was stopped or killed, bit for bit.")
+    ] = None,
     backend: BackendName = "auto",
     num_envs: Annotated[int | None, typer.Option(min=1, help="Environments stepped together.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the run; the preset's by default.")] = None,
@@ -39,59 +51,121 @@ def train(
     max_env_steps: Annotated[int | None, typer.Option(min=1, help="Environment steps in all.")] = None,
     settings: Settings = None,
     env_fields: EnvFields = None,
+    init_from: Annotated[
+        str | None,
+        typer.Option(metavar="RUN|POLICY", help="Start from the networks of a policy, also of another task."),
+    ] = None,
+    partial: Annotated[bool, typer.Option("--partial", help="With --init-from: take the layers that fit.")] = False,
+    fresh_normaliser: Annotated[
+        bool, typer.Option("--fresh-normaliser", help="With --init-from: leave its standardisation behind.")
+    ] = False,
     device: Device = None,
     run_dir: Annotated[Path | None, typer.Option(help="The run's own new directory.")] = None,
     num_threads: NumThreads = 0,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the result.")] = False,
 ) -> None:
     """Trains a policy, into runs/ENV/TIME_BACKEND_seedN/. Ctrl-C ends it early and keeps the last policy.
 
     Example: motrix-train train Motrix/Go1-v0 --seed 1 --set rollouts=32 --env reward_weights.torques=0
+
+    Example: motrix-train train --resume runs/Motrix/Go1-v0/2026-11-22_19-30-00_torch_seed1
     """
-    spec = environment.find(env_id)
+    console = Console(stderr=True, quiet=quiet)
+    if resume is not None:
+        _refuse_changes(context)
+        run = RunDirectory.open(resume)
+        _prepare_resumption(run, context, console)
+    elif env_id is None:
+        raise UsageError(f"name an environment, as in {PROGRAM} train Motrix/Go1-v0, or a run, as in --resume RUN")
+    else:
+        if (partial or fresh_normaliser) and init_from is None:
+            given = "--partial" if partial else "--fresh-normaliser"
+            raise UsageError(f"{given} is about the policy to start from: give one with --init-from")
+        spec = environment.find(env_id)
+        origin = None if init_from is None else _origin(init_from, partial, fresh_normaliser)
+        chosen = select(origin.checkpoint.backend if origin and backend == "auto" else backend)
+        cfg = _configuration(spec.id, chosen.NAME, settings, num_envs, max_env_steps)
+        cfg = dataclasses.replace(cfg, seed=_run_seed(seed, random_seed, cfg))
+        job = Job(
+            env_id=env_id if ":" in env_id else spec.id,
+            env_kwargs=environment.parse_kwargs(env_fields or ()),
+            backend=chosen.NAME,
+            cfg=cfg,
+            device=device,
+            num_threads=num_threads,
+            origin=origin,
+        )
+        run = job.create_run(context.obj, run_dir)
+    with TrainingProgress(run, console) as progress:
+        summary = carry_out(run, progress)
+    _tell(run, summary)
+    if summary.interrupted:
+        raise typer.Exit(130)
+
+
+def _configuration(
+    env_id: str, backend: str, settings: Sequence[str] | None, num_envs: int | None, max_env_steps: int | None
+) -> PPOCfg:
     assignments = split_assignments(settings)
     assignments |= {"num_envs": str(num_envs)} if num_envs is not None else {}
     assignments |= {"max_env_steps": str(max_env_steps)} if max_env_steps is not None else {}
-    chosen = select(backend)
-    cfg = override(presets.preset(spec.id, chosen.NAME), assignments)
-    env_kwargs = environment.parse_kwargs(env_fields or ())
-    run_seed = _run_seed(seed, random_seed, cfg)
-    cfg = dataclasses.replace(cfg, seed=run_seed)
-    environment.make(spec.id, 1, env_kwargs).close()
+    return override(presets.preset(env_id, backend), assignments)
 
-    resolved = {
-        "env_kwargs": env_kwargs,
-        "num_envs": cfg.num_envs,
-        "num_threads": num_threads,
-        "device": device,
-        "config": to_json(cfg),
-        "versions": versions(),
-        "command": context.obj,
-    }
-    run = RunDirectory.create(RUNS, spec.id, chosen.NAME, run_seed, resolved, run_dir)
-    try:
-        with TrainingProgress(run, Console(stderr=True)) as progress:
-            summary = training.train(
-                env_id=spec.id,
-                env_kwargs=env_kwargs,
-                cfg=cfg,
-                backend=chosen,
-                seed=run_seed,
-                num_envs=cfg.num_envs,
-                device=device,
-                run=run,
-                listener=progress,
-                num_threads=num_threads,
-            )
-    except BaseException:
-        if not run.has_trained():
-            run.discard()
-        raise
+
+def _origin(target: str, partial: bool, fresh_normaliser: bool) -> Origin:
+    _, path = locate(target, None)
+    return Origin(read(path), partial=partial, normaliser=not fresh_normaliser)
+
+
+def _refuse_changes(context: typer.Context) -> None:
+    """Refuses whatever would make a resumed run another one."""
+    given = [name for name in context.params if _is_typed(context, name)]
+    changes = [name for name in given if name not in WITH_RESUME]
+    if changes:
+        name, value = changes[0], context.params[changes[0]]
+        raise UsageError(
+            f"{name} {value} does not go with --resume: a run goes on as it was begun; leave it out, or start a new "
+            f"run from its policy with --init-from {context.params['resume']}"
+        )
+
+
+def _is_typed(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _prepare_resumption(run: RunDirectory, context: typer.Context, console: Console) -> None:
+    """Writes what may change into the run's configuration, and says what may keep it from being exact."""
+    resumed, asked, job = resumption(run), run.config(), Job.of(run)
+    options = context.params
+    cfg = dataclasses.replace(job.cfg, max_env_steps=options["max_env_steps"] or job.cfg.max_env_steps)
+    total = cfg.updates * cfg.rollouts * cfg.num_envs
+    done = resumed.env_steps if resumed else 0
+    if done >= total:
+        raise UsageError(
+            f"{run.path} has its {done:,} env steps: give more, as in --max-env-steps {2 * job.cfg.max_env_steps}"
+        )
+    if asked["versions"] != versions():
+        changed = [f"{name} {new}" for name, new in versions().items() if asked["versions"].get(name) != new]
+        console.print(f"with {', '.join(changed)} it goes on, but not bit for bit", markup=False, highlight=False)
+    run.amend(
+        config=to_json(cfg),
+        device=options["device"] or asked["device"],
+        num_threads=options["num_threads"] or asked["num_threads"],
+        resumed=[*asked.get("resumed", ()), {"env_steps": done, "command": context.obj, "versions": versions()}],
+    )
+
+
+def _tell(run: RunDirectory, summary: TrainingSummary) -> None:
+    def command(*words: Any) -> str:
+        return shlex.join([PROGRAM, *map(str, words)])
+
     print(f"{'Stopped early' if summary.interrupted else 'Trained'}: {run.path}")
-    print(f"Best policy: {run.best_policy()}")
-    print(f"Measure it:  {shlex.join([PROGRAM, 'evaluate', str(run.path)])}")
-    print(f"Watch it:    {shlex.join([PROGRAM, 'play', str(run.path), '--video', 'play.mp4'])}")
     if summary.interrupted:
-        raise typer.Exit(130)
+        print(f"Go on:       {command('train', '--resume', run.path)}")
+    print(f"Best policy: {run.best_policy()}")
+    print(f"Measure it:  {command('evaluate', run.path)}")
+    print(f"Watch it:    {command('play', run.path, '--video', 'play.mp4')}")
 
 
 def _run_seed(seed: int | None, random_seed: bool, cfg: PPOCfg) -> int:

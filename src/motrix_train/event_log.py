@@ -1,0 +1,73 @@
+"""TensorBoard's event files of a run: written as it goes, and cut back to where it is resumed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from motrix_train.errors import RunError
+from motrix_train.run_directory import flush_to_disk, replacement
+
+
+class EventLog:
+    """Scalars over env steps, into a new file of a run.
+
+    Args:
+        directory: The run's.
+
+    Raises:
+        RunError: The disk refuses.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        from skrl.utils.tensorboard import SummaryWriter
+
+        self._directory = directory
+        try:
+            self._writer = SummaryWriter(log_dir=str(directory))
+        except OSError as error:
+            raise RunError(f"cannot write to {directory}: {error.strerror or error}") from error
+
+    def add(self, scalars: Mapping[str, float], env_steps: int) -> None:
+        """Adds those of the scalars that are finite."""
+        for tag, value in scalars.items():
+            if np.isfinite(value):
+                self._writer.add_scalar(tag=tag, value=value, timestep=env_steps)
+
+    def flush(self) -> None:
+        """Waits until all that was added is on the disk."""
+        self._writer.flush()
+        for path in event_files(self._directory):
+            flush_to_disk(path)
+
+    def close(self) -> None:
+        """Ends the file."""
+        self._writer.close()
+
+
+def event_files(directory: Path) -> list[Path]:
+    """The event files of a run, in the order in which they were begun."""
+    return sorted(directory.glob("events.out.tfevents.*"))
+
+
+def rewind(directory: Path, env_steps: int) -> None:
+    """Drops every event after a number of env steps, and what a killed process left half written.
+
+    Raises:
+        RunError: The disk refuses; nothing is lost.
+    """
+    from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    for path in event_files(directory):
+        records = list(RawEventFileLoader(str(path)).Load())
+        with replacement(path) as temporary, temporary.open("wb") as file:
+            writer = RecordWriter(file)
+            for record in records:
+                if Event.FromString(record).step <= env_steps:
+                    writer.write(record)
+            writer.flush()
+        flush_to_disk(path)

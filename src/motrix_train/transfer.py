@@ -1,0 +1,77 @@
+"""Starting the training of one task from the policy of another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from motrix_train.agent import Agent
+from motrix_train.backend import Backend
+from motrix_train.checkpoint import Checkpoint, leaves, nest
+from motrix_train.errors import UsageError
+
+_NETWORKS = ("policy", "value")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A policy to start from.
+
+    Attributes:
+        checkpoint: The policy.
+        partial: Whether layers of other sizes are left as they were drawn; else they are an error.
+        normaliser: Whether the standardisation of observations and values comes along.
+    """
+
+    checkpoint: Checkpoint
+    partial: bool = False
+    normaliser: bool = True
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """What came along: names such as ``policy/hidden.0.weight``."""
+
+    taken: tuple[str, ...]
+    left: tuple[str, ...]
+
+
+def transfer(agent: Agent, backend: Backend, origin: Origin) -> Transfer:
+    """Put the networks of a policy into a fresh agent. Optimizer and learning rate begin anew.
+
+    Raises:
+        UsageError: The policy is of another backend, or a layer does not fit and `origin` is not partial, or
+            nothing fits.
+    """
+    if origin.checkpoint.backend != backend.NAME:
+        theirs = origin.checkpoint.backend
+        raise UsageError(f"the policy to start from was trained with {theirs}: give --backend {theirs}")
+    own = dict(leaves(backend.network_state(agent)))
+    given = dict(leaves(origin.checkpoint.state))
+    wanted = [name for name in own if origin.normaliser or _part(name) in _NETWORKS]
+    misfits = [name for name in wanted if name not in given or np.shape(own[name]) != np.shape(given[name])]
+    whole_parts = {_part(name) for name in misfits} - set(_NETWORKS)  # half a standardiser would be wrong
+    left = [name for name in wanted if name in misfits or _part(name) in whole_parts]
+    taken = [name for name in wanted if name not in left]
+    if misfits and not origin.partial:
+        name = misfits[0]
+        raise UsageError(
+            f"{name} is {_shape(given, name)} in the policy to start from and {_shape(own, name)} here: give the "
+            "layer sizes and the environment arguments that it was trained with, or --partial for what fits"
+        )
+    if not any(_part(name) in _NETWORKS for name in taken):
+        raise UsageError("no layer of the policy to start from fits: give the layer sizes that it was trained with")
+    backend.load_network_state(agent, nest({**own, **{name: given[name] for name in taken}}))
+    return Transfer(tuple(taken), tuple(left))
+
+
+def _part(name: str) -> str:
+    """The network or the standardiser that an array belongs to."""
+    return name.partition("/")[0]
+
+
+def _shape(arrays: Mapping[str, Any], name: str) -> Any:
+    return np.shape(arrays[name]) if name in arrays else "absent"
