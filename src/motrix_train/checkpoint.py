@@ -20,7 +20,7 @@ from gymnasium import Space
 from motrix_train.errors import RunError, UsageError
 from motrix_train.run_directory import write_whole
 
-FORMAT = "motrix-checkpoint-1"
+FORMAT = "motrix-checkpoint-2"
 _BACKENDS = {".pt": "torch", ".msgpack": "jax"}
 _PICKLES = (".pickle", ".pkl")
 _SESSION = "session"

@@ -231,6 +231,17 @@ class _GaussianPolicy(GaussianMixin, Model):
         self.symmetry = symmetry
         GaussianMixin.__init__(self, min_log_std=cfg.min_log_std, max_log_std=cfg.max_log_std)
 
+    def act(self, inputs: dict[str, Any], *, role: str = "", params: Any = None) -> tuple[Any, dict[str, Any]]:
+        """Sample actions. The noise follows the number of samples alone, also in a run that was resumed.
+
+        SKRL counts one more whenever JAX traces an update, which is once in every process.
+        """
+        draws = self._g_i
+        result = super().act(inputs, role=role, params=params)
+        if "taken_actions" in inputs:
+            self._g_i = draws
+        return result
+
     @nn.compact
     def __call__(self, inputs: dict[str, Any], role: str) -> tuple[jax.Array, dict[str, Any]]:
         cfg, symmetry = self.cfg, self.symmetry

@@ -199,11 +199,12 @@ class RunDirectory:
             return
         with _refusals(self.progress_path, "read"), self.progress_path.open(newline="", encoding="utf-8") as file:
             lines = list(csv.reader(file))
-        if not lines or "env_steps" not in lines[0]:
+        header = lines[0] if lines and "env_steps" in lines[0] else []
+        column = header.index("env_steps") if header else 0
+        kept = [line for line in lines[1:] if len(line) == len(header) and _number(line[column]) <= env_steps]
+        if not kept:
             self.progress_path.unlink()
             return
-        header, column = lines[0], lines[0].index("env_steps")
-        kept = [line for line in lines[1:] if len(line) == len(header) and _number(line[column]) <= env_steps]
         table = io.StringIO(newline="")
         csv.writer(table).writerows([header, *kept])
         write_whole(self.progress_path, table.getvalue().encode())

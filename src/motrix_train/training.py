@@ -327,12 +327,14 @@ class _Session:
             return self._agent.learn()
 
     def _evaluate(self) -> tuple[Evaluation, float] | None:
-        """Evaluate the policy if it is time to; what was found, and the seconds that it took."""
+        """Evaluate the policy if it is time to, and keep it if it is the best; what was found, and the seconds."""
         interval = self._cfg.evaluation_interval
         if not interval or (self._updates % interval and self._updates < self._cfg.updates):
             return None
         start = time.perf_counter()
         found = self._measure(self._agent)
+        if self._ranking.admits(found.mean_return, found.standard_error):
+            self._write("best")
         return found, time.perf_counter() - start
 
     def _report(self, rollout: "_Rollout", update: Update, evaluated: tuple[Evaluation, float] | None) -> None:
@@ -358,8 +360,6 @@ class _Session:
         )
         self._directory.append_progress(asdict(stats))
         self._events.add(_scalars(stats), stats.env_steps)
-        if found and self._ranking.admits(found.mean_return, found.standard_error):
-            self._write("best")
         self._listener.rollout(stats)
 
     def _reached(self, interval: int) -> bool:

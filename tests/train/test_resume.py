@@ -1,0 +1,176 @@
+"""A run that was stopped and resumed is the run that was never stopped, bit for bit."""
+
+import signal
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from comparison import everything
+
+from motrix_train import checkpoint
+from motrix_train.backend import select
+from motrix_train.cli import run as command
+from motrix_train.config import PPOCfg
+from motrix_train.errors import RunError, UsageError
+from motrix_train.job import Job, carry_out
+from motrix_train.run_directory import RunDirectory
+from motrix_train.training import RolloutStats, TrainingPlan, TrainingSummary
+
+TINY = PPOCfg(
+    seed=5,
+    num_envs=8,
+    max_env_steps=8 * 16 * 8,
+    check_point_interval=32,
+    check_points_kept=2,
+    evaluation_interval=3,
+    evaluation_episodes=4,
+    rollouts=16,
+    learning_epochs=2,
+    mini_batches=2,
+    policy_hidden_layer_sizes=(8,),
+    value_hidden_layer_sizes=(8,),
+    entropy_loss_scale=0.001,
+)
+
+
+@dataclass
+class Stopper:
+    """Asks for an end, as Ctrl-C does, after a number of updates."""
+
+    updates: int = 10**9
+    seen: int = 0
+    plan: TrainingPlan | None = None
+
+    def started(self, plan: TrainingPlan) -> None:
+        self.plan = plan
+
+    def rollout(self, stats: RolloutStats) -> None:
+        self.seen += 1
+        if self.seen == self.updates:
+            signal.raise_signal(signal.SIGINT)
+
+    def checkpoint_written(self, path: Path) -> None: ...
+
+    def finished(self, summary: TrainingSummary) -> None: ...
+
+
+def job(backend: str, cfg: PPOCfg = TINY, env_id: str = "Motrix/CartPole-v0", **more: Any) -> Job:
+    pytest.importorskip(backend)
+    return Job(env_id=env_id, env_kwargs={}, backend=backend, cfg=cfg, device="cpu", num_threads=1, **more)
+
+
+@pytest.fixture(scope="module", params=["torch", "jax"])
+def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    """A run that was never stopped, to be read only."""
+    run = job(request.param).create_run("", tmp_path_factory.mktemp("whole") / "run")
+    assert not carry_out(run, Stopper()).interrupted
+    return run
+
+
+@pytest.mark.parametrize("updates", [1, 4, 7])
+def test_stopped_and_resumed(whole: RunDirectory, updates: int, tmp_path: Path):
+    run = Job.of(whole).create_run("", tmp_path / "run")
+    assert carry_out(run, Stopper(updates)).interrupted
+    stopped = RunDirectory.open(run.path)
+    assert len(stopped.progress()["env_steps"]) == updates
+    resumed = Stopper()
+    assert not carry_out(stopped, resumed).interrupted
+    assert resumed.plan is not None
+    assert resumed.plan.env_steps == 128 * updates
+    assert everything(run) == everything(whole)
+
+
+def test_logs_beyond_the_checkpoint_are_written_once_more_and_not_twice(whole: RunDirectory, tmp_path: Path):
+    run = Job.of(whole).create_run("", tmp_path / "run")
+    carry_out(run, Stopper(3))
+    kept = (run.checkpoints / "last").with_suffix(select(Job.of(run).backend).SUFFIX).read_bytes()
+    carry_out(run, Stopper(3))
+    run.checkpoint("last").write_bytes(kept)  # as if it had been killed three updates after this checkpoint
+    with run.progress_path.open("a") as file:
+        file.write("896,1024,0.3")  # and in the middle of a line
+    for path in run.path.glob("events.out.tfevents.*"):
+        path.write_bytes(path.read_bytes() + b"\x18\x00\x00\x00")  # and of an event
+    carry_out(run, Stopper())
+    assert everything(run) == everything(whole)
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_starts_again(whole: RunDirectory, tmp_path: Path):
+    run = Job.of(whole).create_run("", tmp_path / "run")
+    run.append_progress({"env_steps": 128, "mean_return": 3.0})
+    carry_out(run, Stopper())
+    assert everything(run) == everything(whole)
+
+
+def test_a_mirrored_robot_resumes(tmp_path: Path):
+    cfg = replace(TINY, num_envs=4, max_env_steps=4 * 16 * 4, mirror="policy", evaluation_interval=0)
+    runs = [job("torch", cfg, "Motrix/Go1-v0").create_run("", tmp_path / name) for name in "ab"]
+    for run, updates in zip(runs, (10**9, 2), strict=True):
+        carry_out(run, Stopper(updates))
+    carry_out(runs[1], Stopper())
+    assert everything(runs[0]) == everything(runs[1])
+
+
+def test_a_longer_budget_goes_on_where_the_shorter_ended(whole: RunDirectory, tmp_path: Path):
+    backend, longer = Job.of(whole).backend, 2 * TINY.max_env_steps
+    at_once = job(backend, replace(TINY, max_env_steps=longer)).create_run("", tmp_path / "at_once")
+    carry_out(at_once, Stopper())
+    extended = Job.of(whole).create_run("", tmp_path / "extended")
+    carry_out(extended, Stopper())
+    assert command(["train", "--resume", str(extended.path), f"--max-env-steps={longer}", "--quiet"]) == 0
+    states = [checkpoint.read(run.checkpoint("last")).state for run in (at_once, extended)]
+    first, second = ([(name, np.asarray(x).tobytes()) for name, x in checkpoint.leaves(state)] for state in states)
+    assert first == second
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    assert command([str(argument) for argument in arguments]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-1].startswith("motrix-train: ")
+    return lines[-1]
+
+
+def test_what_cannot_be_resumed(whole: RunDirectory, capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    assert "has its 1,024 env steps: give more" in refused(capsys, "train", "--resume", whole.path)
+    assert "is no run" in refused(capsys, "train", "--resume", tmp_path)
+    assert "seed 3 does not go with --resume" in refused(capsys, "train", "--resume", whole.path, "--seed=3")
+    assert "env_id Motrix/CartPole-v0 does not go with --resume" in refused(
+        capsys, "train", "Motrix/CartPole-v0", "--resume", whole.path
+    )
+    with whole.exclusive(), pytest.raises(UsageError, match="another process is training"), whole.exclusive():
+        pass
+
+
+def test_an_environment_without_a_state_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from motrix_gym.vector_env import MotrixVectorEnv
+
+    run = job("torch").create_run("", tmp_path / "run")
+    monkeypatch.delattr(MotrixVectorEnv, "get_state")
+    carry_out(run, Stopper(2))
+    with pytest.raises(UsageError, match=r"cannot save its state: start a new run with --init-from .*last\.pt"):
+        carry_out(run, Stopper())
+
+
+def test_a_damaged_configuration_is_one_line(whole: RunDirectory, tmp_path: Path):
+    run = Job.of(whole).create_run("", tmp_path / "run")
+    run.amend(config={"rolouts": 3})
+    with pytest.raises(RunError, match=r"config.json is damaged or of another version \(unknown setting 'rolouts'"):
+        carry_out(run, Stopper())
+
+
+def test_a_full_disk_loses_nothing(whole: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    run = Job.of(whole).create_run("", tmp_path / "run")
+    carry_out(run, Stopper(2))
+    before = everything(run)
+
+    def full(path: Path, content: bytes) -> None:
+        raise RunError(f"cannot write {path}: No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr("motrix_train.checkpoint.write_whole", full)
+        with pytest.raises(RunError, match="No space left"):
+            carry_out(run, Stopper(2))
+    assert {name: everything(run)[name] for name in ("last",)} == {"last": before["last"]}
+    carry_out(run, Stopper())
+    assert everything(run) == everything(whole)
