@@ -370,8 +370,8 @@ _STEP = 1
 
 
 def _rank(policy: Path) -> tuple[int, int]:
-    """How much a checkpoint is to be preferred, (0, 0) for any other file."""
-    match policy.stem.split("_"):
+    """How much a checkpoint is to be preferred, (0, 0) for any other file, such as its export."""
+    match [] if policy.suffix == ".onnx" else policy.stem.split("_"):
         case ["best"]:
             return _STEP + 2, 0
         case ["last"]:
