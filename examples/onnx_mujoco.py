@@ -38,7 +38,7 @@ def walk(policy_file, model_file, command, seconds):
     while data.time < seconds:
         mujoco.mj_forward(model, data)  # the sensors of this instant
         seen = observe(data, about, action, command, phase=about["task"]["gait_frequency"] * data.time)
-        (action,), (data.ctrl[:],) = policy.run(["action", "ctrl"], {"observation": seen})  # one row of each
+        action, data.ctrl[:] = np.array(policy.run(["action", "ctrl"], {"observation": seen}))[:, 0]
         mujoco.mj_step(model, data, round(about["task"]["control_dt"] / model.opt.timestep))
     return data
 

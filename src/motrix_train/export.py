@@ -152,7 +152,7 @@ def _run(path: Path, observations: np.ndarray) -> dict[str, np.ndarray]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    values = session.run(None, {"observation": observations.astype(np.float32)})
+    values: Any = session.run(None, {"observation": observations.astype(np.float32)})
     return {output.name: value for output, value in zip(session.get_outputs(), values, strict=True)}
 
 
