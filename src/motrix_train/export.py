@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,10 +81,9 @@ def export(checkpoint: Checkpoint, policy: Policy, path: Path) -> Export:
         metadata = _metadata(checkpoint, env, control)
     finally:
         env.close()
-    space: Any = env.single_action_space
-    model = policy_model(checkpoint, space.low, space.high, control, _description(checkpoint, control), metadata)
+    model = policy_model(checkpoint, control, _description(checkpoint, control), metadata)
     observations = np.concatenate([seen, _random_observations(checkpoint, OBSERVATIONS - len(seen))])
-    expected = np.clip(act(policy, observations), space.low, space.high)
+    expected = np.clip(act(policy, observations), checkpoint.action_low, checkpoint.action_high)
     with replacement(path) as temporary:
         temporary.write_bytes(model.SerializeToString())
         outputs = _run(temporary, observations)
@@ -167,12 +167,11 @@ def _check_ctrl(ctrls: np.ndarray, control: Affine, actions: np.ndarray) -> None
 def _metadata(checkpoint: Checkpoint, env: VectorEnv, control: Affine | None) -> dict[str, str]:
     """What a program wants to know of the file: strings as they are, all else as JSON."""
     unwrapped: Any = env.unwrapped
-    space: Any = env.single_action_space
     content: dict[str, Any] = {
         "env_id": checkpoint.env_id,
         "env_kwargs": checkpoint.env_kwargs,
-        "action_low": _finite(space.low),
-        "action_high": _finite(space.high),
+        "action_low": _finite(checkpoint.action_low),
+        "action_high": _finite(checkpoint.action_high),
         "backend": checkpoint.backend,
         "env_steps": checkpoint.env_steps,
         "seed": checkpoint.seed,
@@ -194,9 +193,9 @@ def _metadata(checkpoint: Checkpoint, env: VectorEnv, control: Affine | None) ->
     return {name: value if isinstance(value, str) else json.dumps(value) for name, value in content.items()}
 
 
-def _finite(bounds: np.ndarray) -> list[float | None]:
+def _finite(bounds: tuple[float, ...]) -> list[float | None]:
     """Bounds as JSON has them, None where there is none."""
-    return [bound if np.isfinite(bound) else None for bound in bounds.tolist()]
+    return [bound if math.isfinite(bound) else None for bound in bounds]
 
 
 def _actuators(model: mujoco.MjModel) -> tuple[list[str], list[str | None]]:

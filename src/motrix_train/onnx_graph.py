@@ -23,8 +23,6 @@ _ACTIVATIONS = {"elu": "Elu", "relu": "Relu", "tanh": "Tanh"}
 
 def policy_model(
     checkpoint: Checkpoint,
-    low: np.ndarray,
-    high: np.ndarray,
     control: Affine | None,
     description: str,
     metadata: Mapping[str, str],
@@ -33,8 +31,6 @@ def policy_model(
 
     Args:
         checkpoint: The policy.
-        low: Least action, (m,).
-        high: Greatest action, (m,).
         control: What an action means to the actuators, None where that is no affine function of it.
         description: What it is, for people.
         metadata: What programs want to know of it.
@@ -45,8 +41,8 @@ def policy_model(
     graph = _Graph()
     outputs = {"action": checkpoint.action_shape[0]}
     mean = _mean_action(graph, checkpoint, _standardised(graph, checkpoint, "observation"))
-    raised = graph.add("Max", mean, graph.constant("action_low", low))
-    graph.add("Min", raised, graph.constant("action_high", high), output="action")
+    raised = graph.add("Max", mean, graph.constant("action_low", checkpoint.action_low))
+    graph.add("Min", raised, graph.constant("action_high", checkpoint.action_high), output="action")
     if control is not None:
         outputs["ctrl"] = len(control.offset)
         gain, offset = graph.constant("ctrl_gain", control.gain), graph.constant("ctrl_offset", control.offset)

@@ -66,7 +66,8 @@ def untrained(name: str, env_id: str, env_kwargs: dict[str, Any] | None = None, 
     for moment, least in (("running_mean", -0.5), ("running_variance", 0.2)):
         scaler[moment] = rng.uniform(least, 1.0, scaler[moment].shape).astype(scaler[moment].dtype)
     shapes = spaces[0].shape, spaces[1].shape
-    return Checkpoint(env_id, env_kwargs, name, to_json(cfg), *shapes, 1234, 5, {"numpy": "2"}, state)
+    bounds = tuple(spaces[1].low.tolist()), tuple(spaces[1].high.tolist())
+    return Checkpoint(env_id, env_kwargs, name, to_json(cfg), *shapes, *bounds, 1234, 5, {"numpy": "2"}, state)
 
 
 def shaken(tree: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
@@ -243,7 +244,8 @@ def test_the_command_exports_the_best_policy_of_a_run(trained, work, capsys):
     policy = backend.select("torch").policy(checkpoint.read(f"{best}.pt"), "cpu")
     assert act(Path(f"{best}.onnx"), observations) == pytest.approx(np.clip(policy(observations), -3, 3), abs=1e-5)
     assert mujoco.MjModel.from_xml_path("cartpole.xml").nu == 1
-    assert RunDirectory(Path("mine")).best_policy() == Path(f"{best}.pt")
+    mine = RunDirectory(Path("mine"))
+    assert mine.best_policy() == mine.checkpoint("best") == Path(f"{best}.pt")
     assert run(["export", "mine", "--onnx"]) == 0
     assert f"{best}.onnx (replaced)" in capsys.readouterr().out
 

@@ -35,7 +35,7 @@ def export(
     for path, suffix in ((output, ".onnx"), (model, ".xml")):
         if path is not None:
             exporting.check_path(path, suffix)
-    trained = TrainedPolicy.open(target, None, "auto", "cpu")
+    trained = TrainedPolicy.open(target, device="cpu")
     path = output or trained.path.with_suffix(".onnx")
     replaced = " (replaced)" if path.exists() else ""
     written = exporting.export(trained.checkpoint, trained.policy, path)
