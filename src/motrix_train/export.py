@@ -76,16 +76,16 @@ def export(checkpoint: Checkpoint, policy: Policy, path: Path) -> Export:
     env = environment.make(checkpoint.env_id, ROWS, checkpoint.env_kwargs)
     try:
         seen = _observe(env, policy)
-        task = _task(env)
-        control = actuation.find(env, task.model()) if task else None
-        metadata = _metadata(checkpoint, env, control)
+        model = _model(env)
+        control = actuation.find(env, model) if model else None
+        metadata = _metadata(checkpoint, env, model, control)
     finally:
         env.close()
-    model = policy_model(checkpoint, control, _description(checkpoint, control), metadata)
+    graph = policy_model(checkpoint, control, _description(checkpoint, control), metadata)
     observations = np.concatenate([seen, _random_observations(checkpoint, OBSERVATIONS - len(seen))])
     expected = np.clip(act(policy, observations), checkpoint.action_low, checkpoint.action_high)
     with replacement(path) as temporary:
-        temporary.write_bytes(model.SerializeToString())
+        temporary.write_bytes(graph.SerializeToString())
         outputs = _run(temporary, observations)
         difference = float(np.abs(outputs["action"] - expected).max())
         if not difference <= TOLERANCE:
@@ -107,10 +107,9 @@ def write_model(checkpoint: Checkpoint, path: Path) -> None:
     """
     env = environment.make(checkpoint.env_id, 1, checkpoint.env_kwargs)
     env.close()
-    task = _task(env)
-    if task is None:
+    model = _model(env)
+    if model is None:
         raise UsageError(f"{checkpoint.env_id} does not say what its model is: leave out --model")
-    model = task.model()
     with replacement(path) as temporary:
         try:
             mujoco.mj_saveLastXML(str(temporary), model)
@@ -124,6 +123,12 @@ def write_model(checkpoint: Checkpoint, path: Path) -> None:
 def _task(env: VectorEnv) -> Any:
     """The task of an environment of `motrix_gym`, None for one from elsewhere."""
     return getattr(env.unwrapped, "task", None)
+
+
+def _model(env: VectorEnv) -> mujoco.MjModel | None:
+    """The model of an environment of `motrix_gym`; None for one from elsewhere, and for one of several models."""
+    task = _task(env)
+    return task.model() if hasattr(task, "model") else None
 
 
 def _observe(env: VectorEnv, policy: Policy) -> np.ndarray:
@@ -164,7 +169,9 @@ def _check_ctrl(ctrls: np.ndarray, control: Affine, actions: np.ndarray) -> None
         raise RunError(f"the ONNX file would drive the actuators otherwise, by up to {difference:.1e}")
 
 
-def _metadata(checkpoint: Checkpoint, env: VectorEnv, control: Affine | None) -> dict[str, str]:
+def _metadata(
+    checkpoint: Checkpoint, env: VectorEnv, model: mujoco.MjModel | None, control: Affine | None
+) -> dict[str, str]:
     """What a program wants to know of the file: strings as they are, all else as JSON."""
     unwrapped: Any = env.unwrapped
     content: dict[str, Any] = {
@@ -180,14 +187,13 @@ def _metadata(checkpoint: Checkpoint, env: VectorEnv, control: Affine | None) ->
     task = _task(env)
     if task is not None:
         blocks = unwrapped.observation_blocks.items()
-        actuators, joints = _actuators(task.model())
         content |= {
             "task": dataclasses.asdict(task),
             "control_dt": task.control_dt,
             "observation_blocks": [{"name": name, "start": at.start, "stop": at.stop} for name, at in blocks],
-            "actuators": actuators,
-            "joints": joints,
         }
+    if model is not None:
+        content["actuators"], content["joints"] = _actuators(model)
     if control is not None:
         content["ctrl_offset"] = control.offset.tolist()
     return {name: value if isinstance(value, str) else json.dumps(value) for name, value in content.items()}
