@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from motrix_gym.registration import make_vector
+from motrix_gym.registration import ENVS, make_vector
 from motrix_gym.tasks.basic.cartpole import CartPole
 from motrix_train import actuation, backend, checkpoint, environment, export
 from motrix_train.checkpoint import Checkpoint
@@ -106,6 +106,18 @@ def test_the_file_acts_as_the_policy(name, env_id, changes, tmp_path):
     assert np.mean((means > space.low) & (means < space.high)) > 0.3
     assert means.std() > 0.05
     assert act(path, observations) == pytest.approx(np.clip(means, space.low, space.high), abs=1e-5)
+
+
+@pytest.mark.parametrize("env_id", [env.id for env in ENVS])
+def test_every_environment_can_be_exported(env_id, tmp_path):
+    policy, path = untrained("torch", env_id), tmp_path / "policy.onnx"
+    exported(policy, path)
+    told = metadata(path)
+    assert told["observation_blocks"][-1]["stop"] == policy.observation_shape[0]
+    if "actuators" in told:
+        export.write_model(policy, path.with_suffix(".xml"))
+        written = mujoco.MjModel.from_xml_path(str(path.with_suffix(".xml")))
+        assert [written.actuator(i).name for i in range(written.nu)] == told["actuators"]
 
 
 def test_it_takes_any_number_of_rows_and_numbers_of_any_size(tmp_path):
