@@ -218,7 +218,7 @@ class RunDirectory:
 
     def checkpoint(self, name: str) -> Path | None:
         """The checkpoint of this name, None if there is none."""
-        return next(self.checkpoints.glob(f"{name}.*"), None)
+        return next(self._checkpoints_like(f"{name}.*"), None)
 
     def best_policy(self) -> Path:
         """The checkpoint that was best in the evaluations, else the last one, else the one of most steps.
@@ -232,7 +232,11 @@ class RunDirectory:
         return max(policies, key=_rank)
 
     def _policies(self) -> list[Path]:
-        return [path for path in self.checkpoints.glob("*") if _rank(path) > (0, 0)]
+        return [path for path in self._checkpoints_like("*") if _rank(path) > (0, 0)]
+
+    def _checkpoints_like(self, pattern: str) -> Iterator[Path]:
+        """Checkpoints without the exports that lie beside them."""
+        return (path for path in self.checkpoints.glob(pattern) if path.suffix != ".onnx")
 
     def append_progress(self, row: Mapping[str, Any]) -> None:
         """Adds one line to the table of progress.

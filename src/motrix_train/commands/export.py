@@ -1,0 +1,49 @@
+"""`motrix-train export`: a policy as a file that needs nothing of this project."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from motrix_train import export as exporting
+from motrix_train.commands.options import Target
+from motrix_train.errors import UsageError
+from motrix_train.policies import TrainedPolicy
+
+
+def export(
+    target: Target,
+    onnx: Annotated[bool, typer.Option("--onnx", help="As ONNX, the one format there is.")] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Where to, .onnx; by default beside the policy. What is there is replaced."),
+    ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Where to write the MuJoCo model of the environment as well, .xml."),
+    ] = None,
+) -> None:
+    """Writes a policy as one file from the raw observation to the action, checked against the policy.
+
+    Example: motrix-train export Motrix/Go1-v0 --onnx --output go1.onnx --model go1.xml
+    """
+    if not onnx:
+        raise UsageError(f"export writes ONNX: motrix-train export {target} --onnx")
+    exporting.require_onnx()
+    for path, suffix in ((output, ".onnx"), (model, ".xml")):
+        if path is not None:
+            exporting.check_path(path, suffix)
+    trained = TrainedPolicy.open(target, device="cpu")
+    path = output or trained.path.with_suffix(".onnx")
+    replaced = " (replaced)" if path.exists() else ""
+    written = exporting.export(trained.checkpoint, trained.policy, path)
+    print(f"{trained.path} -> {path}{replaced}, from observation to {' and '.join(written.outputs)}")
+    print(
+        f"On {written.observations} observations its actions differ from those of the {trained.checkpoint.backend} "
+        f"policy by {written.difference:.1e} at most"
+    )
+    if model is not None:
+        exporting.write_model(trained.checkpoint, model)
+        print(f"The model of {trained.checkpoint.env_id} -> {model}")

@@ -1,0 +1,146 @@
+"""A policy as an ONNX graph: from the arrays of a checkpoint, the same way for Torch and for JAX."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from motrix_train.actuation import Affine
+from motrix_train.checkpoint import Checkpoint
+from motrix_train.config import from_json
+from motrix_train.mirror import Mirror, Symmetry
+
+OPSET, IR_VERSION = 17, 8  # of 2022: old enough for the runtimes that are in use
+EPSILON, CLIP_THRESHOLD = 1e-8, 5.0  # of the observation standardiser, as in `skrl_mapping`
+_ACTIVATIONS = {"elu": "Elu", "relu": "Relu", "tanh": "Tanh"}
+
+
+def policy_model(
+    checkpoint: Checkpoint,
+    control: Affine | None,
+    description: str,
+    metadata: Mapping[str, str],
+) -> onnx.ModelProto:
+    """A policy from the raw observation to the action, in float32, for any number of rows.
+
+    Args:
+        checkpoint: The policy.
+        control: What an action means to the actuators, None where that is no affine function of it.
+        description: What it is, for people.
+        metadata: What programs want to know of it.
+
+    Returns:
+        The input ``observation`` (N, k), the outputs ``action`` (N, m), clipped, and with `control` ``ctrl`` (N, nu).
+    """
+    graph = _Graph()
+    outputs = {"action": checkpoint.action_shape[0]}
+    mean = _mean_action(graph, checkpoint, _standardised(graph, checkpoint, "observation"))
+    raised = graph.add("Max", mean, graph.constant("action_low", checkpoint.action_low))
+    graph.add("Min", raised, graph.constant("action_high", checkpoint.action_high), output="action")
+    if control is not None:
+        outputs["ctrl"] = len(control.offset)
+        gain, offset = graph.constant("ctrl_gain", control.gain), graph.constant("ctrl_offset", control.offset)
+        graph.add("Gemm", "action", gain, offset, output="ctrl", transB=1)
+    proto = helper.make_graph(
+        graph.nodes,
+        "policy",
+        [_tensor("observation", checkpoint.observation_shape[0])],
+        [_tensor(name, width) for name, width in outputs.items()],
+        graph.constants,
+    )
+    model = helper.make_model(
+        proto,
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="motrix-train",
+        producer_version=importlib.metadata.version("motrix-gym"),
+        doc_string=description,
+    )
+    helper.set_model_props(model, dict(metadata))
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+@dataclass(frozen=True)
+class _Graph:
+    """Operations in the order in which they are computed, and constants."""
+
+    nodes: list[onnx.NodeProto] = field(default_factory=list)
+    constants: list[onnx.TensorProto] = field(default_factory=list)
+
+    def constant(self, name: str, values: Any) -> str:
+        """A float32 constant, or one of integers as it is; returns its name."""
+        array = np.asarray(values)
+        array = array if array.dtype == np.int64 else array.astype(np.float32)
+        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        return name
+
+    def add(self, operator: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:
+        """An operation with one output; returns the output's name."""
+        output = output or f"{operator.lower()}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(operator, inputs, [output], name=output, **attributes))
+        return output
+
+    def halves(self, rows: str) -> tuple[str, str]:
+        """The upper and the lower half of the rows."""
+        upper, lower = f"{rows}_upper", f"{rows}_lower"
+        self.nodes.append(helper.make_node("Split", [rows], [upper, lower], name=f"{rows}_halves", axis=0))
+        return upper, lower
+
+
+def _standardised(graph: _Graph, checkpoint: Checkpoint, observation: str) -> str:
+    """What SKRL's RunningStandardScaler makes of an observation, term by term in float32."""
+    saved = checkpoint.state["observation_preprocessor"]
+    deviation = np.sqrt(np.float32(saved["running_variance"])) + np.float32(EPSILON)
+    centred = graph.add("Sub", observation, graph.constant("observation_mean", saved["running_mean"]))
+    scaled = graph.add("Div", centred, graph.constant("observation_deviation", deviation))
+    limits = graph.constant("least", -CLIP_THRESHOLD), graph.constant("greatest", CLIP_THRESHOLD)
+    return graph.add("Clip", scaled, *limits)
+
+
+def _mean_action(graph: _Graph, checkpoint: Checkpoint, observation: str) -> str:
+    """The mean of the policy's Gaussian; with a mirror ``(f(o) + M_a f(M_o o)) / 2``."""
+    if from_json(checkpoint.config).mirror == "none":
+        return _perceptron(graph, checkpoint, observation)
+    symmetry = Symmetry.from_arrays(checkpoint.state["mirror"])
+    image = _mirrored(graph, symmetry.observation, observation, "observation_mirror")
+    both = graph.add("Concat", observation, image, axis=0)
+    own, image = graph.halves(_perceptron(graph, checkpoint, both))
+    total = graph.add("Add", own, _mirrored(graph, symmetry.action, image, "action_mirror"))
+    return graph.add("Div", total, graph.constant("two", 2.0))
+
+
+def _mirrored(graph: _Graph, mirror: Mirror, vectors: str, name: str) -> str:
+    permuted = graph.add("Gather", vectors, graph.constant(f"{name}_index", np.int64(mirror.index)), axis=1)
+    return graph.add("Mul", permuted, graph.constant(f"{name}_sign", mirror.sign))
+
+
+def _perceptron(graph: _Graph, checkpoint: Checkpoint, x: str) -> str:
+    """Hidden layers with their nonlinearity, and the linear head."""
+    cfg = from_json(checkpoint.config)
+    *hidden, head = _layers(checkpoint, len(cfg.policy_hidden_layer_sizes))
+    for i, (weight, bias) in enumerate(hidden):
+        x = graph.add("Gemm", x, graph.constant(f"weight_{i}", weight), graph.constant(f"bias_{i}", bias))
+        x = graph.add(_ACTIVATIONS[cfg.activation], x)
+    weight, bias = head
+    return graph.add("Gemm", x, graph.constant("head_weight", weight), graph.constant("head_bias", bias))
+
+
+def _layers(checkpoint: Checkpoint, hidden: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Weight (inputs, outputs) and bias (outputs,) of each linear layer: so many hidden ones, then the head."""
+    policy = checkpoint.state["policy"]
+    if checkpoint.backend == "torch":
+        names = [*(f"hidden.{2 * i}" for i in range(hidden)), "head"]  # the odd numbers are the nonlinearities
+        return [(policy[f"{name}.weight"].T, policy[f"{name}.bias"]) for name in names]
+    network = policy["params"]["_Mlp_0"]
+    return [(network[f"Dense_{i}"]["kernel"], network[f"Dense_{i}"]["bias"]) for i in range(hidden + 1)]
+
+
+def _tensor(name: str, width: int) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["N", width])
