@@ -129,10 +129,10 @@ def evaluate(
         seed=seed,
         mean_return=float(returns.mean()),
         std_return=float(returns.std()),
-        return_ci95=_mean_interval(returns),
+        return_ci95=mean_interval(returns),
         mean_length=float(steps / episodes),
         termination={name: count / episodes for name, count in ended.items()},
-        termination_ci95={name: _share_interval(count, episodes) for name, count in ended.items()},
+        termination_ci95={name: share_interval(count, episodes) for name, count in ended.items()},
         truncation=_total(part.truncated for part in parts) / episodes,
         metrics={name: _total(part.metrics[name] for part in parts) / float(steps) for name in parts[0].metrics},
     )
@@ -184,7 +184,7 @@ def _first_episodes(policy: Policy, env: VectorEnv, seed: int, on_progress: Call
     return _Episodes(returns, lengths, reasons, truncations, metrics)
 
 
-def _mean_interval(values: np.ndarray) -> tuple[float, float] | None:
+def mean_interval(values: np.ndarray) -> tuple[float, float] | None:
     """Where the mean lies with 95 % confidence."""
     from scipy import stats  # here, since it takes half a second to import
 
@@ -195,7 +195,7 @@ def _mean_interval(values: np.ndarray) -> tuple[float, float] | None:
     return float(values.mean() - reach), float(values.mean() + reach)
 
 
-def _share_interval(count: float, n: int) -> tuple[float, float]:
+def share_interval(count: float, n: int) -> tuple[float, float]:
     """Where a share of which `count` of `n` were seen lies with 95 % confidence."""
     from scipy import stats
 

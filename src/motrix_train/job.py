@@ -56,6 +56,8 @@ class Job:
             RunError: The disk refuses; nothing stays behind.
         """
         environment.make(self.env_id, 1, self.env_kwargs).close()
+        if self.origin is not None:
+            self.origin.require_backend(self.backend)
         assert self.cfg.seed is not None
         resolved = {
             "env_kwargs": dict(self.env_kwargs),

@@ -56,6 +56,10 @@ class TrainingProgress:
         """Says what is trained, and where to."""
         self._title = f"{plan.env_id}   {plan.backend}   seed {plan.seed}"
         self._print(f"{self._title}   {plan.total_env_steps:,} steps -> {self._run.path}")
+        if plan.env_steps:
+            self._print(f"goes on after {plan.env_steps:,} steps")
+        if plan.transfer is not None and plan.transfer.left:
+            self._print(f"left as they were drawn: {', '.join(plan.transfer.left)}")
 
     def rollout(self, stats: RolloutStats) -> None:
         """Shows where the training is."""

@@ -530,7 +530,8 @@ def _stop_requests() -> Iterator[Callable[[], bool]]:
         requested.set()
         signal.signal(number, before[number])
 
-    before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
+    heeded = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) != signal.SIG_IGN]
+    before = {number: signal.signal(number, request) for number in heeded}
     try:
         yield requested.is_set
     finally:

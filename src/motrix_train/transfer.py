@@ -30,6 +30,12 @@ class Origin:
     partial: bool = False
     normaliser: bool = True
 
+    def require_backend(self, name: str) -> None:
+        """Refuse a policy of the other backend."""
+        theirs = self.checkpoint.backend
+        if theirs != name:
+            raise UsageError(f"the policy to start from was trained with {theirs}: give --backend {theirs}")
+
 
 @dataclass(frozen=True)
 class Transfer:
@@ -43,12 +49,8 @@ def transfer(agent: Agent, backend: Backend, origin: Origin) -> Transfer:
     """Put the networks of a policy into a fresh agent. Optimizer and learning rate begin anew.
 
     Raises:
-        UsageError: The policy is of another backend, or a layer does not fit and `origin` is not partial, or
-            nothing fits.
+        UsageError: A layer does not fit and `origin` is not partial, or nothing fits.
     """
-    if origin.checkpoint.backend != backend.NAME:
-        theirs = origin.checkpoint.backend
-        raise UsageError(f"the policy to start from was trained with {theirs}: give --backend {theirs}")
     own = dict(leaves(backend.network_state(agent)))
     given = dict(leaves(origin.checkpoint.state))
     wanted = [name for name in own if origin.normaliser or _part(name) in _NETWORKS]

@@ -18,7 +18,7 @@ from motrix_train.cli import run
 from motrix_train.run_directory import RunDirectory
 
 CARTPOLE = "Motrix/CartPole-v0"
-COMMANDS = ("list", "show", "train", "play", "evaluate")
+COMMANDS = ("list", "show", "train", "play", "evaluate", "export")
 
 
 def command(*arguments: str, **kwargs) -> subprocess.CompletedProcess[str]:
@@ -202,3 +202,32 @@ def test_exit_codes_and_lines_are_those_of_a_process(tmp_path):
 def test_assignments_become_nested_keyword_arguments():
     parsed = environment.parse_kwargs(["a=1", "b.c=0.5", 'b.d="x"', "e=word", "f=[1, 2]", "g=null", "h=x=y"])
     assert parsed == {"a": 1, "b": {"c": 0.5, "d": "x"}, "e": "word", "f": [1, 2], "g": None, "h": "x=y"}
+
+
+def test_evaluate_with_the_noise_of_training(trained, capsys):
+    returns = []
+    for options in ([], ["--stochastic"], ["--stochastic"]):
+        assert run(["evaluate", str(trained.path), "--episodes=16", "--json", *options]) == 0
+        measured = json.loads(capsys.readouterr().out)
+        assert measured["stochastic"] == bool(options)
+        returns.append(measured["mean_return"])
+    assert returns[1] == returns[2] != returns[0]
+
+
+def test_evaluate_while_the_training_runs(work, tiny):
+    often = ("--max-env-steps=10000000", "--set=check_point_interval=32", "--set=evaluation_interval=1", "--quiet")
+    arguments = ["train", CARTPOLE, "--run-dir=live", *tiny, *often]
+    training = subprocess.Popen([sys.executable, "-m", "motrix_train", *arguments], stdout=subprocess.DEVNULL)
+    try:
+        best = work / "live" / "checkpoints" / "best.pt"
+        while not best.exists():
+            assert training.poll() is None
+            time.sleep(0.05)
+        for _ in range(10):
+            assert run(["evaluate", "live", "--episodes=2"]) == 0
+        assert training.poll() is None
+    finally:
+        training.send_signal(signal.SIGTERM)
+        assert training.wait(60) == 130
+    assert run(["evaluate", "live", "--episodes=2"]) == 0
+    assert RunDirectory.open(work / "live").checkpoint("last") is not None

@@ -114,3 +114,21 @@ def test_bad_values_are_refused():
         evaluation.evaluate(passive, CARTPOLE, {}, episodes=0)
     with pytest.raises(UsageError, match="max_angel"):
         evaluation.evaluate(passive, CARTPOLE, {"max_angel": 0.1}, episodes=1)
+
+
+def test_confidence_intervals_cover_the_truth_about_as_often_as_they_say():
+    rng = np.random.default_rng(0)
+    means = [evaluation.mean_interval(rng.normal(3.0, 2.0, 12)) for _ in range(2000)]
+    assert np.mean([low <= 3.0 <= high for low, high in means]) == pytest.approx(0.95, abs=0.015)
+    shares = [evaluation.share_interval(rng.binomial(256, 0.02), 256) for _ in range(500)]
+    assert np.mean([low <= 0.02 <= high for low, high in shares]) == pytest.approx(0.95, abs=0.03)
+    assert all(0 <= low < high <= 1 for low, high in shares)
+
+
+def test_the_interval_of_an_evaluation_is_that_of_its_returns():
+    measured = evaluation.evaluate(passive, CARTPOLE, {}, episodes=20, num_threads=1)
+    low, high = measured.return_ci95
+    assert (low + high) / 2 == pytest.approx(measured.mean_return)
+    assert high - low == pytest.approx(2 * 2.093 * measured.standard_error, rel=1e-3)  # t of 19 degrees of freedom
+    assert measured.termination_ci95["pole_fell"][1] == pytest.approx(1.0)
+    assert evaluation.evaluate(passive, CARTPOLE, {}, episodes=1, num_threads=1).return_ci95 is None
