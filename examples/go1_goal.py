@@ -5,9 +5,9 @@ A policy that walks comes first, then one that steers it. The id's module is fou
     motrix-train train Motrix/Go1-v0 --run-dir runs/walk
     export PYTHONPATH=examples
     motrix-train train go1_goal:Example/Go1Goal-v0 --env policy=runs/walk/checkpoints/best.pt \\
-        --num-envs 64 --max-env-steps 200000 --set check_point_interval=240 --set initial_log_std=-1
-    motrix-train evaluate go1_goal:Example/Go1Goal-v0
-    motrix-train play go1_goal:Example/Go1Goal-v0 --video goal.mp4 --num-envs 4 --seconds 10
+        --num-envs 64 --max-env-steps 100000 --set initial_log_std=-0.5 --set learning_rate=1e-3 --run-dir runs/goal
+    motrix-train evaluate runs/goal
+    motrix-train play runs/goal --video goal.mp4 --num-envs 4
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Go1Goal(Go1):
         still = replace(memory, command=np.zeros_like(memory.command), command_left=np.full(len(draws), np.inf))
         return qpos, qvel, GoalMemory(**vars(still), goal=qpos[:, PLANAR] + offset)
 
-    def observe(self, frame: Frame, memory: GoalMemory) -> dict[str, Array]:
+    def observe(self, frame: Frame, memory: Any) -> dict[str, Array]:  # of a GoalMemory
         return super().observe(frame, memory) | {"goal": seen_from(frame.qpos, memory.goal)}
 
     def reward(self, t: Transition) -> dict[str, Array]:
@@ -155,6 +155,7 @@ def make_vector(
     if policy is None:
         raise ValueError(f"there is no policy to walk with; give policy=..., a checkpoint of {WALKING_ID}")
     walking = checkpoint.read(policy)
+    walking.require_environment(WALKING_ID)
     trained_with = {name: value for name, value in walking.env_kwargs.items() if name != "reward_weights"}
     task = configured(Go1Goal, {**trained_with, **fields})
     env = MotrixVectorEnv(
@@ -166,12 +167,11 @@ def make_vector(
         render_mode=render_mode,
         render_size=render_size,
     )
-    walking.require_fit(WALKING_ID, (env.observation_blocks["goal"].start,), env.single_action_space.shape or ())
     return HierarchicalVectorEnv(
         env,
         backend.select(checkpoint.backend_of(policy)).policy(walking),
         hold=hold,
-        command_space=Box(np.float32(task.command_low), np.float32(task.command_high)),
+        command_space=Box(np.array(task.command_low, np.float32), np.array(task.command_high, np.float32)),
         blocks=[name for name in env.observation_blocks if name != "goal"],
     )
 

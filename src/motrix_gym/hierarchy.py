@@ -35,9 +35,9 @@ class HierarchicalVectorEnv(VectorEnv):
 
     The low-level policy is given 64 rows at a time, filled up with zeros where there are fewer, because matrix
     products round differently in batches of different sizes. A row then depends on its seed and actions only, bit
-    for bit, as far as the policy does not mix rows and rounds every place in a batch alike. What elementwise
-    arithmetic and `numpy.einsum` give does; so did every matrix product tried with NumPy and with Torch on a CPU,
-    but neither library promises it, and another number of their threads may round differently.
+    for bit, provided that the policy does not mix rows and rounds alike in every place of a batch. Elementwise
+    arithmetic and `numpy.einsum` do; so did all matrix products that were tried with NumPy and with Torch on a CPU,
+    but neither library promises it, and with another number of threads they may round differently.
 
     The state is that of `env`, so a hierarchical environment can itself be the `env` of another.
 
@@ -82,6 +82,7 @@ class HierarchicalVectorEnv(VectorEnv):
         self.env = env
         self.hold = int(hold)
         self._low_level = low_level
+        self._command_bounds = command_space.low, command_space.high
         self._begun = False
 
         self.num_envs = env.num_envs
@@ -189,7 +190,7 @@ class HierarchicalVectorEnv(VectorEnv):
         nan = np.flatnonzero(np.isnan(commands).any(axis=1))
         if nan.size:
             raise ValueError(f"the action of row {nan[0]} is NaN; look at the policy that gave it")
-        return np.clip(commands, self.single_action_space.low, self.single_action_space.high)
+        return np.clip(commands, *self._command_bounds)
 
     def _low_level_actions(self, observations: np.ndarray) -> np.ndarray:
         """What the low-level policy does, (N, m), always asked for the same number of rows at a time."""
@@ -248,8 +249,7 @@ def _columns_read(
             raise ValueError(f"there is no observation block {block!r}; there are {', '.join(known)}")
     if command not in blocks:
         raise ValueError(f"the low-level policy does not see the command: {command!r} is not in {', '.join(blocks)}")
-    every = np.arange(env.single_observation_space.shape[0])
-    return np.concatenate([every[known[block]] for block in blocks])
+    return np.concatenate([np.arange(known[block].start, known[block].stop) for block in blocks])
 
 
 def _check_command_space(

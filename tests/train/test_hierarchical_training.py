@@ -1,6 +1,7 @@
-"""The goal of the example is trained over a walking policy from the command line's parts; the policies are tiny."""
+"""The example of a hierarchy, trained with the ordinary commands over a walking policy; both policies are tiny."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,89 +10,61 @@ import pytest
 from motrix_gym.task import configured
 from motrix_gym.testing import check_vector_env
 from motrix_gym.vector_env import MotrixVectorEnv
-from motrix_train import backend, checkpoint, environment, evaluation
-from motrix_train.config import PPOCfg
+from motrix_train import checkpoint, environment
+from motrix_train.cli import run
 from motrix_train.errors import UsageError
 from motrix_train.run_directory import RunDirectory
-from motrix_train.training import TrainingSummary, train
 
 pytest.importorskip("torch")
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 GOAL = "go1_goal:Example/Go1Goal-v0"
-TINY = PPOCfg(
-    num_envs=4,
-    max_env_steps=4 * 16,
-    check_point_interval=16,
-    rollouts=8,
-    learning_epochs=1,
-    mini_batches=2,
-    policy_hidden_layer_sizes=(8,),
-    value_hidden_layer_sizes=(8,),
-    mirror="policy",
+TINY = (
+    "--backend=torch",
+    "--num-envs=4",
+    "--max-env-steps=64",
+    "--num-threads=1",
+    "--set=rollouts=8",
+    "--set=check_point_interval=16",
+    "--set=policy_hidden_layer_sizes=8",
+    "--set=mirror=policy",
+    "--set=evaluation_interval=0",
 )
-
-
-class Silent:
-    """Wants to know nothing of a training."""
-
-    def started(self, plan) -> None:
-        pass
-
-    def rollout(self, stats) -> None:
-        pass
-
-    def checkpoint_written(self, path) -> None:
-        pass
-
-    def finished(self, summary) -> None:
-        pass
-
-
-def trained(env_id: str, env_kwargs: dict, path: Path) -> TrainingSummary:
-    """A training of two rollouts."""
-    (path / "checkpoints").mkdir(parents=True)
-    return train(
-        env_id=env_id,
-        env_kwargs=env_kwargs,
-        cfg=TINY,
-        backend=backend.select("torch"),
-        seed=0,
-        num_envs=TINY.num_envs,
-        device="cpu",
-        run=RunDirectory(path),
-        listener=Silent(),
-        num_threads=1,
-    )
 
 
 @pytest.fixture(scope="module")
 def walking(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A policy of the walking task, as bad as two rollouts make it."""
-    fields = {"control_dt": 0.01, "command_high": [0.9, 0.5, 1.0], "reward_weights": {"torques": 0.0}}
-    return str(trained("Motrix/Go1-v0", fields, tmp_path_factory.mktemp("walking") / "run").last)
+    path = tmp_path_factory.mktemp("walking") / "run"
+    fields = ("control_dt=0.01", "command_high=[0.9, 0.5, 1.0]", "reward_weights.torques=0")
+    assert run(["train", "Motrix/Go1-v0", f"--run-dir={path}", *TINY, *(f"--env={field}" for field in fields)]) == 0
+    return str(path / "checkpoints" / "last.pt")
 
 
 @pytest.fixture
 def goal(monkeypatch: pytest.MonkeyPatch) -> str:
     """The id of the example, whose module can be imported."""
     monkeypatch.syspath_prepend(EXAMPLES)
-    return environment.find(GOAL).id
+    environment.find(GOAL)
+    return GOAL
 
 
-def test_it_trains_over_a_walking_policy(goal, walking, tmp_path):
-    kwargs = {"policy": walking, "hold": 3}
-    summary = trained(goal, kwargs, tmp_path / "run")
-    assert summary.env_steps == 64
-    assert np.isfinite(RunDirectory(tmp_path / "run").progress()["reward_terms/progress"]).all()
-    steers = checkpoint.read(summary.last)
-    assert (steers.observation_shape, steers.action_shape) == ((52,), (3,))
-    policy = backend.select("torch").policy(steers, "cpu")
-    measured = evaluation.evaluate(policy, goal, kwargs | {"max_episode_steps": 12}, episodes=5, num_threads=1)
-    assert measured.termination.keys() == {"tilted", "trunk_contact", "diverged", "arrived"}
-    assert sum(measured.termination.values()) + measured.truncation == pytest.approx(1)
-    assert 0 < measured.mean_length <= 12
-    assert 0.3 < measured.metrics["distance"] < 5
+def test_it_trains_over_a_walking_policy(goal, walking, work, capsys):
+    fields = (f"--env=policy={walking}", "--env=hold=3", "--env=max_episode_steps=12")
+    assert run(["train", goal, "--run-dir=goal", *TINY, *fields]) == 0
+    directory = RunDirectory(work / "goal")
+    assert np.isfinite(directory.progress()["reward_terms/progress"]).all()
+    steers = checkpoint.read(directory.best_policy())
+    assert (steers.env_steps, steers.observation_shape, steers.action_shape) == (64, (52,), (3,))
+    assert steers.session  # so it can be resumed exactly
+
+    capsys.readouterr()
+    assert run(["evaluate", "goal", "--episodes=5", "--num-threads=1", "--json"]) == 0
+    measured = json.loads(capsys.readouterr().out)
+    assert measured["termination"].keys() == {"tilted", "trunk_contact", "diverged", "arrived"}
+    assert sum(measured["termination"].values()) + measured["truncation"] == pytest.approx(1)
+    assert 0 < measured["mean_length"] <= 12
+    assert 0.3 < measured["metrics"]["distance"] < 5
 
 
 def test_the_checker_finds_nothing(goal, walking):
