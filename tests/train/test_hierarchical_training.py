@@ -118,6 +118,14 @@ def test_coming_nearer_is_rewarded_and_arriving_ends_the_episode(goal):
     np.testing.assert_allclose(info["reward_terms"]["progress"][1:], nearer[1:], atol=1e-12)
 
 
+def test_the_command_is_nobodys_but_the_hierarchys(goal):
+    env = MotrixVectorEnv(goal_task(command_interval=(0.02, 0.04), still_probability=0.0), 2, num_threads=1)
+    command = env.observation_blocks["command"]
+    assert not env.reset(seed=0)[0][:, command].any()
+    for _ in range(4):
+        assert not env.step(np.zeros(env.action_space.shape))[0][:, command].any()
+
+
 def test_a_fall_is_no_arrival(goal):
     env = MotrixVectorEnv(goal_task(max_tilt=1e-6), 2, num_threads=1)
     env.reset(seed=0)
@@ -131,8 +139,8 @@ def test_the_goal_is_seen_from_the_robot(goal):
 
     turned_left = [1.0, 2.0, 0.3, np.cos(np.pi / 4), 0.0, 0.0, np.sin(np.pi / 4)]
     ahead = [0.0, 0.0, 0.3, 1.0, 0.0, 0.0, 0.0]
-    seen = seen_from(np.array([turned_left, ahead]), np.array([[1.0, 5.0], [1.0, 2.0]]))
-    np.testing.assert_allclose(seen, [[3.0, 0.0], [1.0, 2.0]], atol=1e-12)
+    seen = seen_from(np.array([turned_left, ahead]), np.array([[0.0, 5.0], [1.0, 2.0]]))
+    np.testing.assert_allclose(seen, [[3.0, 1.0], [1.0, 2.0]], atol=1e-12)
 
 
 def test_the_mirror_image_of_a_goal_is_on_the_other_side(goal):
