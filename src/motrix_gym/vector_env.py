@@ -234,8 +234,9 @@ class MotrixVectorEnv(VectorEnv):
         self._memory = type(self._memory)(
             **{f.name: state[f"memory.{f.name}"].copy() for f in dataclasses.fields(self._memory)}
         )
+        same = (state["key"] == self._draws.key).all(axis=1)
+        self._row_seeds = [s if known else -1 for s, known in zip(self._row_seeds, same, strict=True)]
         self._draws = Draws(state["key"].copy(), state["counter"].copy())
-        self._row_seeds = [-1] * self.num_envs
         self._elapsed, self._ended = state["elapsed"].copy(), state["ended"].copy()
         self._seeded = self._begun = True
         return self._observe(self._frame, self._memory)

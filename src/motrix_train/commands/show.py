@@ -14,6 +14,7 @@ from motrix_train import environment, presets
 from motrix_train.backend import select
 from motrix_train.commands.options import AsJson, BackendName, EnvFields, EnvId, Settings, split_assignments
 from motrix_train.config import override, to_json
+from motrix_train.errors import UsageError
 
 
 def show(
@@ -48,7 +49,7 @@ def show(
     console = Console()
     console.print(f"{spec.id} with {name}: {cfg.max_batch_env_steps:,} vector steps of {cfg.num_envs:,} environments")
     console.print(_fields_table("PPO (--set)", to_json(cfg), to_json(default)))
-    console.print(_fields_table("Task (--env)", task, _task_fields(spec.id, {})))
+    console.print(_fields_table("Task (--env)", task, _default_fields(spec.id) or task))
 
 
 def _task_fields(env_id: str, env_kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -57,6 +58,14 @@ def _task_fields(env_id: str, env_kwargs: Mapping[str, Any]) -> dict[str, Any]:
     task = environment.task_of(env)
     env.close()
     return dataclasses.asdict(task) | {"reward_weights": task.weights}
+
+
+def _default_fields(env_id: str) -> dict[str, Any] | None:
+    """The fields of a task as registered, None where it cannot be made without being told more."""
+    try:
+        return _task_fields(env_id, {})
+    except UsageError:
+        return None
 
 
 def _fields_table(title: str, values: Mapping[str, Any], default: Mapping[str, Any]) -> Table:
