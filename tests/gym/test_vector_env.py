@@ -118,8 +118,12 @@ def test_seeds_are_reported_by_row(envs):
     assert envs.unwrapped.np_random_seed == (1, 8, 2**80)
     envs.reset(seed=40, options={"reset_mask": np.array([False, True, False])})
     assert envs.unwrapped.np_random_seed == (1, 41, 2**80)
-    envs.unwrapped.set_state(envs.unwrapped.get_state())
-    assert envs.unwrapped.np_random_seed == (-1, -1, -1)
+    saved = envs.unwrapped.get_state()
+    envs.unwrapped.set_state(saved)
+    assert envs.unwrapped.np_random_seed == (1, 41, 2**80)
+    envs.reset(seed=[1, 5, 6])
+    envs.unwrapped.set_state(saved)
+    assert envs.unwrapped.np_random_seed == (1, -1, -1)
 
 
 def test_without_a_seed_no_two_environments_are_alike(env_id):
