@@ -111,9 +111,7 @@ class MultiTaskVectorEnv(MotrixVectorEnv):
 
     def render_rows(self, rows: Sequence[int]) -> list[np.ndarray]:
         self._seed_if_never_seeded()
-        places = {
-            row: (member, place) for _, own, member in self._groups() for place, row in enumerate(own.tolist())
-        }
+        places = {row: (member, place) for _, own, member in self._groups() for place, row in enumerate(own.tolist())}
         return [member.render_rows([place])[0] for member, place in (places[row] for row in rows)]
 
     def close_extras(self, **kwargs: Any) -> None:
