@@ -1,6 +1,7 @@
 """Several tasks joined: which row has which, what a row sees and earns, and what is refused."""
 
 import json
+import re
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,7 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from trajectories import actions_for, of_row, play
 
-from motrix_gym.multi_task import cycle
+from motrix_gym.multi_task import MultiTask, cycle
 from motrix_gym.physics import Physics
 from motrix_gym.rendering import RenderingUnavailable
 from motrix_gym.task import Flip, Memory, Mirror
@@ -329,6 +330,15 @@ def test_tasks_that_are_reflected_otherwise_have_no_reflection_together(signs, a
     other = {"id": "Test/Mirrored-v0", "name": "other", "kwargs": {"signs": signs}}
     mirror = make(1, [{"id": "Test/Mirrored-v0"}, other]).unwrapped.mirror
     assert (mirror is not None) == agree
+
+
+def test_what_the_docstring_names_is_there():
+    envs = gymnasium.make_vec(MULTI, num_envs=1, num_threads=1)
+    envs.reset(seed=0)
+    info = envs.step(envs.action_space.sample())[4]
+    named = set(re.findall(r"[`\"](_?walk/\w+)[`\"]", MultiTask.__doc__))
+    assert len(named) == 3
+    assert named <= info["reward_terms"].keys() | info["metrics"].keys()
 
 
 def test_weights_are_replaced_by_task_and_term():
