@@ -20,7 +20,7 @@ TASK_BLOCK = "task"
 def vector_env(task: Task | MultiTask, num_envs: int = 1, **kwargs: Any) -> MotrixVectorEnv:
     """The vector environment of one task, or of several that are joined."""
     if isinstance(task, MultiTask):
-        return MultiTaskVectorEnv(task, num_envs, **kwargs)
+        return MultiTaskVectorEnv(task, num_envs, **kwargs)  # pyright: ignore[reportArgumentType]  (it is no Task)
     return MotrixVectorEnv(task, num_envs, **kwargs)
 
 
@@ -49,8 +49,7 @@ class MultiTaskVectorEnv(MotrixVectorEnv):
         mirror: The reflection, where every task has one and all agree; else None.
     """
 
-    task: MultiTask
-    mirror: JointMirror | None
+    task: MultiTask  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
@@ -131,7 +130,7 @@ class MultiTaskVectorEnv(MotrixVectorEnv):
             sample.reset(seed=0)
         self._lay_out_observation(samples)
         self._lay_out_state([sample.get_state() for sample in samples])
-        infos = [sample.step(np.zeros(sample.action_space.shape))[4] for sample in samples]
+        infos = [sample.step(np.zeros((1, *self.task.action_space().shape)))[4] for sample in samples]
         self._terms = list(self.task.weights)
         self._reasons = list(dict.fromkeys(reason for info in infos for reason in info["termination"]))
         self._metrics = {
@@ -172,18 +171,18 @@ class MultiTaskVectorEnv(MotrixVectorEnv):
         self._columns = [
             np.r_[tuple(self.observation_blocks[block] for block in sample.observation_blocks)] for sample in samples
         ]
-        self.mirror = self._joint_mirror()
+        self.mirror = self._joint_mirror()  # pyright: ignore[reportAttributeAccessIssue]
 
     def _joint_mirror(self) -> JointMirror | None:
-        mirrors = [task.mirror() for task in self._tasks]
-        blocks = {TASK_BLOCK: Flip.signs(*np.ones(len(self._tasks)))}
-        for mirror in mirrors:
-            if mirror is None or not _same(mirror.action, mirrors[0].action):
-                return None
-            for block, flip in mirror.blocks.items():
-                if not _same(blocks.setdefault(block, flip), flip):
-                    return None
-        return JointMirror(Flip.joined(*(blocks[block] for block in self.observation_blocks)), mirrors[0].action)
+        mirrors = [mirror for task in self._tasks if (mirror := task.mirror()) is not None]
+        if len(mirrors) < len(self._tasks):
+            return None
+        action, blocks = mirrors[0].action, {TASK_BLOCK: Flip.signs(*np.ones(len(self._tasks)))}
+        pairs = [(mirror.action, action) for mirror in mirrors]
+        pairs += [(flip, blocks.setdefault(name, flip)) for mirror in mirrors for name, flip in mirror.blocks.items()]
+        if not all(_same(one, other) for one, other in pairs):
+            return None
+        return JointMirror(Flip.joined(*(blocks[name] for name in self.observation_blocks)), action)
 
     def _lay_out_state(self, initial: list[dict[str, np.ndarray]]) -> None:
         """Finds an array for every part of a task's state, wide enough for all that share it.
@@ -258,8 +257,9 @@ class MultiTaskVectorEnv(MotrixVectorEnv):
 
     def _blank_observations(self) -> np.ndarray:
         """Zeros, and the one-hot block."""
-        observations = np.zeros(self.observation_space.shape, dtype=np.float32)
-        observations[:, self.observation_blocks[TASK_BLOCK]] = self._task[:, None] == np.arange(len(self.task_names))
+        block = self.observation_blocks[TASK_BLOCK]
+        observations = np.zeros((self.num_envs, block.stop), dtype=np.float32)
+        observations[:, block] = self._task[:, None] == np.arange(len(self.task_names))
         return observations
 
     def _put_observation(self, observations: np.ndarray, k: int, rows: np.ndarray, new: np.ndarray) -> None:

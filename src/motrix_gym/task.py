@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import mujoco
 import numpy as np
@@ -20,9 +20,12 @@ from gymnasium import spaces
 
 from motrix_gym.draws import Draws
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 Array = np.ndarray
 AnyMemory = TypeVar("AnyMemory", bound="Memory")
-AnyTask = TypeVar("AnyTask", bound="Task")
+AnyFields = TypeVar("AnyFields", bound="DataclassInstance")
 
 
 @dataclass(frozen=True)
@@ -187,8 +190,8 @@ class Task:
         return None
 
 
-def configured(task: type[AnyTask], values: Mapping[str, Any]) -> AnyTask:
-    """A task with the given fields, each checked against the type of its default.
+def configured(task: type[AnyFields], values: Mapping[str, Any]) -> AnyFields:
+    """A task, or what else is a dataclass, with the given fields, each checked against the type of its default.
 
     Args:
         task: The task's class.

@@ -72,7 +72,8 @@ class MotrixVectorEnv(VectorEnv):
         self.render_mode = render_mode
         if not isinstance(render_size, Sequence) or len(render_size) != 2:
             raise ValueError(f"render_size is {render_size!r}; it takes a width and a height in pixels")
-        self.render_size = tuple(_whole("render_size", x, at_least=1) for x in render_size)
+        width, height = (_whole("render_size", x, at_least=1) for x in render_size)
+        self.render_size = width, height
         self.metadata = {
             "render_modes": ["rgb_array"],
             "render_fps": round(1 / task.control_dt),
