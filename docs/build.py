@@ -19,6 +19,7 @@ import gymnasium
 import mujoco
 import numpy as np
 
+from motrix_gym.multi_task import MultiTask, cycle
 from motrix_gym.registration import ENVS, Env, task_class
 from motrix_train import presets
 from motrix_train.config import PPOCfg, to_json
@@ -60,15 +61,17 @@ def environment_page(env: Env) -> str:
         "observation": _box(envs.single_observation_space),
         "action": _box(envs.single_action_space),
         "control step": f"{task.control_dt:g} s",
-        "physics step": f"{_timestep(task):g} s",
+        "physics step": ", ".join(f"{timestep:g} s" for timestep in _timesteps(task)),
         "time limit": f"{steps} steps, {steps * task.control_dt:g} s",
     }
     envs.close()
+    joined = _joined(task, envs.unwrapped) if isinstance(task, MultiTask) else []
     return _lines(
         f"# {env.id}",
         "",
         text,
         "",
+        *joined,
         "## Spaces and times",
         "",
         "| | |",
@@ -83,6 +86,29 @@ def environment_page(env: Env) -> str:
         "|---|---|---|",
         *(f"| `{name}` | {_code(getattr(task, name))} | {meaning} |" for name, meaning in _fields(task).items()),
     )
+
+
+def _joined(task: MultiTask, envs: Any) -> list[str]:
+    """The default tasks of an environment that joins some, and where each observation block lies."""
+    ids = [entry["id"] for entry in task.tasks]
+    total = len(cycle(task.shares))
+    rows = [
+        f"| {k} | {name} | [`{id}`]({id.rpartition('/')[2]}.md) | {share} of {total} |"
+        for k, (name, id, share) in enumerate(zip(task.members(), ids, task.shares, strict=True))
+    ]
+    blocks = [f"| {block.start}-{block.stop - 1} | {name} |" for name, block in envs.observation_blocks.items()]
+    return [
+        "## The tasks by default",
+        "",
+        "| index | name | id | rows |",
+        "|---|---|---|---|",
+        *rows,
+        "",
+        "| index | observation block |",
+        "|---|---|",
+        *blocks,
+        "",
+    ]
 
 
 def configuration_page() -> str:
@@ -180,9 +206,10 @@ def _attribute_docstrings(cls: type) -> dict[str, str]:
     }
 
 
-def _timestep(task: Any) -> float:
-    model: mujoco.MjModel = task.model()
-    return model.opt.timestep
+def _timesteps(task: Any) -> list[float]:
+    tasks = task.members().values() if isinstance(task, MultiTask) else [task]
+    models: list[mujoco.MjModel] = [task.model() for task in tasks]
+    return sorted({model.opt.timestep for model in models})
 
 
 def _box(space: Any) -> str:

@@ -8,6 +8,8 @@ from typing import Any
 
 import gymnasium as gym
 
+from motrix_gym.multi_task import MultiTask
+from motrix_gym.multi_task_env import vector_env
 from motrix_gym.single_env import MotrixEnv
 from motrix_gym.task import Task, configured
 from motrix_gym.vector_env import MotrixVectorEnv
@@ -19,7 +21,7 @@ class Env:
 
     Attributes:
         id: Gymnasium's id.
-        task: ``module:Class`` of the task, imported when the environment is made.
+        task: ``module:Class`` of the task, or of the `MultiTask`, imported when the environment is made.
         max_episode_steps: The time limit in control steps.
         kwargs: Fields of the task that differ from its defaults.
     """
@@ -33,6 +35,7 @@ class Env:
 ENVS = (
     Env("Motrix/CartPole-v0", "motrix_gym.tasks.basic.cartpole:CartPole", max_episode_steps=1000),
     Env("Motrix/Go1-v0", "motrix_gym.tasks.locomotion.velocity:Go1", max_episode_steps=1000),
+    Env("Motrix/MultiTask-v0", "motrix_gym.multi_task:MultiTask", max_episode_steps=1000),
 )
 
 _VECTOR_KWARGS = ("max_episode_steps", "num_threads", "autoreset_mode", "render_mode", "render_size")
@@ -54,7 +57,7 @@ def register_all() -> None:
 def make_vector(task: str, num_envs: int = 1, **kwargs: Any) -> MotrixVectorEnv:
     """The vector environment of a task; keyword arguments are its own and the task's fields."""
     own = {name: kwargs.pop(name) for name in _VECTOR_KWARGS if name in kwargs}
-    return MotrixVectorEnv(configured(task_class(task), kwargs), num_envs, **own)
+    return vector_env(configured(task_class(task), kwargs), num_envs, **own)
 
 
 def make_single(task: str, **kwargs: Any) -> MotrixEnv:
@@ -63,7 +66,7 @@ def make_single(task: str, **kwargs: Any) -> MotrixEnv:
     return MotrixEnv(configured(task_class(task), kwargs), **own)
 
 
-def task_class(task: str) -> type[Task]:
+def task_class(task: str) -> type[Task] | type[MultiTask]:
     """The class that ``module:Class`` names."""
     module, _, name = task.partition(":")
     return getattr(importlib.import_module(module), name)

@@ -8,21 +8,24 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
+from motrix_gym.multi_task import MultiTask
+from motrix_gym.multi_task_env import vector_env
 from motrix_gym.task import Task
-from motrix_gym.vector_env import MotrixVectorEnv
 
 
 class MotrixEnv(gym.Env):
     """One environment of a task. Its time limit is Gymnasium's TimeLimit wrapper, put on by `gymnasium.make`.
 
     Args:
-        task: The task.
+        task: The task; of several that are joined, the seed chooses one.
         render_mode: None or "rgb_array".
         render_size: Width and height of a frame in pixels.
     """
 
-    def __init__(self, task: Task, *, render_mode: str | None = None, render_size: tuple[int, int] = (480, 360)):
-        self._row = MotrixVectorEnv(
+    def __init__(
+        self, task: Task | MultiTask, *, render_mode: str | None = None, render_size: tuple[int, int] = (480, 360)
+    ):
+        self._row = vector_env(
             task,
             num_threads=1,
             autoreset_mode=AutoresetMode.DISABLED,
@@ -51,12 +54,7 @@ class MotrixEnv(gym.Env):
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """One control step; the info is the vector environment's, with numbers in the place of arrays."""
         observations, rewards, terminated, truncated, info = self._row.step(np.asarray(action)[None])
-        info = {
-            group: {name: x[0].item() for name, x in values.items()}
-            for group, values in info.items()
-            if not group.startswith("_")
-        }
-        return observations[0], float(rewards[0]), bool(terminated[0]), bool(truncated[0]), info
+        return observations[0], float(rewards[0]), bool(terminated[0]), bool(truncated[0]), _of_the_row(info)
 
     def render(self) -> np.ndarray | None:
         """A frame, (height, width, 3) uint8, or None without a render mode."""
@@ -73,3 +71,12 @@ class MotrixEnv(gym.Env):
     def close(self) -> None:
         """Frees the renderer."""
         self._row.close()
+
+
+def _of_the_row(info: dict[str, Any]) -> dict[str, Any]:
+    """What a vector environment's info says of its only row: what its masks leave, without the masks."""
+    return {
+        name: _of_the_row(x) if isinstance(x, dict) else x[0].item()
+        for name, x in info.items()
+        if not name.startswith("_") and (f"_{name}" not in info or info[f"_{name}"][0])
+    }

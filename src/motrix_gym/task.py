@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import mujoco
 import numpy as np
@@ -20,9 +20,12 @@ from gymnasium import spaces
 
 from motrix_gym.draws import Draws
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 Array = np.ndarray
 AnyMemory = TypeVar("AnyMemory", bound="Memory")
-AnyTask = TypeVar("AnyTask", bound="Task")
+AnyFields = TypeVar("AnyFields", bound="DataclassInstance")
 
 
 @dataclass(frozen=True)
@@ -138,7 +141,7 @@ class Task:
             raise ValueError(f"control_dt {self.control_dt} s is not positive")
         for term, weight in self.reward_weights.items():
             if term not in self.WEIGHTS:
-                raise ValueError(f"reward_weights has no term {term!r}{_nearest(term, self.WEIGHTS)}")
+                raise ValueError(f"reward_weights has no term {term!r}{nearest(term, self.WEIGHTS)}")
             _check_type(f"reward_weights[{term!r}]", weight, 0.0)
 
     @property
@@ -187,8 +190,8 @@ class Task:
         return None
 
 
-def configured(task: type[AnyTask], values: Mapping[str, Any]) -> AnyTask:
-    """A task with the given fields, each checked against the type of its default.
+def configured(task: type[AnyFields], values: Mapping[str, Any]) -> AnyFields:
+    """A task, or what else is a dataclass, with the given fields, each checked against the type of its default.
 
     Args:
         task: The task's class.
@@ -202,7 +205,7 @@ def configured(task: type[AnyTask], values: Mapping[str, Any]) -> AnyTask:
     checked = {}
     for name, value in values.items():
         if name not in defaults:
-            raise TypeError(f"{task.__name__} has no keyword argument {name!r}{_nearest(name, defaults)}")
+            raise TypeError(f"{task.__name__} has no keyword argument {name!r}{nearest(name, defaults)}")
         value = tuple(value) if isinstance(value, list) else value
         _check_type(name, value, defaults[name])
         checked[name] = value
@@ -247,6 +250,8 @@ def _check_type(name: str, value: Any, default: Any) -> None:
         wanted = "a finite number"
     elif isinstance(default, str):
         good, wanted = isinstance(value, str), "a string"
+    elif isinstance(default, tuple) and isinstance(default[0], Mapping):
+        good, wanted = isinstance(value, tuple) and all(isinstance(x, Mapping) for x in value), "a list of mappings"
     elif isinstance(default, tuple):
         good, wanted = isinstance(value, tuple) and len(value) == len(default), f"{len(default)} values, like {default}"
         if good:
@@ -258,7 +263,8 @@ def _check_type(name: str, value: Any, default: Any) -> None:
         raise TypeError(f"{name} is {value!r}; it takes {wanted}")
 
 
-def _nearest(name: str, known: Mapping[str, Any]) -> str:
+def nearest(name: str, known: Mapping[str, Any]) -> str:
+    """What a refusal of an unknown name ends with: the known name that is nearest, and all that are known."""
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     return f"{hint} (known: {', '.join(known)})"

@@ -72,28 +72,19 @@ class MotrixVectorEnv(VectorEnv):
         self.render_mode = render_mode
         if not isinstance(render_size, Sequence) or len(render_size) != 2:
             raise ValueError(f"render_size is {render_size!r}; it takes a width and a height in pixels")
-        self.render_size = tuple(_whole("render_size", x, at_least=1) for x in render_size)
+        width, height = (_whole("render_size", x, at_least=1) for x in render_size)
+        self.render_size = width, height
         self.metadata = {
             "render_modes": ["rgb_array"],
             "render_fps": round(1 / task.control_dt),
             "autoreset_mode": self.autoreset_mode,
         }
-        self._physics = Physics(task.model(), self.num_envs, self.num_threads, task.control_dt)
-        self._renderer = None
-        self.mirror: Mirror | None = task.mirror()
-
         self._row_seeds = [0] * self.num_envs
         self._seeded = self._begun = False
-        self._draws = Draws(np.zeros((self.num_envs, 2), dtype=np.uint64))
-        self._elapsed = np.zeros(self.num_envs, dtype=np.int64)
         self._ended = np.zeros(self.num_envs, dtype=bool)
-        self._frame, self._memory = self._begin(np.arange(self.num_envs))
+        self._build()
 
-        self.observation_blocks: dict[str, slice] = {}
-        width = 0
-        for name, block in task.observe(self._frame, self._memory).items():
-            self.observation_blocks[name] = slice(width, width + block.shape[1])
-            width += block.shape[1]
+        width = max(block.stop for block in self.observation_blocks.values())
         self.single_observation_space = gym.spaces.Box(-np.inf, np.inf, (width,), np.float32)
         self.single_action_space = action_space = task.action_space()
         self._action_bounds = action_space.low, action_space.high
@@ -145,14 +136,8 @@ class MotrixVectorEnv(VectorEnv):
             gymnasium.error.ResetNeeded: A row has not been reset since it ended.
         """
         action = self._checked(actions)
+        self._require_episodes()
         waiting = self._ended
-        if not self._begun:
-            raise gym.error.ResetNeeded("no episode has begun; call reset() before step()")
-        if waiting.any() and self.autoreset_mode is not AutoresetMode.NEXT_STEP:
-            raise gym.error.ResetNeeded(
-                f"rows {_some(waiting)} have ended; call reset(), or "
-                'reset(options={"reset_mask": terminated | truncated}) for just those rows'
-            )
         counter_before = self._draws.counter
 
         ctrl = self.task.control(self._frame, self._memory, action)
@@ -217,14 +202,7 @@ class MotrixVectorEnv(VectorEnv):
         Raises:
             ValueError: A state of another task or number of rows.
         """
-        own = self.get_state()
-        for name in own.keys() | state.keys():
-            needed, given = (_described(s.get(name)) for s in (own, state))
-            if needed != given:
-                raise ValueError(
-                    f"state {name!r} is {given}, this environment needs {needed}; "
-                    "restore it with the task, the kwargs and the num_envs it was saved with"
-                )
+        self._require_fit(state)
         self._physics.state[:] = state["simulation"]
         self._frame = Frame(
             state["qpos"].copy(),
@@ -276,6 +254,21 @@ class MotrixVectorEnv(VectorEnv):
             self._renderer.close()
             self._renderer = None
 
+    def _build(self) -> None:
+        """Makes the rows, and finds out what is observed of one."""
+        task = self.task
+        self._physics = Physics(task.model(), self.num_envs, self.num_threads, task.control_dt)
+        self._renderer = None
+        self.mirror: Mirror | None = task.mirror()
+        self._draws = Draws(np.zeros((self.num_envs, 2), dtype=np.uint64))
+        self._elapsed = np.zeros(self.num_envs, dtype=np.int64)
+        self._frame, self._memory = self._begin(np.arange(self.num_envs))
+        self.observation_blocks: dict[str, slice] = {}
+        width = 0
+        for name, block in task.observe(self._frame, self._memory).items():
+            self.observation_blocks[name] = slice(width, width + block.shape[1])
+            width += block.shape[1]
+
     def _begin(self, rows: np.ndarray) -> tuple[Frame, Any]:
         draws = Draws(self._draws.key[rows], self._draws.counter[rows])
         qpos, qvel, memory = self.task.begin(draws)
@@ -313,6 +306,25 @@ class MotrixVectorEnv(VectorEnv):
             raise ValueError(f"actions of rows {_some(nan)} are NaN; look at the policy that gave them")
         return np.clip(action, *self._action_bounds)
 
+    def _require_episodes(self) -> None:
+        if not self._begun:
+            raise gym.error.ResetNeeded("no episode has begun; call reset() before step()")
+        if self._ended.any() and self.autoreset_mode is not AutoresetMode.NEXT_STEP:
+            raise gym.error.ResetNeeded(
+                f"rows {_some(self._ended)} have ended; call reset(), or "
+                'reset(options={"reset_mask": terminated | truncated}) for just those rows'
+            )
+
+    def _require_fit(self, state: dict[str, np.ndarray]) -> None:
+        own = self.get_state()
+        for name in own.keys() | state.keys():
+            needed, given = (_described(s.get(name)) for s in (own, state))
+            if needed != given:
+                raise ValueError(
+                    f"state {name!r} is {given}, this environment needs {needed}; "
+                    "restore it with the task, the kwargs and the num_envs it was saved with"
+                )
+
     def _reset_mask(self, options: dict[str, Any] | None) -> np.ndarray:
         mask = None if options is None else options.get("reset_mask")
         if mask is None:
@@ -336,10 +348,13 @@ class MotrixVectorEnv(VectorEnv):
         if len(seeded) < self.num_envs:
             self._seed_if_never_seeded()
         if seeded:
-            rows, key = list(seeded), row_keys(list(seeded.values()))
-            self._draws = Draws(_put(self._draws.key, rows, key), _put(self._draws.counter, rows, 0))
+            self._seed_rows(list(seeded), list(seeded.values()))
             self._row_seeds = [seeded.get(row, old) for row, old in enumerate(self._row_seeds)]
         self._seeded = True
+
+    def _seed_rows(self, rows: list[int], seeds: list[int]) -> None:
+        """Starts the streams of `rows` anew."""
+        self._draws = Draws(_put(self._draws.key, rows, row_keys(seeds)), _put(self._draws.counter, rows, 0))
 
     def _seed_if_never_seeded(self) -> None:
         if not self._seeded:

@@ -20,6 +20,19 @@ SEED_WORD = 0x6576616C  # keeps the rows of an evaluation apart from those of a 
 
 
 @dataclass(frozen=True)
+class TaskEvaluation:
+    """What was measured over the episodes of one of several joined tasks; the fields are those of `Evaluation`."""
+
+    episodes: int
+    mean_return: float
+    std_return: float
+    return_ci95: tuple[float, float] | None
+    mean_length: float
+    termination: dict[str, float]
+    truncation: float
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """What was measured over whole episodes.
 
@@ -36,7 +49,8 @@ class Evaluation:
         termination_ci95: Where each of these shares lies with 95 % confidence, by Wilson's score interval
             (Wilson 1927, https://doi.org/10.1080/01621459.1927.10502953).
         truncation: Share of the episodes that reached the time limit.
-        metrics: The task's own metrics, each averaged over all steps of all episodes, in the task's units.
+        metrics: The task's own metrics, each averaged over all steps that have it, in the task's units.
+        by_task: The same of each task's episodes, where several are joined; else empty.
     """
 
     env_id: str
@@ -50,6 +64,7 @@ class Evaluation:
     termination_ci95: dict[str, tuple[float, float]]
     truncation: float
     metrics: dict[str, float]
+    by_task: dict[str, TaskEvaluation]
 
     @property
     def standard_error(self) -> float:
@@ -67,6 +82,8 @@ class _Episodes:
         reasons: Rows that terminated, by reason, (N,) bool each, a row under its first reason only.
         truncated: (N,) bool.
         metrics: Sums of each metric, (N,) each.
+        measured: Steps that have each metric, (N,) int each.
+        task: (N,) int, the index of the row's task where several are joined, else 0.
     """
 
     returns: np.ndarray
@@ -74,6 +91,8 @@ class _Episodes:
     reasons: dict[str, np.ndarray]
     truncated: np.ndarray
     metrics: dict[str, np.ndarray]
+    measured: dict[str, np.ndarray]
+    task: np.ndarray
 
 
 def evaluate(
@@ -105,10 +124,12 @@ def evaluate(
     """
     if episodes < 1:
         raise UsageError(f"episodes is {episodes}; it takes a whole number from 1")
-    parts = []
+    parts: list[_Episodes] = []
+    task_names: tuple[str, ...] = ()
     for done in range(0, episodes, MAX_ROWS):
         rows = min(MAX_ROWS, episodes - done)
         env = environment.make(env_id, rows, env_kwargs, num_threads)
+        task_names = getattr(env.unwrapped, "task_names", ())
         try:
             parts.append(
                 _first_episodes(
@@ -120,21 +141,37 @@ def evaluate(
             )
         finally:
             env.close()
-    returns = np.concatenate([part.returns for part in parts])
-    steps = np.concatenate([part.lengths for part in parts]).sum()
-    ended = {name: _total(part.reasons[name] for part in parts) for name in parts[0].reasons}
+    found = _Episodes(**_joined([vars(part) for part in parts]))
+    ended = {name: int(rows.sum()) for name, rows in found.reasons.items()}
     return Evaluation(
         env_id=environment.find(env_id).id,
-        episodes=episodes,
         seed=seed,
+        **vars(_summary(found, np.ones(episodes, dtype=bool))),
+        termination_ci95={name: share_interval(count, episodes) for name, count in ended.items()},
+        metrics={
+            name: float(found.metrics[name].sum() / steps.sum())
+            for name, steps in found.measured.items()
+            if steps.any()
+        },
+        by_task={
+            name: _summary(found, rows)
+            for name, rows in ((name, found.task == k) for k, name in enumerate(task_names))
+            if rows.any()
+        },
+    )
+
+
+def _summary(found: _Episodes, rows: np.ndarray) -> TaskEvaluation:
+    """What the episodes of some rows, (N,) bool, were like."""
+    returns = found.returns[rows]
+    return TaskEvaluation(
+        episodes=len(returns),
         mean_return=float(returns.mean()),
         std_return=float(returns.std()),
         return_ci95=mean_interval(returns),
-        mean_length=float(steps / episodes),
-        termination={name: count / episodes for name, count in ended.items()},
-        termination_ci95={name: share_interval(count, episodes) for name, count in ended.items()},
-        truncation=_total(part.truncated for part in parts) / episodes,
-        metrics={name: _total(part.metrics[name] for part in parts) / float(steps) for name in parts[0].metrics},
+        mean_length=float(found.lengths[rows].mean()),
+        termination={name: float(applies[rows].mean()) for name, applies in found.reasons.items()},
+        truncation=float(found.truncated[rows].mean()),
     )
 
 
@@ -165,14 +202,19 @@ def _first_episodes(policy: Policy, env: VectorEnv, seed: int, on_progress: Call
     truncations = np.zeros(n, dtype=bool)
     reasons: dict[str, np.ndarray] = {}
     metrics: dict[str, np.ndarray] = {}
+    measured: dict[str, np.ndarray] = {}
+    task = np.zeros(n, dtype=np.int64)
     observations, _ = env.reset(seed=seed)
     step = 0
     while running.any():
         observations, rewards, terminated, truncated, info = env.step(act(policy, observations))
         returns += np.where(running, rewards, 0.0)
         lengths += running
-        for name, values in info["metrics"].items():
-            metrics[name] = metrics.get(name, np.zeros(n)) + np.where(running, values, 0.0)
+        task = info["task"] if hasattr(env.unwrapped, "task_names") else task
+        for name in (name for name in info["metrics"] if not name.startswith("_")):
+            having = running & info["metrics"].get(f"_{name}", True)
+            metrics[name] = metrics.get(name, np.zeros(n)) + np.where(having, info["metrics"][name], 0.0)
+            measured[name] = measured.get(name, np.zeros(n, dtype=np.int64)) + having
         unexplained = running & terminated
         for name, applies in info["termination"].items():
             reasons[name] = reasons.get(name, np.zeros(n, dtype=bool)) | (unexplained & applies)
@@ -181,7 +223,7 @@ def _first_episodes(policy: Policy, env: VectorEnv, seed: int, on_progress: Call
         running &= ~(terminated | truncated)
         step += 1
         on_progress(step / limit if running.any() else 1.0)
-    return _Episodes(returns, lengths, reasons, truncations, metrics)
+    return _Episodes(returns, lengths, reasons, truncations, metrics, measured, task)
 
 
 def mean_interval(values: np.ndarray) -> tuple[float, float] | None:
@@ -203,5 +245,8 @@ def share_interval(count: float, n: int) -> tuple[float, float]:
     return float(interval.low), float(interval.high)
 
 
-def _total(arrays) -> float:
-    return float(sum(array.sum() for array in arrays))
+def _joined(parts: list[Any]) -> Any:
+    """Arrays, or the arrays of nested dicts, one after another."""
+    if isinstance(parts[0], dict):
+        return {name: _joined([part[name] for part in parts]) for name in parts[0]}
+    return np.concatenate(parts)

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from trajectories import GROUPS, actions_for, assert_same, play
 
 from motrix_gym.draws import Draws, row_keys
+from motrix_gym.multi_task import MultiTask
+from motrix_gym.multi_task_env import vector_env
 from motrix_gym.physics import Physics
 from motrix_gym.task import Flip, Memory, Task, Transition
 from motrix_gym.testing import check_vector_env
@@ -24,9 +26,19 @@ MODES = st.sampled_from(list(AutoresetMode))
 
 
 @pytest.fixture(scope="module")
-def task(env_id: str) -> Task:
-    """The task of an id with its default fields."""
+def task(env_id: str) -> Task | MultiTask:
+    """The task, or the tasks joined, of an id with its default fields."""
     return gymnasium.make_vec(env_id, num_envs=1, num_threads=1).unwrapped.task
+
+
+@pytest.fixture(scope="module")
+def mirrored_task(task: Task | MultiTask) -> Task:
+    """The task of an id, if it declares a mirror image."""
+    if isinstance(task, MultiTask):
+        pytest.skip("each of the tasks that are joined has an id of its own")
+    if task.mirror() is None:
+        pytest.skip("the task declares no mirror image")
+    return task
 
 
 def test_the_checker_finds_nothing(env_id, mode):
@@ -49,7 +61,7 @@ def test_a_row_depends_on_its_seed_and_actions_only(task, env_id, data):
         st.sets(st.tuples(st.integers(0, num_rows - 1), st.integers(0, NUM_ACTIONS - 1)), max_size=4), "resets"
     )
     actions = actions_for(env_id, num_rows, NUM_ACTIONS, data.draw(st.integers(0, 99), "actions"))
-    together = MotrixVectorEnv(
+    together = vector_env(
         task,
         num_rows,
         max_episode_steps=limit,
@@ -58,7 +70,7 @@ def test_a_row_depends_on_its_seed_and_actions_only(task, env_id, data):
     )
     trajectories = play(together, seeds, actions, resets)
     for row in range(num_rows):
-        alone = MotrixVectorEnv(task, max_episode_steps=limit, num_threads=1)
+        alone = vector_env(task, max_episode_steps=limit, num_threads=1)
         [expected] = play(alone, [seeds[row]], actions[:, row : row + 1], {(0, k) for r, k in resets if r == row})
         assert_same(expected, trajectories[row])
 
@@ -112,7 +124,7 @@ BAD_NUMBERS = st.sampled_from([np.nan, np.inf, -np.inf, 1e12, -1e300])
 )
 def test_a_row_that_diverges_ends_alone(task, mode, bad, where, row, threads):
     """Law 7: finite numbers everywhere, terminated as diverged, and no other row notices."""
-    envs = MotrixVectorEnv(task, 3, num_threads=threads, autoreset_mode=mode)
+    envs = vector_env(task, 3, num_threads=threads, autoreset_mode=mode)
     envs.reset(seed=0)
     actions = np.zeros((8, *envs.action_space.shape))
     for action in actions[:3]:
@@ -120,7 +132,7 @@ def test_a_row_that_diverges_ends_alone(task, mode, bad, where, row, threads):
     healthy = envs.get_state()
     sick = {name: x.copy() for name, x in healthy.items()}
     component = {"position": mujoco.mjtState.mjSTATE_QPOS, "velocity": mujoco.mjtState.mjSTATE_QVEL}[where]
-    sick["simulation"][row, _component(task.model(), component)] = bad
+    sick["simulation"][row, _component(model_of(task, sick, row), component)] = bad
     others = np.arange(3) != row
 
     def continued(state: dict[str, np.ndarray]) -> list[tuple]:
@@ -147,7 +159,7 @@ def test_a_row_that_diverges_ends_alone(task, mode, bad, where, row, threads):
 
 def test_a_row_that_diverges_keeps_its_last_frame_and_has_one_reason(task):
     """Law 7, with a last frame in which the task would end the episode for reasons of its own."""
-    envs = MotrixVectorEnv(task, 2, num_threads=1, autoreset_mode=AutoresetMode.DISABLED)
+    envs = vector_env(task, 2, num_threads=1, autoreset_mode=AutoresetMode.DISABLED)
     envs.reset(seed=0)
     envs.step(np.zeros(envs.action_space.shape))
     state = envs.get_state()
@@ -166,10 +178,10 @@ def test_a_row_that_diverges_keeps_its_last_frame_and_has_one_reason(task):
 @pytest.mark.parametrize("speed", [1e3, 1e6, 9e9])
 def test_speeds_too_low_to_count_as_divergence_stay_finite(task, speed):
     """Law 7: MuJoCo calls a simulation diverged at 1e10."""
-    envs = MotrixVectorEnv(task, 2, num_threads=1)
+    envs = vector_env(task, 2, num_threads=1)
     envs.reset(seed=0)
     state = envs.get_state()
-    state["simulation"][0, _component(task.model(), mujoco.mjtState.mjSTATE_QVEL)] = speed
+    state["simulation"][0, _component(model_of(task, state, 0), mujoco.mjtState.mjSTATE_QVEL)] = speed
     envs.set_state(state)
     for _ in range(4):
         assert all(np.isfinite(x).all() for x in _arrays(envs.step(np.zeros(envs.action_space.shape))))
@@ -180,7 +192,7 @@ def test_speeds_too_low_to_count_as_divergence_stay_finite(task, speed):
 @example(seed=0, pause=7, mode=AutoresetMode.NEXT_STEP, threads=[1, 2])  # the rows wait for their reset
 def test_a_saved_state_goes_on_in_a_fresh_environment(task, env_id, tmp_path_factory, seed, pause, mode, threads):
     """Law 8: mid-episode, with other threads, from a file."""
-    first, second = (MotrixVectorEnv(task, 3, num_threads=n, max_episode_steps=7, autoreset_mode=mode) for n in threads)
+    first, second = (vector_env(task, 3, num_threads=n, max_episode_steps=7, autoreset_mode=mode) for n in threads)
     actions = actions_for(env_id, 3, NUM_ACTIONS)
     observation, _ = first.reset(seed=seed)
     for action in actions[:pause]:
@@ -201,7 +213,7 @@ def test_doubling_a_weight_doubles_its_term_and_no_other(task, env_id):
     actions = actions_for(env_id, 2, 12)
 
     def terms(weights: dict[str, float]) -> list[dict[str, np.ndarray]]:
-        envs = MotrixVectorEnv(dataclasses.replace(task, reward_weights=weights), 2, num_threads=1)
+        envs = vector_env(dataclasses.replace(task, reward_weights=weights), 2, num_threads=1)
         envs.reset(seed=0)
         return [envs.step(action)[4]["reward_terms"] for action in actions]
 
@@ -216,7 +228,7 @@ def test_doubling_a_weight_doubles_its_term_and_no_other(task, env_id):
 def long_run(task, env_id) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Observations, (T, N, k), and reward terms, (T, N), of many rows under random actions."""
     actions = actions_for(env_id, 32, 250)
-    envs = MotrixVectorEnv(task, 32, num_threads=1)
+    envs = vector_env(task, 32, num_threads=1)
     envs.reset(seed=0)
     steps = [envs.step(action) for action in actions]
     return np.stack([s[0] for s in steps]), {
@@ -237,11 +249,9 @@ def test_every_observation_element_varies(task, long_run):
     assert not np.flatnonzero(np.ptp(observations, axis=(0, 1)) == 0).tolist()
 
 
-def test_the_mirror_image_earns_the_same_and_sees_the_mirror_image(task, env_id):
+def test_the_mirror_image_earns_the_same_and_sees_the_mirror_image(mirrored_task, env_id):
     """Law 10: on the model made symmetric, mirrored state, memory and action mirror all that follows."""
-    mirror = task.mirror()
-    if mirror is None:
-        pytest.skip("the task declares no mirror image")
+    task, mirror = mirrored_task, mirrored_task.mirror()
     model = symmetric(task.model())
     qpos, qvel, memory, action = sampled_frames(task, env_id)
     n = len(qpos)
@@ -261,14 +271,12 @@ def test_the_mirror_image_earns_the_same_and_sees_the_mirror_image(task, env_id)
             np.testing.assert_allclose(other[group][name], value, rtol=1e-4, atol=1e-4, err_msg=name)
 
 
-def test_a_mirror_image_of_a_mirror_image_is_the_original(task, env_id):
+def test_a_mirror_image_of_a_mirror_image_is_the_original(mirrored_task, env_id):
     """Law 10."""
-    mirror = task.mirror()
-    if mirror is None:
-        pytest.skip("the task declares no mirror image")
+    task, mirror = mirrored_task, mirrored_task.mirror()
     qpos, qvel, memory, action = sampled_frames(task, env_id)
     flips: list[tuple[Flip, np.ndarray]] = [(mirror.qpos, qpos), (mirror.qvel, qvel), (mirror.action, action)]
-    envs = MotrixVectorEnv(task, 2, num_threads=1)
+    envs = vector_env(task, 2, num_threads=1)
     flips += [(mirror.observation, envs.reset(seed=0)[0])]
     for flip, x in flips:
         assert sorted(flip.index) == list(range(x.shape[-1]))
@@ -284,7 +292,7 @@ def test_a_mirror_image_of_a_mirror_image_is_the_original(task, env_id):
 def sampled_frames(task: Task, env_id: str) -> tuple[np.ndarray, np.ndarray, Memory, np.ndarray]:
     """Positions, velocities, memories and actions out of the midst of episodes."""
     actions = actions_for(env_id, 64, 30).clip(task.action_space().low, task.action_space().high)
-    envs = MotrixVectorEnv(task, 64, num_threads=1)
+    envs = vector_env(task, 64, num_threads=1)
     envs.reset(seed=0)
     for action in actions[:-1]:
         envs.step(action)
@@ -342,6 +350,11 @@ def _inertia(model: mujoco.MjModel, body: int) -> np.ndarray:
     axes = np.zeros(9)
     mujoco.mju_quat2Mat(axes, model.body_iquat[body])
     return axes.reshape(3, 3) @ np.diag(model.body_inertia[body]) @ axes.reshape(3, 3).T
+
+
+def model_of(task: Task | MultiTask, state: dict[str, np.ndarray], row: int) -> mujoco.MjModel:
+    """The model that a row of a saved state simulates."""
+    return (task if isinstance(task, Task) else list(task.members().values())[state["task"][row]]).model()
 
 
 def _component(model: mujoco.MjModel, component: mujoco.mjtState) -> slice:

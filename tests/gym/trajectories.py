@@ -62,7 +62,7 @@ def play(
                 "terminated": terminated[row],
                 "truncated": truncated[row],
             }
-            event |= {f"{group}.{name}": x[row] for group in GROUPS for name, x in info[group].items()}
+            event |= {f"{group}.{name}": x for group in GROUPS for name, x in of_row(info[group], row).items()}
             events[row].append(event)
             if final:
                 events[row].append({"begin": observation[row]})
@@ -73,6 +73,12 @@ def play(
                 events[row].append({"begin": observation[row]})
         waiting = ended & (mode is AutoresetMode.NEXT_STEP)
     return [_until(row_events, len(actions)) for row_events in events]
+
+
+def of_row(group: dict[str, np.ndarray], row: int) -> dict[str, np.ndarray]:
+    """What a group of an info says of a row, which is what its masks leave."""
+    names = [name for name in group if not name.startswith("_") and (f"_{name}" not in group or group[f"_{name}"][row])]
+    return {name: group[name][row] for name in names}
 
 
 def assert_same(expected: Sequence[Event], found: Sequence[Event]) -> None:

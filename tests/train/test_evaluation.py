@@ -11,6 +11,7 @@ from motrix_train.training import Seeds
 
 CARTPOLE = "Motrix/CartPole-v0"
 GO1 = "Motrix/Go1-v0"
+MULTI = "Motrix/MultiTask-v0"
 
 
 def passive(observations: np.ndarray) -> np.ndarray:
@@ -92,6 +93,55 @@ def test_metrics_are_means_over_the_steps_of_the_episodes():
     env.close()
     assert measured.metrics["velocity_error"] == pytest.approx(np.mean(errors))
     assert measured.metrics["yaw_rate_error"] > 0.0
+
+
+def test_joined_tasks_are_told_apart(monkeypatch):
+    monkeypatch.setattr(evaluation, "MAX_ROWS", 4)
+    angles = {"narrow": 0.05, "wide": 0.2, "absent": 0.1}
+    tasks = [
+        {"id": CARTPOLE, "name": name, "weight": weight, "kwargs": {"max_angle": angle}}
+        for (name, angle), weight in zip(angles.items(), (2, 1, 0), strict=True)
+    ]
+    measured = evaluation.evaluate(passive, MULTI, {"tasks": tasks}, episodes=6, num_threads=1)
+    assert {name: task.episodes for name, task in measured.by_task.items()} == {"narrow": 4, "wide": 2}
+    returns = {name: [] for name in measured.by_task}
+    for row in range(6):
+        env = gymnasium.make(MULTI, tasks=tasks)
+        env.reset(seed=evaluation.first_row_seed(0) + row)
+        total, ended = 0.0, False
+        while not ended:
+            _, reward, ended, _, info = env.step(np.zeros(1))
+            total += reward
+        returns[list(angles)[info["task"]]].append(total)
+        env.close()
+    for name, task in measured.by_task.items():
+        assert task.mean_return == pytest.approx(np.mean(returns[name]))
+        assert task.std_return == pytest.approx(np.std(returns[name]))
+        assert (task.termination["pole_fell"], task.truncation) == (1.0, 0.0)
+    assert measured.mean_return == pytest.approx(np.mean(returns["narrow"] + returns["wide"]))
+    assert evaluation.evaluate(passive, CARTPOLE, {}, episodes=1, num_threads=1).by_task == {}
+
+
+def test_metrics_of_joined_tasks_are_means_over_the_rows_that_have_them():
+    def still(observations: np.ndarray) -> np.ndarray:
+        return np.ones((len(observations), 12), dtype=np.float32)
+
+    measured = evaluation.evaluate(still, MULTI, {}, episodes=3, num_threads=1)
+    env = gymnasium.make_vec(MULTI, num_envs=3, num_threads=1)
+    env.reset(seed=evaluation.first_row_seed(0))
+    running, errors = np.ones(3, dtype=bool), {0: [], 1: []}
+    while running.any():
+        _, _, terminated, truncated, info = env.step(np.ones((3, 12)))
+        for row in np.flatnonzero(running):
+            name = ("walk", "run")[info["task"][row]]
+            errors[info["task"][row]].append(info["metrics"][f"{name}/velocity_error"][row])
+        running &= ~(terminated | truncated)
+    env.close()
+    assert measured.metrics["walk/velocity_error"] == pytest.approx(np.mean(errors[0]))
+    assert measured.metrics["run/velocity_error"] == pytest.approx(np.mean(errors[1]))
+    assert not [name for name in measured.metrics if name.startswith("_")]
+    alone = evaluation.evaluate(still, MULTI, {}, episodes=1, num_threads=1)
+    assert len({name.partition("/")[0] for name in alone.metrics}) == len(alone.by_task) == 1
 
 
 def test_progress_ends_at_one_and_never_goes_back():

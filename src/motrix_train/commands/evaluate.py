@@ -70,6 +70,10 @@ def _evaluation_table(measured: evaluation.Evaluation) -> Table:
     table.add_row("reached the time limit", f"{measured.truncation:.2%}")
     for name, value in measured.metrics.items():
         table.add_row(name, f"{value:.4g}")
+    for name, task in measured.by_task.items():
+        table.add_row(f"{name}: episodes", f"{task.episodes}")
+        table.add_row(f"{name}: return", f"{task.mean_return:.4g}{_between(task.return_ci95, '.4g')}")
+        table.add_row(f"{name}: reached the time limit", f"{task.truncation:.2%}")
     return table
 
 

@@ -34,9 +34,12 @@ GO1 = PPOCfg(
     entropy_loss_scale=0.003,
 )
 
+MULTI_TASK = replace(GO1, max_env_steps=8_000_000)
+
 _PRESETS: dict[str, PPOCfg] = {
     "Motrix/CartPole-v0": CARTPOLE,
     "Motrix/Go1-v0": GO1,
+    "Motrix/MultiTask-v0": MULTI_TASK,
 }
 
 _BACKEND_DIFFERENCES: dict[tuple[str, str], dict[str, object]] = {
