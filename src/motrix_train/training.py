@@ -382,9 +382,6 @@ class _Session:
     def _report(self, stats: RolloutStats) -> None:
         self._directory.append_progress(asdict(stats))
         self._events.add(_scalars(stats), stats.env_steps)
-        found = stats.evaluation
-        if found and self._ranking.admits(found["mean_return"], found["standard_error"]):
-            self._write("best")
         self._listener.rollout(stats)
 
     def _reached(self, interval: int) -> bool:
