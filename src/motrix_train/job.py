@@ -17,7 +17,7 @@ from motrix_train.checkpoint import Checkpoint
 from motrix_train.config import PPOCfg, from_json, to_json
 from motrix_train.errors import RunError, UsageError
 from motrix_train.run_directory import RUNS, RunDirectory
-from motrix_train.training import Listener, TrainingSummary
+from motrix_train.training import Goal, Listener, TrainingSummary, never
 from motrix_train.transfer import Origin
 
 
@@ -120,8 +120,13 @@ def resumption(run: RunDirectory) -> Checkpoint | None:
     return resumed
 
 
-def carry_out(run: RunDirectory, listener: Listener) -> TrainingSummary:
+def carry_out(run: RunDirectory, listener: Listener, until: Goal = never) -> TrainingSummary:
     """Trains a run from where it is to its end; a run that was refused before it learned anything is removed.
+
+    Args:
+        run: The run.
+        listener: Told what happens.
+        until: A goal that ends it before its budget does.
 
     Raises:
         UsageError: Something asked for does not go together, or another process trains the run.
@@ -144,6 +149,7 @@ def carry_out(run: RunDirectory, listener: Listener) -> TrainingSummary:
                 origin=job.origin,
                 resumed=resumed,
                 num_threads=job.num_threads,
+                until=until,
             )
         except BaseException:
             if not run.has_trained():

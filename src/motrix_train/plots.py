@@ -6,6 +6,7 @@ import io
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -19,13 +20,16 @@ PANELS = {  # column of progress.csv, or a group of columns -> heading
 }
 
 
-def learning_curve(progress: Mapping[str, np.ndarray], path: Path, title: str) -> None:
+def learning_curve(
+    progress: Mapping[str, np.ndarray], path: Path, title: str, marks: Mapping[str, float] = MappingProxyType({})
+) -> None:
     """Draws return, episode length, metrics and reward terms over the environment steps, PNG.
 
     Args:
         progress: Columns of `progress.csv`, each (lines,); a panel without a column is left out.
         path: Where to write; replaced in one piece.
         title: Above the panels.
+        marks: Env steps of events that get a line across every panel, by name.
 
     Raises:
         RunError: The disk refuses.
@@ -48,6 +52,10 @@ def learning_curve(progress: Mapping[str, np.ndarray], path: Path, title: str) -
             known = np.isfinite(values)
             marker = "o" if known.sum() == 1 else None
             axis.plot(steps[known], values[known], label=name, linewidth=1.2, marker=marker)
+        for name, place in marks.items():
+            axis.axvline(place, color="0.5", linewidth=0.8, linestyle="--")
+            corner = {"xy": (place, 1.0), "xycoords": axis.get_xaxis_transform(), "textcoords": "offset points"}
+            axis.annotate(name, **corner, xytext=(3, -2), va="top", rotation=90, fontsize=7, color="0.3")
         axis.set_title(PANELS[column], fontsize=10, loc="left")
         axis.set_xlabel("environment steps", fontsize=8)
         axis.xaxis.set_major_formatter(EngFormatter())

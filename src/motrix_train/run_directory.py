@@ -99,7 +99,7 @@ class RunDirectory:
         text = json.dumps(content, indent=2) + "\n"
         if path is None:
             wanted = root / env_id.rpartition(":")[2] / f"{created.astimezone():%Y-%m-%d_%H-%M-%S}_{backend}_seed{seed}"
-            path = next(free for free in _numbered(wanted) if not free.exists())
+            path = unused(wanted)
         elif path.exists():
             raise UsageError(f"run directory {path} exists: name a new one, or remove it")
         run = cls(path, made=tuple(parent for parent in path.parents if not parent.exists()))
@@ -242,13 +242,13 @@ class RunDirectory:
         """Adds one line to the table of progress.
 
         Args:
-            row: Values by column; mappings inside become columns like ``reward_terms/torques``. Where a
-                column is new, the older lines are empty; None and NaN are empty too.
+            row: Values by column, as `flat` names them. Where a column is new, the older lines are empty; None
+                and NaN are empty too.
 
         Raises:
             RunError: The disk refuses.
         """
-        cells = dict(_flat(row))
+        cells = {name: "" if value is None or _is_nan(value) else value for name, value in flat(row)}
         with _refusals(self.progress_path):
             if self.progress_path.exists():
                 with self.progress_path.open(newline="", encoding="utf-8") as file:
@@ -299,6 +299,15 @@ class RunDirectory:
                 parent.rmdir()
 
 
+def flat(row: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of a line of progress by column; mappings inside become columns like ``reward_terms/torques``."""
+    for name, value in row.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{name}/")
+        else:
+            yield prefix + name, value
+
+
 def versions() -> dict[str, str]:
     """The versions of what a result depends on, of Python and of the packages that are installed."""
     found = {"python": platform.python_version()}
@@ -306,6 +315,11 @@ def versions() -> dict[str, str]:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
     return found
+
+
+def changed_versions(before: Mapping[str, str]) -> list[str]:
+    """What is of another version than before, with its version now, as in ``mujoco 3.17.0``."""
+    return [f"{name} {now}" for name, now in versions().items() if before.get(name) != now]
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -358,11 +372,10 @@ def _refusals(path: Path, doing: str = "write") -> Iterator[None]:
         raise RunError(f"cannot {doing} {path}: {refusal.strerror or refusal}") from refusal
 
 
-def _numbered(path: Path) -> Iterator[Path]:
-    """The path, then the path with _2, _3 and so on at its end."""
-    yield path
-    for number in itertools.count(2):
-        yield path.with_name(f"{path.name}_{number}")
+def unused(path: Path) -> Path:
+    """The path if nothing is there, else the first of the same with _2, _3 and so on at its end that is free."""
+    numbered = (path.with_name(f"{path.name}_{number}") for number in itertools.count(2))
+    return next(free for free in itertools.chain([path], numbered) if not free.exists())
 
 
 def _umask() -> int:
@@ -384,14 +397,6 @@ def _rank(policy: Path) -> tuple[int, int]:
         case ["step", steps] if steps.isdecimal():
             return _STEP, int(steps)
     return 0, 0
-
-
-def _flat(row: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in row.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}/")
-        else:
-            yield prefix + name, "" if value is None or _is_nan(value) else value
 
 
 def _is_nan(value: Any) -> bool:

@@ -97,6 +97,15 @@ class TrainingSummary:
     best: Path | None
 
 
+Goal = Callable[[RolloutStats], bool]
+"""Whether a training has reached what it was for; asked after every rollout."""
+
+
+def never(stats: RolloutStats) -> bool:
+    """The goal of a training that uses its whole budget."""
+    return False
+
+
 class Listener(Protocol):
     """Who is told about a training as it goes."""
 
@@ -150,6 +159,7 @@ def train(
     origin: Origin | None = None,
     resumed: Checkpoint | None = None,
     num_threads: int = 0,
+    until: Goal = never,
 ) -> TrainingSummary:
     """Train one policy into a run directory.
 
@@ -166,6 +176,7 @@ def train(
         origin: A policy to start from.
         resumed: The run's last checkpoint, to go on from as if the run had never stopped; wins over `origin`.
         num_threads: Physics threads, 0 for all CPUs.
+        until: A goal that ends the training before its budget does.
 
     Returns:
         How it ended. Ctrl-C or SIGTERM ends it early, with the last checkpoint written; a second one at once.
@@ -178,9 +189,7 @@ def train(
     seeds = Seeds.spread(seed)
     with closing(environment.make(env_id, num_envs, env_kwargs, num_threads)) as env:
         backend.seed_everything(seeds.networks)
-        agent = _make_agent(env, env_id, cfg, backend, device)
-        if cfg.evaluation_interval and getattr(env.unwrapped, "max_episode_steps", None) is None:
-            raise UsageError(f"{env_id} has no time limit, so it cannot be evaluated: give evaluation_interval=0")
+        agent = fresh_agent(env, env_id, cfg, backend, device)
         transferred = transfer(agent, backend, origin) if origin is not None and resumed is None else None
         observation_space, action_space = _box(env.single_observation_space), _box(env.single_action_space)
         template = Checkpoint(
@@ -202,7 +211,7 @@ def train(
         event_log.rewind(run.path, env_steps)
         with closing(event_log.EventLog(run.path)) as events:
             measure = _Measure(env_id, env_kwargs, cfg.evaluation_episodes, seeds.evaluation, num_threads)
-            session = _Session(env, agent, backend, cfg, template, run, listener, events, measure)
+            session = _Session(env, agent, backend, cfg, template, run, listener, events, measure, until)
             if resumed is None:
                 session.begin(seeds.env)
             else:
@@ -242,12 +251,14 @@ class _Session:
         listener: Listener,
         events: event_log.EventLog,
         measure: _Measure,
+        until: Goal,
     ) -> None:
         self._env, self._agent, self._backend, self._cfg = env, agent, backend, cfg
         self._template, self._directory, self._listener, self._events = template, run, listener, events
-        self._measure = measure
+        self._measure, self._until = measure, until
         self.total_env_steps = cfg.updates * cfg.rollouts * env.num_envs
         self._updates = 0
+        self._goal_reached = False
         self._episodes = _Episodes(env.num_envs)
         self._ranking = Ranking()
         self._start = time.perf_counter()
@@ -255,6 +266,10 @@ class _Session:
     @property
     def _env_steps(self) -> int:
         return self._updates * self._cfg.rollouts * self._env.num_envs
+
+    @property
+    def _ended(self) -> bool:
+        return self._goal_reached or self._updates >= self._cfg.updates
 
     @property
     def _seconds(self) -> float:
@@ -278,15 +293,15 @@ class _Session:
         self._boundary = self._snapshot()
 
     def run(self) -> TrainingSummary:
-        """Train to the end of the budget, or until Ctrl-C."""
+        """Train to the goal or the end of the budget, or until Ctrl-C."""
         with _stop_requests() as stop_requested:
-            while self._updates < self._cfg.updates and self._rollout(stop_requested):
+            while not self._ended and self._rollout(stop_requested):
                 if self._reached(self._cfg.check_point_interval):
                     self._write_checkpoints()
         return TrainingSummary(
             env_steps=self._env_steps,
             seconds=self._seconds,
-            interrupted=self._updates < self._cfg.updates,
+            interrupted=not self._ended,
             mean_return=self._episodes.mean_return,
             best_return=self._ranking.chosen,
             last=self._write_last(),
@@ -303,9 +318,9 @@ class _Session:
             update = self._step(rollout)
         rollout.end()
         self._updates += 1
-        evaluation = self._evaluate()
+        stats = self._judge(self._stats(rollout, update))
         self._boundary = self._snapshot()
-        self._report(rollout, update, evaluation)
+        self._report(stats)
         return True
 
     def _step(self, rollout: "_Rollout") -> Update | None:
@@ -326,20 +341,25 @@ class _Session:
         with rollout.clock("update"):
             return self._agent.learn()
 
-    def _evaluate(self) -> tuple[Evaluation, float] | None:
-        """Evaluate the policy if it is time to, and keep it if it is the best; what was found, and the seconds."""
+    def _judge(self, stats: RolloutStats) -> RolloutStats:
+        """Ask whether the goal is reached, and evaluate the policy if it is time to: always when the training ends."""
         interval = self._cfg.evaluation_interval
-        if not interval or (self._updates % interval and self._updates < self._cfg.updates):
-            return None
+        if interval and self._updates % interval == 0:
+            stats = self._evaluate(stats)
+        self._goal_reached = self._until(stats)
+        return self._evaluate(stats) if interval and self._ended and not stats.evaluation else stats
+
+    def _evaluate(self, stats: RolloutStats) -> RolloutStats:
+        """Evaluate the policy, and keep it if it is the best."""
         start = time.perf_counter()
         found = self._measure(self._agent)
         if self._ranking.admits(found.mean_return, found.standard_error):
             self._write("best")
-        return found, time.perf_counter() - start
+        taken = time.perf_counter() - start
+        return replace(stats, evaluation=_columns(found), seconds_evaluation=taken, seconds=stats.seconds + taken)
 
-    def _report(self, rollout: "_Rollout", update: Update, evaluated: tuple[Evaluation, float] | None) -> None:
-        found, seconds_evaluation = evaluated or (None, 0.0)
-        stats = RolloutStats(
+    def _stats(self, rollout: "_Rollout", update: Update) -> RolloutStats:
+        return RolloutStats(
             env_steps=self._env_steps,
             total_env_steps=self.total_env_steps,
             seconds=self._seconds,
@@ -347,7 +367,7 @@ class _Session:
             seconds_env=rollout.seconds["env"],
             seconds_policy=rollout.seconds["policy"],
             seconds_update=rollout.seconds["update"],
-            seconds_evaluation=seconds_evaluation,
+            seconds_evaluation=0.0,
             mean_return=self._episodes.mean_return,
             mean_episode_length=self._episodes.mean_length,
             episodes=self._episodes.count,
@@ -356,8 +376,10 @@ class _Session:
             reward_terms=rollout.mean("reward_terms", per=_seconds_per_step(self._env)),
             metrics=rollout.mean("metrics"),
             losses=update.losses,
-            evaluation=_columns(found) if found else {},
+            evaluation={},
         )
+
+    def _report(self, stats: RolloutStats) -> None:
         self._directory.append_progress(asdict(stats))
         self._events.add(_scalars(stats), stats.env_steps)
         self._listener.rollout(stats)
@@ -567,7 +589,14 @@ def _scalars(stats: RolloutStats) -> dict[str, float]:
     }
 
 
-def _make_agent(env: VectorEnv, env_id: str, cfg: PPOCfg, backend: Backend, device: str | None) -> Agent:
+def fresh_agent(env: VectorEnv, env_id: str, cfg: PPOCfg, backend: Backend, device: str | None) -> Agent:
+    """An agent that has learned nothing yet, for an environment that it can be trained and evaluated in.
+
+    Raises:
+        UsageError: Environment, configuration and device do not go together.
+    """
+    if cfg.evaluation_interval and getattr(env.unwrapped, "max_episode_steps", None) is None:
+        raise UsageError(f"{env_id} has no time limit, so it cannot be evaluated: give evaluation_interval=0")
     if env.metadata.get("autoreset_mode") != AutoresetMode.SAME_STEP:
         raise UsageError(f"{env_id} does not reset its rows in the step in which they end: make it with SAME_STEP")
     symmetry = Symmetry.of(env) if cfg.mirror != "none" else None

@@ -49,24 +49,42 @@ def transfer(agent: Agent, backend: Backend, origin: Origin) -> Transfer:
     """Put the networks of a policy into a fresh agent. Optimizer and learning rate begin anew.
 
     Raises:
-        UsageError: A layer does not fit and `origin` is not partial, or nothing fits.
+        UsageError: They do not `fit`.
     """
-    own = dict(leaves(backend.network_state(agent)))
-    given = dict(leaves(origin.checkpoint.state))
-    wanted = [name for name in own if origin.normaliser or _part(name) in _NETWORKS]
+    own, given = backend.network_state(agent), origin.checkpoint.state
+    fitting = fit(own, given, partial=origin.partial, normaliser=origin.normaliser)
+    arrays = dict(leaves(given))
+    backend.load_network_state(agent, nest({**dict(leaves(own)), **{name: arrays[name] for name in fitting.taken}}))
+    return fitting
+
+
+def fit(own: Mapping[str, Any], given: Mapping[str, Any], *, partial: bool, normaliser: bool = True) -> Transfer:
+    """What can be taken from the networks of one policy into those of another.
+
+    Args:
+        own: Networks and standardisers that are to be filled, as `Backend.network_state` gives them.
+        given: Those of the policy to start from.
+        partial: As in `Origin`.
+        normaliser: As in `Origin`.
+
+    Raises:
+        UsageError: A layer does not fit and `partial` is not asked for, or nothing fits.
+    """
+    own, given = dict(leaves(own)), dict(leaves(given))
+    wanted = [name for name in own if normaliser or _part(name) in _NETWORKS]
     misfits = [name for name in wanted if name not in given or np.shape(own[name]) != np.shape(given[name])]
     whole_parts = {_part(name) for name in misfits} - set(_NETWORKS)  # half a standardiser would be wrong
     left = [name for name in wanted if name in misfits or _part(name) in whole_parts]
     taken = [name for name in wanted if name not in left]
-    if misfits and not origin.partial:
+    if misfits and not partial:
         name = misfits[0]
         raise UsageError(
             f"{name} is {_shape(given, name)} in the policy to start from and {_shape(own, name)} here: give the "
-            "layer sizes and the environment arguments that it was trained with, or --partial for what fits"
+            "layer sizes and the environment arguments that it was trained with, or --partial (in a plan, "
+            "partial = true) for what fits"
         )
     if not any(_part(name) in _NETWORKS for name in taken):
         raise UsageError("no layer of the policy to start from fits: give the layer sizes that it was trained with")
-    backend.load_network_state(agent, nest({**own, **{name: given[name] for name in taken}}))
     return Transfer(tuple(taken), tuple(left))
 
 

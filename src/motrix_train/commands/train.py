@@ -29,7 +29,7 @@ from motrix_train.errors import UsageError
 from motrix_train.job import Job, carry_out, resumption
 from motrix_train.policies import locate
 from motrix_train.progress import TrainingProgress
-from motrix_train.run_directory import RunDirectory, versions
+from motrix_train.run_directory import RunDirectory, changed_versions, versions
 from motrix_train.training import TrainingSummary
 from motrix_train.transfer import Origin
 
@@ -145,8 +145,7 @@ def _prepare_resumption(run: RunDirectory, context: typer.Context, console: Cons
         raise UsageError(
             f"{run.path} has its {done:,} env steps: give more, as in --max-env-steps {2 * job.cfg.max_env_steps}"
         )
-    if asked["versions"] != versions():
-        changed = [f"{name} {new}" for name, new in versions().items() if asked["versions"].get(name) != new]
+    if changed := changed_versions(asked["versions"]):
         console.print(f"with {', '.join(changed)} it goes on, but not bit for bit", markup=False, highlight=False)
     run.amend(
         config=to_json(cfg),

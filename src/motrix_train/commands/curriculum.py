@@ -1,0 +1,106 @@
+"""`motrix-train curriculum`: stages that are trained one after another, begun or resumed."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from motrix_train import curriculum_report
+from motrix_train.commands.options import PROGRAM, Device, NumThreads
+from motrix_train.curriculum import Plan
+from motrix_train.curriculum_run import Curriculum, Ending, Outcome
+from motrix_train.errors import RunError, UsageError
+from motrix_train.progress import TrainingProgress
+from motrix_train.run_directory import RunDirectory, changed_versions
+
+
+def curriculum(
+    context: typer.Context,
+    plan: Annotated[
+        Path | None, typer.Argument(metavar="PLAN", help="TOML file with the stages.", show_default=False)
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Go on with a curriculum that was stopped or killed, bit for bit."),
+    ] = None,
+    device: Device = None,
+    run_dir: Annotated[Path | None, typer.Option(help="The curriculum's own new directory.")] = None,
+    num_threads: NumThreads = 0,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the result.")] = False,
+) -> None:
+    """Trains stage after stage, each from the policy of the one before, into runs/curricula/PLAN/TIME/.
+
+    A stage ends when its condition holds or its budget is used. All stages are checked before the first is trained.
+
+    Example: motrix-train curriculum examples/go1_curriculum.toml
+
+    Example: motrix-train curriculum --resume runs/curricula/go1_curriculum/2026-11-22_19-30-00
+    """
+    console = Console(stderr=True, quiet=quiet)
+    if resume is not None:
+        if plan is not None or run_dir is not None:
+            given = plan if plan is not None else f"--run-dir {run_dir}"
+            raise UsageError(f"{given} does not go with --resume: a curriculum goes on as it was begun; leave it out")
+        whole = Curriculum.open(resume, context.obj, device, num_threads)
+        if changed := changed_versions(whole.begun_with):
+            _say(console, f"with {', '.join(changed)} it goes on, but not bit for bit")
+    elif plan is None:
+        raise UsageError(f"name a plan, as in {PROGRAM} curriculum plan.toml, or a curriculum, as in --resume DIR")
+    else:
+        asked = Plan.read(plan)
+        asked.check(device)
+        whole = Curriculum.create(asked, context.obj, run_dir, device, num_threads)
+    try:
+        final = whole.carry_out(lambda number, run: _watch(whole, number, run, console))
+        curriculum_report.write(whole)
+    except KeyboardInterrupt:
+        _say_how_to_go_on(whole)
+        raise
+    _tell(whole, final)
+
+
+@contextmanager
+def _watch(whole: Curriculum, number: int, run: RunDirectory, console: Console) -> Iterator[TrainingProgress]:
+    stage = whole.plan.stages[number]
+    aim = f", until {stage.condition}" if stage.advance_when else ""
+    _say(console, f"Stage {number + 1} of {len(whole.plan.stages)}: {stage.name}{aim}")
+    with TrainingProgress(run, console) as progress:
+        yield progress
+    curriculum_report.write(whole)
+
+
+def _tell(whole: Curriculum, final: Outcome) -> None:
+    print(curriculum_report.table(whole.outcomes()))
+    print(f"Report:      {whole.path / 'report.md'}")
+    if final.ending is Ending.OPEN:
+        _say_how_to_go_on(whole)
+        raise typer.Exit(130)
+    if final.is_dead_end:
+        raise RunError(
+            f"stage {final.stage.name!r} used its {final.env_steps:,} env steps and never met {final.stage.condition}: "
+            f"train it further with `{_command('train', '--resume', final.run.path, '--max-env-steps')} N`, then go on "
+            f"with `{_command('curriculum', '--resume', whole.path)}`"
+        )
+    print(f"Trained:     {whole.path}")
+    print(f"Best policy: {final.run.best_policy()}")
+    print(f"Measure it:  {_command('evaluate', final.run.path)}")
+    print(f"Watch it:    {_command('play', final.run.path, '--video', 'play.mp4')}")
+
+
+def _say_how_to_go_on(whole: Curriculum) -> None:
+    print(f"Stopped early: {whole.path}")
+    print(f"Go on:       {_command('curriculum', '--resume', whole.path)}")
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _command(*words: object) -> str:
+    return shlex.join([PROGRAM, *map(str, words)])

@@ -1,0 +1,297 @@
+"""The plan of a curriculum: stages that are trained one after another, each from the policy of the one before.
+
+A plan is a TOML file. Whatever is wrong with it is found before anything is trained.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gymnasium.vector import VectorEnv
+
+from motrix_train import config, environment, presets
+from motrix_train.backend import select
+from motrix_train.condition import Condition
+from motrix_train.config import PPOCfg
+from motrix_train.errors import RunError, UsageError
+from motrix_train.run_directory import flat
+from motrix_train.training import RolloutStats, fresh_agent
+from motrix_train.transfer import fit
+
+QUANTITIES = ("env_steps", "mean_return", "mean_episode_length", "episodes", "policy_std", "learning_rate")
+"""Columns of `progress.csv` that a condition may name for any task. Those that depend on the clock may not be:
+a resumed run must end where an uninterrupted one does."""
+EVALUATED = ("mean_return", "standard_error", "mean_length")
+GO_ON, STOP = "go_on", "stop"
+
+_PLAN_KEYS = {
+    "backend": ((str,), "torch, jax or auto"),
+    "seed": ((int,), "a whole number from 0"),
+    "defaults": ((dict,), "a table of keys that all stages share"),
+    "stages": ((list,), "tables, written [[stages]]"),
+}
+_STAGE_KEYS = {
+    "name": ((str,), "a text"),
+    "env_id": ((str,), 'an environment id, as in "Motrix/Go1-v0"'),
+    "env": ((dict,), "a table of fields of the task"),
+    "set": ((dict,), "a table of fields of the PPO configuration"),
+    "max_env_steps": ((int, float), "a whole number from 1"),
+    "advance_when": ((str, list), 'a condition, as in "mean_return >= 20", or a list of them'),
+    "otherwise": ((str,), f'"{GO_ON}" or "{STOP}"'),
+    "partial": ((bool,), "true or false"),
+}
+_ELSEWHERE = {"seed": "give the plan's own seed", "max_env_steps": "give the stage's own max_env_steps"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One training of a curriculum.
+
+    Attributes:
+        name: Of its directory and in the report.
+        env_id: Registered id.
+        env_kwargs: Fields of the task.
+        cfg: How to train, with its seed and its budget.
+        advance_when: The stage ends as soon as all of these hold after the same rollout; without any it uses its
+            whole budget.
+        otherwise: What follows if the budget is used up first: "go_on" to the next stage, or "stop".
+        partial: Whether layers that do not fit the policy of the stage before begin anew.
+    """
+
+    name: str
+    env_id: str
+    env_kwargs: Mapping[str, Any]
+    cfg: PPOCfg
+    advance_when: tuple[Condition, ...] = ()
+    otherwise: str = GO_ON
+    partial: bool = False
+
+    def is_passed(self, line: Mapping[str, float]) -> bool:
+        """Whether a line of progress meets its conditions."""
+        return bool(self.advance_when) and all(condition.holds(line) for condition in self.advance_when)
+
+    def goal(self, stats: RolloutStats) -> bool:
+        """The same, of what a training tells."""
+        return self.is_passed(dict(flat(asdict(stats))))
+
+    @property
+    def condition(self) -> str:
+        """Its conditions in words, empty without any."""
+        return " and ".join(map(str, self.advance_when))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A whole curriculum.
+
+    Attributes:
+        name: Of its directory.
+        backend: "torch" or "jax".
+        stages: In their order, at least one.
+    """
+
+    name: str
+    backend: str
+    stages: tuple[Stage, ...]
+
+    @classmethod
+    def read(cls, path: Path) -> Plan:
+        """The plan in a TOML file.
+
+        Raises:
+            UsageError: There is none, or it says something that cannot be meant.
+            RunError: The file cannot be read.
+        """
+        try:
+            text = path.read_text("utf-8")
+        except FileNotFoundError:
+            raise UsageError(
+                f"there is no plan {path}: give a TOML file, such as examples/go1_curriculum.toml"
+            ) from None
+        except UnicodeDecodeError as damage:
+            raise UsageError(f"{path} is no TOML: it is not written in UTF-8") from damage
+        except OSError as refusal:
+            raise RunError(f"cannot read {path}: {refusal.strerror or refusal}") from refusal
+        with _in(str(path)):
+            try:
+                table = tomllib.loads(text)
+            except tomllib.TOMLDecodeError as mistake:
+                raise UsageError(f"it is no TOML: {mistake}") from mistake
+            return cls._of(table, path.stem)
+
+    @classmethod
+    def _of(cls, table: Mapping[str, Any], name: str) -> Plan:
+        _require_keys(table, _PLAN_KEYS)
+        seed, stages = table.get("seed", PPOCfg().seed), table.get("stages", [])
+        if seed < 0:
+            raise UsageError(f"seed is {seed}; it takes {_PLAN_KEYS['seed'][1]}")
+        if not stages:
+            raise UsageError("it has no stage: write each as a table [[stages]] with a name")
+        if not all(isinstance(stage, dict) for stage in stages):
+            raise UsageError(f"stages takes {_PLAN_KEYS['stages'][1]}")
+        defaults = table.get("defaults", {})
+        with _in("defaults"):
+            _require_keys(defaults, {key: form for key, form in _STAGE_KEYS.items() if key != "name"})
+        backend = select(table.get("backend", "auto")).NAME
+        made: list[Stage] = []
+        for position, own in enumerate(stages):
+            with _in(f"stage {own.get('name', position + 1)!r}"):
+                _require_keys(own, _STAGE_KEYS)
+                stage = _stage(_merged(defaults, own), backend, seed + position)
+                if stage.name.lower() in (other.name.lower() for other in made):
+                    raise UsageError("there is another stage of this name: give each its own")
+                made.append(stage)
+        return cls(name, backend, tuple(made))
+
+    def to_json(self) -> dict[str, Any]:
+        """The plan, resolved, as plain JSON."""
+        stages = [
+            asdict(stage) | {"cfg": config.to_json(stage.cfg), "advance_when": list(map(str, stage.advance_when))}
+            for stage in self.stages
+        ]
+        return {"name": self.name, "backend": self.backend, "stages": stages}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Plan:
+        """The plan that `to_json` wrote."""
+        stages = []
+        for stage in values["stages"]:
+            conditions = tuple(map(Condition.parse, stage["advance_when"]))
+            stages.append(Stage(**{**stage, "cfg": config.from_json(stage["cfg"]), "advance_when": conditions}))
+        return cls(values["name"], values["backend"], tuple(stages))
+
+    def check(self, device: str | None = None) -> None:
+        """Makes every stage's environment and agent, and sees whether each policy fits the next stage.
+
+        Args:
+            device: Of the networks, None takes a GPU if there is one.
+
+        Raises:
+            UsageError: A stage cannot be made, does not fit the one before, or its condition names what is not known.
+        """
+        backend = select(self.backend)
+        before = None
+        for stage in self.stages:
+            with (
+                _in(f"stage {stage.name!r}"),
+                closing(environment.make(stage.env_id, 1, stage.env_kwargs)) as env,
+            ):
+                policy = backend.network_state(fresh_agent(env, stage.env_id, stage.cfg, backend, device))
+                if before is not None:
+                    fit(policy, before, partial=stage.partial)
+                _require_quantities(stage, env)
+                before = policy
+
+
+def _stage(table: Mapping[str, Any], backend: str, seed: int) -> Stage:
+    """The stage that a table of known keys means."""
+    for key in ("name", "env_id"):
+        if key not in table:
+            raise UsageError(f"{key} is missing: give {_STAGE_KEYS[key][1]}")
+    if not re.fullmatch(r"\w[\w-]*", table["name"], re.ASCII):
+        raise UsageError(f"name {table['name']!r} cannot name a directory: give letters, digits, _ and -")
+    env_id = table["env_id"]
+    spec = environment.find(env_id)
+    settings = {"max_env_steps": table["max_env_steps"]} if "max_env_steps" in table else {}
+    for field, value in table.get("set", {}).items():
+        if field in _ELSEWHERE:
+            raise UsageError(f"set.{field}: {_ELSEWHERE[field]}")
+        settings[field] = value
+    cfg = config.override(presets.preset(spec.id, backend), {field: str(value) for field, value in settings.items()})
+    otherwise = table.get("otherwise", GO_ON)
+    if otherwise not in (GO_ON, STOP):
+        raise UsageError(f"otherwise is {otherwise!r}; it takes {_STAGE_KEYS['otherwise'][1]}")
+    return Stage(
+        name=table["name"],
+        env_id=env_id if ":" in env_id else spec.id,
+        env_kwargs=_task_fields(table.get("env", {})),
+        cfg=replace(cfg, seed=seed),
+        advance_when=_conditions(table.get("advance_when", [])),
+        otherwise=otherwise,
+        partial=table.get("partial", False),
+    )
+
+
+def _task_fields(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    for name, value in fields.items():
+        if name in environment.OPTIONS or name in environment.NOT_FIELDS:
+            raise UsageError(f"env.{name}: {name} is not a field of the task")
+        try:
+            json.dumps(value)
+        except TypeError:
+            raise UsageError(f"env.{name} is {value}; it takes numbers, texts, lists and tables") from None
+    return fields
+
+
+def _conditions(written: str | list[Any]) -> tuple[Condition, ...]:
+    texts = [written] if isinstance(written, str) else written
+    for text in texts:
+        if not isinstance(text, str):
+            raise UsageError(f"advance_when holds {text!r}; it takes {_STAGE_KEYS['advance_when'][1]}")
+    with _in("advance_when"):
+        return tuple(map(Condition.parse, texts))
+
+
+def _require_keys(table: Mapping[str, Any], known: Mapping[str, tuple[tuple[type, ...], str]]) -> None:
+    """Refuses a key that is unknown, or whose value has another type."""
+    for key, value in table.items():
+        if key not in known:
+            raise UsageError(f"unknown key {key!r}{_nearest(key, known)}")
+        types, words = known[key]
+        if type(value) not in types:
+            raise UsageError(f"{key} is {value!r}; it takes {words}")
+
+
+def _require_quantities(stage: Stage, env: VectorEnv) -> None:
+    """Refuses a condition on what the training will not tell."""
+    known = _quantities(env, evaluated=stage.cfg.evaluation_interval > 0)
+    for condition in stage.advance_when:
+        if condition.quantity not in known:
+            hint = _nearest(condition.quantity, known) or f"; name one of {', '.join(known)}"
+            raise UsageError(f"advance_when names {condition.quantity}, which is not known here{hint}")
+
+
+def _quantities(env: VectorEnv, evaluated: bool) -> list[str]:
+    """The columns of `progress.csv` that a condition may name in this environment."""
+    env.reset(seed=0)
+    *_, infos = env.step(np.zeros(env.action_space.shape or (), np.float32))
+    groups = {kind: _names(infos.get(kind, {})) for kind in ("metrics", "reward_terms")}
+    if evaluated:
+        groups["evaluation"] = [*EVALUATED, *groups["metrics"]]
+    return [*QUANTITIES, *(f"{group}/{name}" for group, names in groups.items() for name in names)]
+
+
+def _names(values: Mapping[str, Any]) -> list[str]:
+    return [name for name in values if not name.startswith("_")]  # the others are Gymnasium's masks
+
+
+def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """Both tables in one, and the tables inside them too; the second one wins."""
+    merged = {**first, **second}
+    for key in first.keys() & second.keys():
+        if isinstance(first[key], dict) and isinstance(second[key], dict):
+            merged[key] = _merged(first[key], second[key])
+    return merged
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f", did you mean {close[0]!r}?" if close else ""
+
+
+@contextmanager
+def _in(place: str) -> Iterator[None]:
+    """Says where in the plan a mistake is."""
+    try:
+        yield
+    except UsageError as mistake:
+        raise UsageError(f"{place}: {mistake}") from mistake

@@ -1,0 +1,261 @@
+"""A curriculum as it is trained: a directory of ordinary runs, one for each stage.
+
+```
+runs/curricula/<plan>/<time>/
+  curriculum.json   the resolved plan; what makes a directory a curriculum, never written again
+  01_<stage>/       the run of a stage
+  report.md         how each stage went
+  report.png        the curves of all stages, one after another
+```
+
+Where a curriculum is follows from what the runs hold, so that it cannot be at odds with them after a kill.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from motrix_train import checkpoint
+from motrix_train.curriculum import STOP, Plan, Stage
+from motrix_train.errors import RunError, UsageError
+from motrix_train.job import Job, carry_out
+from motrix_train.run_directory import RUNS, RunDirectory, unused, versions, write_whole
+from motrix_train.training import Listener
+from motrix_train.transfer import Origin
+
+CURRICULA = RUNS / "curricula"
+
+
+class Ending(StrEnum):
+    """How a stage ended."""
+
+    PASSED = "condition met"
+    SPENT = "budget used"
+    OPEN = "not ended"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How far a stage came.
+
+    Attributes:
+        stage: The stage.
+        run: Its run.
+        ending: How it ended.
+        env_steps: Env steps that it trained.
+        seconds: Wall clock that it took, s.
+        progress: Its table of progress up to there, columns (lines,).
+        evaluation: Of the policy that it hands on, as the training measured it; empty without evaluations.
+    """
+
+    stage: Stage
+    run: RunDirectory
+    ending: Ending
+    env_steps: int
+    seconds: float
+    progress: dict[str, np.ndarray]
+    evaluation: dict[str, float]
+
+    @property
+    def is_dead_end(self) -> bool:
+        """Whether the plan says that no stage follows upon this."""
+        return self.ending is Ending.SPENT and bool(self.stage.advance_when) and self.stage.otherwise == STOP
+
+
+@dataclass(frozen=True)
+class Curriculum:
+    """A curriculum and its directory.
+
+    Attributes:
+        path: The directory.
+        plan: What is trained.
+        device: Of the networks; None takes a GPU if there is one.
+        num_threads: Physics threads, 0 for all CPUs.
+        command: The command line, for the record of the runs.
+        begun_with: The versions of what a result depends on, as they were when it was begun.
+    """
+
+    path: Path
+    plan: Plan
+    device: str | None
+    num_threads: int
+    command: str
+    begun_with: Mapping[str, str]
+
+    @classmethod
+    def create(
+        cls, plan: Plan, command: str, path: Path | None = None, device: str | None = None, num_threads: int = 0
+    ) -> Curriculum:
+        """Makes the directory of a plan that was checked.
+
+        Args:
+            plan: What is to be trained.
+            command: The command line, for the record.
+            path: The directory, in place of one named after the time.
+            device: Of the networks.
+            num_threads: Physics threads.
+
+        Raises:
+            UsageError: `path` exists.
+            RunError: The disk refuses.
+        """
+        created = datetime.now(UTC)
+        if path is not None and path.exists():
+            raise UsageError(f"curriculum directory {path} exists: name a new one, or remove it")
+        path = path or unused(CURRICULA / plan.name / f"{created.astimezone():%Y-%m-%d_%H-%M-%S}")
+        curriculum = cls(path, plan, device, num_threads, command, versions())
+        content = {
+            "plan": plan.to_json(),
+            "device": device,
+            "num_threads": num_threads,
+            "created": created.isoformat(),
+            "versions": curriculum.begun_with,
+            "command": command,
+        }
+        try:
+            path.mkdir(parents=True)
+        except OSError as refusal:
+            raise RunError(f"cannot write {path}: {refusal.strerror or refusal}") from refusal
+        try:
+            write_whole(curriculum._record, (json.dumps(content, indent=2) + "\n").encode())
+        except BaseException:
+            path.rmdir()
+            raise
+        return curriculum
+
+    @classmethod
+    def open(cls, path: Path, command: str, device: str | None = None, num_threads: int = 0) -> Curriculum:
+        """The curriculum in a directory, to be gone on with.
+
+        Args:
+            path: The directory.
+            command: The command line, for the record.
+            device: Of the networks, None for what it was begun with.
+            num_threads: Physics threads, 0 for what it was begun with.
+
+        Raises:
+            UsageError: There is none.
+            RunError: Its plan is damaged.
+        """
+        record = cls._record_in(path)
+        if not record.is_file():
+            raise UsageError(f"{path} is no curriculum: give a directory that `motrix-train curriculum` made")
+        try:
+            content = json.loads(record.read_text("utf-8"))
+            plan = Plan.from_json(content["plan"])
+            device, num_threads = device or content["device"], num_threads or content["num_threads"]
+            return cls(path, plan, device, num_threads, command, content["versions"])
+        except (ValueError, KeyError, TypeError, UsageError) as damage:
+            raise RunError(f"{record} is damaged or of another version ({damage}): train anew") from damage
+
+    def carry_out(self, watch: Callable[[int, RunDirectory], AbstractContextManager[Listener]]) -> Outcome:
+        """Trains from where the curriculum is to its end.
+
+        Args:
+            watch: Gives the listener of a stage, by its number from 0 and its run; entered around its training.
+
+        Returns:
+            Of the stage with which it ended: the last one, one that Ctrl-C or SIGTERM left open, or one that
+            missed its condition and is to stop then.
+
+        Raises:
+            UsageError: Another process trains it, or a stage is refused.
+            RunError: The disk refuses, or the training diverges.
+        """
+        with RunDirectory(self.path).exclusive():
+            for number, stage in enumerate(self.plan.stages):
+                outcome = self.outcome(number)
+                if outcome is None or outcome.ending is Ending.OPEN:
+                    run = self._begin(number, outcome)
+                    with watch(number, run) as listener:
+                        carry_out(run, listener, until=stage.goal)
+                    outcome = self.outcome(number)
+                    assert outcome is not None
+                if outcome.ending is Ending.OPEN or outcome.is_dead_end:
+                    break
+        return outcome
+
+    def outcomes(self) -> list[Outcome]:
+        """The stages that have begun to learn, in their order."""
+        every = (self.outcome(number) for number in range(len(self.plan.stages)))
+        return [outcome for outcome in every if outcome is not None]
+
+    def outcome(self, number: int) -> Outcome | None:
+        """How far a stage came at its last checkpoint, None before its first."""
+        stage, run = self.plan.stages[number], self.run(number)
+        last = run.checkpoint("last")
+        if last is None:
+            return None
+        cfg, env_steps = Job.of(run).cfg, checkpoint.read(last).env_steps
+        table = run.progress()
+        known = table.get("env_steps", np.zeros(0)) <= env_steps
+        progress = {name: column[known] for name, column in table.items()}
+        final = _line(progress, env_steps)
+        if stage.is_passed(final):
+            ending = Ending.PASSED
+        else:
+            ending = Ending.SPENT if env_steps >= cfg.updates * cfg.rollouts * cfg.num_envs else Ending.OPEN
+        of_policy = _line(progress, checkpoint.read(run.best_policy()).env_steps)
+        return Outcome(
+            stage=stage,
+            run=run,
+            ending=ending,
+            env_steps=env_steps,
+            seconds=final.get("seconds", 0.0),
+            progress=progress,
+            evaluation={
+                name.removeprefix("evaluation/"): value
+                for name, value in of_policy.items()
+                if name.startswith("evaluation/") and np.isfinite(value)
+            },
+        )
+
+    def run(self, number: int) -> RunDirectory:
+        """The run of a stage, by its number from 0."""
+        return RunDirectory(self.path / f"{number + 1:02}_{self.plan.stages[number].name}")
+
+    @property
+    def _record(self) -> Path:
+        return self._record_in(self.path)
+
+    @staticmethod
+    def _record_in(path: Path) -> Path:
+        return path / "curriculum.json"
+
+    def _begin(self, number: int, so_far: Outcome | None) -> RunDirectory:
+        """The run of a stage, ready to be carried out: where it was, or new."""
+        run, stage = self.run(number), self.plan.stages[number]
+        if so_far is not None:
+            resumed = {"env_steps": so_far.env_steps, "command": self.command, "versions": versions()}
+            before = run.config().get("resumed", ())
+            run.amend(device=self.device, num_threads=self.num_threads, resumed=[*before, resumed])
+            return run
+        run.discard()  # it was killed before its first checkpoint, so it begins anew, and again from the same policy
+        origin = None
+        if number > 0:
+            origin = Origin(checkpoint.read(self.run(number - 1).best_policy()), partial=stage.partial)
+        job = Job(
+            env_id=stage.env_id,
+            env_kwargs=stage.env_kwargs,
+            backend=self.plan.backend,
+            cfg=stage.cfg,
+            device=self.device,
+            num_threads=self.num_threads,
+            origin=origin,
+        )
+        return job.create_run(self.command, run.path)
+
+
+def _line(progress: dict[str, Any], env_steps: int) -> dict[str, float]:
+    """The line of progress at a number of env steps, empty without one."""
+    at = np.flatnonzero(progress.get("env_steps", np.zeros(0)) == env_steps)
+    return {name: float(column[at[-1]]) for name, column in progress.items()} if at.size else {}
