@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import typer
 
-from motrix_train.commands import curriculum, evaluate, export, listing, play, show, train
+from motrix_train.commands import curriculum, evaluate, export, listing, play, plot, show, train
 from motrix_train.commands.options import PROGRAM
 from motrix_train.errors import RunError, UsageError
 
@@ -24,7 +24,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("list")(listing.list_environments)
-for command in (show.show, train.train, curriculum.curriculum, play.play, evaluate.evaluate, export.export):
+for command in (
+    show.show,
+    train.train,
+    curriculum.curriculum,
+    play.play,
+    evaluate.evaluate,
+    plot.plot,
+    export.export,
+):
     app.command()(command)
 
 

@@ -1,15 +1,18 @@
-"""The learning curve as a picture."""
+"""Learning curves as pictures: of one run, and of several beside each other."""
 
 from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
+from motrix_train.comparison import Band, Curve, Group
 from motrix_train.run_directory import write_whole
 
 PANELS = {  # column of progress.csv, or a group of columns -> heading
@@ -18,6 +21,9 @@ PANELS = {  # column of progress.csv, or a group of columns -> heading
     "metrics/": "metrics, mean of a step",
     "reward_terms/": "reward terms, per second",
 }
+COMPARED = ("mean_return", "evaluation/mean_return", "mean_episode_length", "metrics/")
+ABSCISSAS = {"env_steps": "environment steps", "seconds": "seconds of training"}
+LEGEND_WIDTH = 70  # characters
 
 
 def learning_curve(
@@ -34,36 +40,99 @@ def learning_curve(
     Raises:
         RunError: The disk refuses.
     """
-    from matplotlib import colormaps
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import EngFormatter
-
     panels = {column: lines for column in PANELS if (lines := _lines(progress, column))}
-    rows = max(1, math.ceil(len(panels) / 2))
-    figure = Figure(figsize=(12, 3.4 * rows), layout="constrained")
-    figure.suptitle(title)
-    axes = list(figure.subplots(rows, 2, squeeze=False).flat)
-    for axis in axes[len(panels) :]:
-        axis.set_visible(False)
+    figure, axes = _figure(len(panels), title)
     steps = np.asarray(progress.get("env_steps", ()))
-    for axis, (column, lines) in zip(axes, panels.items(), strict=False):
-        axis.set_prop_cycle(color=colormaps["tab10" if len(lines) <= 10 else "tab20"](range(len(lines))))
+    for axis, (column, lines) in zip(axes, panels.items(), strict=True):
+        axis.set_prop_cycle(color=_colours(len(lines)))
         for name, values in lines.items():
             known = np.isfinite(values)
-            marker = "o" if known.sum() == 1 else None
-            axis.plot(steps[known], values[known], label=name, linewidth=1.2, marker=marker)
+            _plot(axis, steps[known], values[known], label=name, linewidth=1.2)
         for name, place in marks.items():
             axis.axvline(place, color="0.5", linewidth=0.8, linestyle="--")
             corner = {"xy": (place, 1.0), "xycoords": axis.get_xaxis_transform(), "textcoords": "offset points"}
             axis.annotate(name, **corner, xytext=(3, -2), va="top", rotation=90, fontsize=7, color="0.3")
-        axis.set_title(PANELS[column], fontsize=10, loc="left")
-        axis.set_xlabel("environment steps", fontsize=8)
-        axis.xaxis.set_major_formatter(EngFormatter())
-        axis.tick_params(labelsize=8)
-        axis.grid(alpha=0.3)
-        axis.spines[["top", "right"]].set_visible(False)
+        _finish(axis, PANELS[column], "env_steps")
         if column.endswith("/"):
             axis.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+    _write(figure, path)
+
+
+def compare(groups: Sequence[Group], x: str, columns: Sequence[str], path: Path, title: str) -> None:
+    """Draws columns of several runs, PNG: for each group the mean, how far its runs spread, and each of them.
+
+    Args:
+        groups: Runs that belong together.
+        x: Column to draw over, "env_steps" or "seconds".
+        columns: What to draw, a panel each.
+        path: Where to write; replaced in one piece.
+        title: Above the panels.
+
+    Raises:
+        RunError: The disk refuses.
+    """
+    figure, axes = _figure(len(columns), f"{title}\nmean of the runs, band from the lowest to the highest of them")
+    for axis, column in zip(axes, columns, strict=True):
+        for group, colour in zip(groups, _colours(len(groups)), strict=True):
+            curves = [curve for run in group.runs if (curve := Curve.of(run, x, column))]
+            for curve in curves if len(curves) > 1 else ():
+                _plot(axis, curve.x, curve.y, color=colour, linewidth=0.6, alpha=0.5)
+            if curves and (band := Band.of(curves)):
+                _plot(axis, band.x, band.mean, color=colour, linewidth=1.8)
+                axis.fill_between(band.x, band.low, band.high, color=colour, alpha=0.15, linewidth=0)
+        heading = "return of an episode in evaluation" if column == "evaluation/mean_return" else column
+        _finish(axis, PANELS.get(column, heading), x)
+    _add_legend(figure, groups)
+    _write(figure, path)
+
+
+def _figure(panels: int, title: str) -> tuple[Any, list[Any]]:
+    """A figure, and the axes of so many panels, two in a row."""
+    from matplotlib.figure import Figure
+
+    rows = max(1, math.ceil(panels / 2))
+    figure = Figure(figsize=(12, 3.4 * rows), layout="constrained")
+    figure.suptitle(title)
+    axes = list(figure.subplots(rows, 2, squeeze=False).flat)
+    for axis in axes[panels:]:
+        axis.set_visible(False)
+    return figure, axes[:panels]
+
+
+def _plot(axis: Any, x: np.ndarray, y: np.ndarray, **style: Any) -> None:
+    """A line, or a dot where it would have no length."""
+    axis.plot(x, y, marker="o" if len(x) == 1 else None, **style)
+
+
+def _finish(axis: Any, heading: str, x: str) -> None:
+    from matplotlib.ticker import EngFormatter
+
+    axis.set_title(heading, fontsize=10, loc="left")
+    axis.set_xlabel(ABSCISSAS[x], fontsize=8)
+    axis.xaxis.set_major_formatter(EngFormatter())
+    axis.tick_params(labelsize=8)
+    axis.grid(alpha=0.3)
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def _add_legend(figure: Any, groups: Sequence[Group]) -> None:
+    from matplotlib.lines import Line2D
+
+    lines = []
+    for group, colour in zip(groups, _colours(len(groups)), strict=True):
+        label = f"{group.label} ({len(group.runs)} {'run' if len(group.runs) == 1 else 'runs'})"
+        lines.append(Line2D([], [], color=colour, linewidth=1.8, label=textwrap.fill(label, LEGEND_WIDTH)))
+    figure.legend(handles=lines, loc="outside lower center", ncols=min(2, len(lines)), fontsize=8, frameon=False)
+
+
+def _colours(count: int) -> list[Any]:
+    from matplotlib import colormaps
+
+    palette = colormaps["tab10" if count <= 10 else "tab20"]
+    return [palette(number % palette.N) for number in range(count)]
+
+
+def _write(figure: Any, path: Path) -> None:
     image = io.BytesIO()
     figure.savefig(image, format="png", dpi=110)
     write_whole(path, image.getvalue())

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from motrix_train.training import RolloutStats, TrainingPlan, TrainingSummary
 
 PLAIN_INTERVAL = 15.0  # s between two lines where the output is no terminal
+CURVE_INTERVAL = 60.0  # s between two drawings of the learning curve, each of which takes about half a second
 
 
 class TrainingProgress:
@@ -33,7 +34,7 @@ class TrainingProgress:
         self._run = run
         self._title = ""
         self._console = console
-        self._next_line = 0.0
+        self._next_line = self._next_curve = 0.0
         self._latest = "ended before the first rollout was full"
         self._bar = Progress(
             BarColumn(bar_width=None),
@@ -70,8 +71,8 @@ class TrainingProgress:
             self._print(line)
 
     def checkpoint_written(self, path: Path) -> None:
-        """Draws the curve anew, once for all the checkpoints of one moment."""
-        if path.stem.startswith("step_"):
+        """Draws the curve anew, now and then."""
+        if time.monotonic() >= self._next_curve:
             self._draw()
 
     def finished(self, summary: TrainingSummary) -> None:
@@ -84,6 +85,7 @@ class TrainingProgress:
 
     def _draw(self) -> None:
         learning_curve(self._run.progress(), self._run.curve_path, self._title)
+        self._next_curve = time.monotonic() + CURVE_INTERVAL
 
 
 def describe(stats: RolloutStats) -> str:

@@ -6,6 +6,7 @@ runs/<env id>/<time>_<backend>_seed<N>/
   progress.csv        one line per rollout
   learning_curve.png
   events.out.*        TensorBoard
+  videos/             step_<env steps>.mp4, where they were asked for
   checkpoints/        best, last and the newest few step_<env steps>; origin, if it started from a policy
 ```
 """
@@ -59,6 +60,11 @@ class RunDirectory:
     def checkpoints(self) -> Path:
         """The directory of the policies."""
         return self.path / "checkpoints"
+
+    @property
+    def videos(self) -> Path:
+        """The directory of what the policies looked like as they trained."""
+        return self.path / "videos"
 
     @property
     def progress_path(self) -> Path:
@@ -273,14 +279,14 @@ class RunDirectory:
         write_whole(self.progress_path, table.getvalue().encode())
 
     def progress(self) -> dict[str, np.ndarray]:
-        """The table of progress: columns by name, each (lines,) float, NaN where empty."""
+        """The table of progress: columns by name, each (lines,) float, NaN where empty; without a torn last line."""
         if not self.progress_path.exists():
             return {}
         with (
             _refusals(self.progress_path, "read"),
             self.progress_path.open(newline="", encoding="utf-8") as file,
         ):
-            lines = list(csv.DictReader(file))
+            lines = list(csv.DictReader(line for line in file if line.endswith("\n")))
         names = list(lines[0]) if lines else []
         return {name: np.array([_number(line[name]) for line in lines]) for name in names}
 

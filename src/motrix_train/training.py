@@ -21,7 +21,7 @@ from motrix_train.backend import Backend
 from motrix_train.checkpoint import Checkpoint
 from motrix_train.config import PPOCfg
 from motrix_train.errors import RunError, UsageError
-from motrix_train.evaluation import Evaluation, evaluate
+from motrix_train.evaluation import Evaluation, Policy, evaluate
 from motrix_train.mirror import Symmetry
 from motrix_train.run_directory import RunDirectory
 from motrix_train.transfer import Origin, Transfer, transfer
@@ -44,6 +44,8 @@ class TrainingPlan:
     """Env steps that were trained before, 0 unless the run is resumed."""
     transfer: Transfer | None
     """What came from the policy that the run starts from, None without one."""
+    policy: Policy
+    """The policy in training, without exploration, with the parameters of the moment."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,30 @@ class Listener(Protocol):
     def finished(self, summary: TrainingSummary) -> None:
         """After the last checkpoint, also when interrupted."""
         ...
+
+
+class Listeners(tuple[Listener, ...]):
+    """Several listeners as one, told one after the other."""
+
+    def started(self, plan: TrainingPlan) -> None:
+        """Before the first step."""
+        for listener in self:
+            listener.started(plan)
+
+    def rollout(self, stats: RolloutStats) -> None:
+        """After every update."""
+        for listener in self:
+            listener.rollout(stats)
+
+    def checkpoint_written(self, path: Path) -> None:
+        """After every checkpoint."""
+        for listener in self:
+            listener.checkpoint_written(path)
+
+    def finished(self, summary: TrainingSummary) -> None:
+        """After the last checkpoint, also when interrupted."""
+        for listener in self:
+            listener.finished(summary)
 
 
 @dataclass(frozen=True)
@@ -217,7 +243,8 @@ def train(
             else:
                 session.go_on(resumed)
             total = session.total_env_steps
-            listener.started(TrainingPlan(env_id, backend.NAME, seed, cfg, total, run, env_steps, transferred))
+            plan = TrainingPlan(env_id, backend.NAME, seed, cfg, total, run, env_steps, transferred, agent.policy)
+            listener.started(plan)
             summary = session.run()
         listener.finished(summary)
     return summary
@@ -381,7 +408,7 @@ class _Session:
 
     def _report(self, stats: RolloutStats) -> None:
         self._directory.append_progress(asdict(stats))
-        self._events.add(_scalars(stats), stats.env_steps)
+        self._events.add(scalars(stats), stats.env_steps)
         self._listener.rollout(stats)
 
     def _reached(self, interval: int) -> bool:
@@ -570,7 +597,7 @@ def _columns(found: Evaluation) -> dict[str, float]:
     }
 
 
-def _scalars(stats: RolloutStats) -> dict[str, float]:
+def scalars(stats: RolloutStats) -> dict[str, float]:
     """The line of progress under TensorBoard's tags."""
     return {
         "Episode/return": stats.mean_return,

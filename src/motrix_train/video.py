@@ -1,24 +1,34 @@
-"""What a policy does, to be watched: an mp4, or a PNG strip of moments."""
+"""What a policy does, to be watched: an mp4, or a PNG strip of moments; and what it does as it trains."""
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from gymnasium.vector import VectorEnv
 
+from motrix_gym.rendering import grid
 from motrix_train import environment
 from motrix_train.errors import RunError, UsageError
-from motrix_train.evaluation import Policy, act
+from motrix_train.evaluation import Policy, act, first_row_seed
 from motrix_train.run_directory import replacement
+from motrix_train.training import Listener, RolloutStats, TrainingPlan
 
 SUFFIXES = (".mp4", ".png")
 MAX_FRAME_RATE = 30  # Hz; a frame drawn in software costs more than many control steps
 GRID_WIDTH = 1280  # pixels
 STRIP_MOMENTS = 6
 STRIP_TILE = (320, 240)  # pixels
+TRAINING_ROWS = 4
+TRAINING_SECONDS = 5.0
+TRAINING_WIDTH = 640  # pixels
 
 
 def check_path(path: Path) -> None:
@@ -40,59 +50,122 @@ def check_path(path: Path) -> None:
         raise RunError(f"cannot write {path}: {refusal.strerror}") from refusal
 
 
-def tile_size(path: Path, num_envs: int) -> tuple[int, int]:
-    """Width and height in pixels, both even, of one row's picture in the video at `path`."""
-    if path.suffix == ".png":
-        return STRIP_TILE
-    width = min(640, GRID_WIDTH // _columns(num_envs)) // 8 * 8
-    return width, width * 3 // 4
-
-
-def record(
+def film(
     policy: Policy,
-    env: VectorEnv,
-    seed: int,
-    steps: int,
+    env_id: str,
+    env_kwargs: Mapping[str, Any],
     path: Path,
+    *,
+    num_envs: int,
+    seconds: float,
+    steps: int | None = None,
+    seed: int = 0,
+    width: int = GRID_WIDTH,
+    num_threads: int = 0,
     on_progress: Callable[[float], None] = lambda share: None,
 ) -> None:
-    """Plays a policy in every row and writes what is seen; rows that end go on with their next episode.
+    """Plays a policy in fresh rows and writes what is seen; rows that end go on with their next episode.
 
     Args:
         policy: Actions for observations.
-        env: Made with ``render_mode="rgb_array"``.
-        seed: Of the first row.
-        steps: Control steps to play.
+        env_id: Registered id.
+        env_kwargs: Fields of the task.
         path: Ends in ``.mp4`` for a video in real time, all rows in a grid, or in ``.png`` for a strip: time
             to the right, a line for each row.
+        num_envs: Rows.
+        seconds: How long, in simulated time.
+        steps: How long, in control steps; wins over `seconds`.
+        seed: Which episodes.
+        width: Of the grid of a video, pixels, at most.
+        num_threads: Physics threads, 0 for all CPUs.
         on_progress: Told the share that is done.
 
     Raises:
+        UsageError: The environment cannot be made.
         RunError: There is no OpenGL, the policy is no good or the disk refuses; nothing is written.
     """
-    control_rate = round(1 / environment.task_of(env).control_dt)  # Hz
-    if path.suffix == ".png":
-        shown = np.linspace(0, steps, STRIP_MOMENTS).round().astype(int).tolist()
-        moments = [np.concatenate(frames) for frames in _played(policy, env, seed, shown, on_progress)]
-        with replacement(path) as temporary:
-            _write_png(np.concatenate(moments, axis=1), temporary)
-    else:
-        stride = math.ceil(control_rate / MAX_FRAME_RATE)
-        shown = range(0, steps + 1, stride)
-        images = map(grid, _played(policy, env, seed, shown, on_progress))
-        with replacement(path) as temporary:
-            _write_mp4(images, temporary, control_rate / stride)
+    size = STRIP_TILE if path.suffix == ".png" else _tile_size(num_envs, width)
+    with closing(_visible(env_id, env_kwargs, num_envs, size, num_threads)) as env:
+        control_dt = environment.task_of(env).control_dt
+        steps = steps or max(1, round(seconds / control_dt))
+        if path.suffix == ".png":
+            shown = np.linspace(0, steps, STRIP_MOMENTS).round().astype(int).tolist()
+            moments = list(_played(policy, env, seed, shown, on_progress))
+            rows = [frame for row in zip(*moments, strict=True) for frame in row]
+            with replacement(path) as temporary:
+                _write_png(grid(rows, columns=STRIP_MOMENTS), temporary)
+        else:
+            stride = math.ceil(round(1 / control_dt) / MAX_FRAME_RATE)
+            shown = range(0, steps + 1, stride)
+            images = (grid(frames, _columns(num_envs)) for frames in _played(policy, env, seed, shown, on_progress))
+            with replacement(path) as temporary:
+                _write_mp4(images, temporary, round(1 / control_dt) / stride)
 
 
-def grid(frames: Sequence[np.ndarray]) -> np.ndarray:
-    """Frames, (height, width, 3) each, side by side in a grid as square as can be, empty places black."""
-    columns = _columns(len(frames))
-    rows = math.ceil(len(frames) / columns)
-    height, width, channels = frames[0].shape
-    tiles = np.zeros((rows * columns, height, width, channels), dtype=np.uint8)
-    tiles[: len(frames)] = frames
-    tiles = tiles.reshape(rows, columns, height, width, channels)
-    return tiles.transpose(0, 2, 1, 3, 4).reshape(rows * height, columns * width, channels)
+class TrainingVideos(Listener):
+    """Films the policy in training, always in the same episodes, into ``videos/step_<env steps>.mp4``.
+
+    Args:
+        every: Checkpoints from one video to the next.
+        env_id: Registered id.
+        env_kwargs: Fields of the task.
+        num_threads: Physics threads, 0 for all CPUs.
+
+    Raises:
+        UsageError: The environment cannot be made, or has no pictures.
+        RunError: There is no OpenGL.
+    """
+
+    def __init__(self, every: int, env_id: str, env_kwargs: Mapping[str, Any], num_threads: int = 0) -> None:
+        self._every, self._env_id, self._env_kwargs, self._num_threads = every, env_id, env_kwargs, num_threads
+        with closing(_visible(env_id, env_kwargs, num_envs=1, size=STRIP_TILE)) as env:
+            env.reset(seed=0)
+            _frames(env)
+
+    def started(self, plan: TrainingPlan) -> None:
+        """Counts from where the run is."""
+        plan.run.amend(video_every=self._every)
+        self._plan, self._env_steps = plan, plan.env_steps
+        self._filmed = self._due()
+
+    def rollout(self, stats: RolloutStats) -> None:
+        """Keeps where the run is."""
+        self._env_steps = stats.env_steps
+
+    def checkpoint_written(self, path: Path) -> None:
+        """Films, once the run could be resumed from here."""
+        if path.stem == "last" and self._due() > self._filmed:
+            self._filmed = self._due()
+            target = self._plan.run.videos / f"step_{self._env_steps}.mp4"
+            target.parent.mkdir(exist_ok=True)
+            film(
+                self._plan.policy,
+                self._env_id,
+                self._env_kwargs,
+                target,
+                num_envs=TRAINING_ROWS,
+                seconds=TRAINING_SECONDS,
+                width=TRAINING_WIDTH,
+                num_threads=self._num_threads,
+            )
+
+    def _due(self) -> int:
+        """How many videos a run has that is here."""
+        vector_steps = self._env_steps // self._plan.cfg.num_envs
+        return vector_steps // (self._every * self._plan.cfg.check_point_interval)
+
+
+def _visible(
+    env_id: str, env_kwargs: Mapping[str, Any], num_envs: int, size: tuple[int, int], num_threads: int = 0
+) -> VectorEnv:
+    """An environment of which there are pictures, each row's `size` wide and high."""
+    return environment.make(env_id, num_envs, env_kwargs, num_threads, render_mode="rgb_array", render_size=size)
+
+
+def _tile_size(num_envs: int, width: int) -> tuple[int, int]:
+    """Width and height in pixels, both even, of each row's picture in a grid of this width."""
+    tile = min(640, width // _columns(num_envs)) // 8 * 8
+    return tile, tile * 3 // 4
 
 
 def _columns(count: int) -> int:
@@ -103,18 +176,22 @@ def _played(
     policy: Policy, env: VectorEnv, seed: int, shown: Sequence[int], on_progress: Callable[[float], None]
 ) -> Iterator[tuple[np.ndarray, ...]]:
     """The frames of all rows at the step numbers `shown`, ascending."""
-    observations, _ = env.reset(seed=seed)
+    observations, _ = env.reset(seed=first_row_seed(seed))
     step = 0
     for moment in shown:
         for _ in range(moment - step):
             observations, *_ = env.step(act(policy, observations))
         step = moment
         on_progress(step / max(1, shown[-1]))
-        try:
-            frames = env.render()
-        except RuntimeError as refusal:
-            raise RunError(str(refusal)) from refusal
-        yield tuple(np.asarray(frame) for frame in frames or ())
+        yield _frames(env)
+
+
+def _frames(env: VectorEnv) -> tuple[np.ndarray, ...]:
+    try:
+        frames = env.render()
+    except RuntimeError as refusal:
+        raise RunError(str(refusal)) from refusal
+    return tuple(np.asarray(frame) for frame in frames or ())
 
 
 def _write_png(image: np.ndarray, path: Path) -> None:
@@ -124,22 +201,23 @@ def _write_png(image: np.ndarray, path: Path) -> None:
 
 
 def _write_mp4(images: Iterator[np.ndarray], path: Path, frame_rate: float) -> None:
-    import imageio_ffmpeg
+    from imageio_ffmpeg import get_ffmpeg_exe
 
     first = next(images)
     height, width, _ = first.shape
-    writer = imageio_ffmpeg.write_frames(
-        str(path),
-        (width, height),
-        fps=frame_rate,  # pyright: ignore[reportArgumentType]  (any number will do)
-        quality=7,
-        macro_block_size=2,
-        ffmpeg_log_level="error",
-    )
-    try:
-        writer.send(None)
-        writer.send(np.ascontiguousarray(first))
-        for image in images:
-            writer.send(np.ascontiguousarray(image))
-    finally:
-        writer.close()
+    frames = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(frame_rate), "-i", "-"]
+    coding = ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", "20", "-movflags", "+faststart"]
+    # a process group of its own keeps Ctrl-C from the encoder
+    with subprocess.Popen(
+        [get_ffmpeg_exe(), "-y", "-loglevel", "error", *frames, *coding, str(path)],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        process_group=0,
+    ) as ffmpeg:
+        assert ffmpeg.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # it has given up, and says why
+            for image in itertools.chain([first], images):
+                ffmpeg.stdin.write(image.tobytes())
+        _, complaint = ffmpeg.communicate()
+    if ffmpeg.returncode:
+        raise OSError(complaint.decode(errors="replace").strip())

@@ -18,7 +18,7 @@ from motrix_train.cli import run
 from motrix_train.run_directory import RunDirectory
 
 CARTPOLE = "Motrix/CartPole-v0"
-COMMANDS = ("list", "show", "train", "play", "evaluate", "export")
+COMMANDS = ("list", "show", "train", "play", "evaluate", "plot", "export")
 
 
 def command(*arguments: str, **kwargs) -> subprocess.CompletedProcess[str]:

@@ -90,12 +90,12 @@ def test_a_column_may_come_later_and_stay_away_again(tmp_path):
     np.testing.assert_array_equal(run.progress()["losses/value"], [math.nan, 0.5, math.nan])
 
 
-def test_a_line_cut_short_by_a_crash_spoils_no_other(tmp_path):
+def test_a_line_cut_short_by_a_crash_is_none(tmp_path):
     run = create(tmp_path)
-    run.append_progress({"env_steps": 1, "mean_return": 2.0})
+    run.append_progress({"env_steps": 1, "mean_return": 2.5})
     with run.progress_path.open("a") as file:
-        file.write("2")
-    np.testing.assert_array_equal(run.progress()["mean_return"], [2.0, math.nan])
+        file.write("2,3")
+    np.testing.assert_array_equal(run.progress()["mean_return"], [2.5])
 
 
 def test_without_progress_there_are_no_columns(tmp_path):

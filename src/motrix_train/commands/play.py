@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from motrix_train import environment, evaluation, video
+from motrix_train import video
 from motrix_train.commands.options import BackendName, Device, NumThreads, Target
 from motrix_train.errors import UsageError
 from motrix_train.policies import TrainedPolicy
@@ -43,18 +43,17 @@ def play(
     trained = TrainedPolicy.open(target, policy, backend, device)
     checkpoint = trained.checkpoint
     rows = num_envs or (1 if video_path.suffix == ".png" else checkpoint.config.get("play_num_envs", 1))
-    env = environment.make(
-        checkpoint.env_id,
-        rows,
-        checkpoint.env_kwargs,
-        num_threads,
-        render_mode="rgb_array",
-        render_size=video.tile_size(video_path, rows),
-    )
-    steps = steps or max(1, round(seconds / environment.task_of(env).control_dt))
-    try:
-        with share_bar(Console(stderr=True), "playing") as on_progress:
-            video.record(trained.policy, env, evaluation.first_row_seed(seed), steps, video_path, on_progress)
-    finally:
-        env.close()
+    with share_bar(Console(stderr=True), "playing") as on_progress:
+        video.film(
+            trained.policy,
+            checkpoint.env_id,
+            checkpoint.env_kwargs,
+            video_path,
+            num_envs=rows,
+            seconds=seconds,
+            steps=steps,
+            seed=seed,
+            num_threads=num_threads,
+            on_progress=on_progress,
+        )
     print(f"{trained.path} -> {video_path}")

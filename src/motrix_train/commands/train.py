@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import secrets
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,10 +30,13 @@ from motrix_train.job import Job, carry_out, resumption
 from motrix_train.policies import locate
 from motrix_train.progress import TrainingProgress
 from motrix_train.run_directory import RunDirectory, changed_versions, versions
-from motrix_train.training import TrainingSummary
+from motrix_train.training import Listener, Listeners, TrainingSummary
 from motrix_train.transfer import Origin
+from motrix_train.video import TrainingVideos
+from motrix_train.weights_and_biases import WandbLog
 
-WITH_RESUME = ("resume", "max_env_steps", "device", "num_threads", "quiet")  # what does not change what is learned
+# what does not change what is learned
+WITH_RESUME = ("resume", "max_env_steps", "device", "num_threads", "video_every", "wandb", "quiet")
 
 
 def train(
@@ -62,6 +65,14 @@ def train(
     device: Device = None,
     run_dir: Annotated[Path | None, typer.Option(help="The run's own new directory.")] = None,
     num_threads: NumThreads = 0,
+    video_every: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="K", help="After every K-th checkpoint, film 5 s of the policy into videos/."),
+    ] = None,
+    wandb: Annotated[
+        str | None,
+        typer.Option(metavar="PROJECT", help="Log to Weights & Biases; with WANDB_MODE=offline without a network."),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the result.")] = False,
 ) -> None:
     """Trains a policy, into runs/ENV/TIME_BACKEND_seedN/. Ctrl-C ends it early and keeps the last policy.
@@ -74,6 +85,7 @@ def train(
     if resume is not None:
         _refuse_changes(context)
         run = RunDirectory.open(resume)
+        others = _other_listeners(Job.of(run), video_every, wandb, run.config())
         _prepare_resumption(run, context, console)
     elif env_id is None:
         raise UsageError(f"name an environment, as in {PROGRAM} train Motrix/Go1-v0, or a run, as in --resume RUN")
@@ -95,9 +107,10 @@ def train(
             num_threads=num_threads,
             origin=origin,
         )
+        others = _other_listeners(job, video_every, wandb, {})
         run = job.create_run(context.obj, run_dir)
     with TrainingProgress(run, console) as progress:
-        summary = carry_out(run, progress)
+        summary = carry_out(run, Listeners([*others, progress]))
     _tell(run, summary)
     if summary.interrupted:
         raise typer.Exit(130)
@@ -115,6 +128,17 @@ def _configuration(
 def _origin(target: str, partial: bool, fresh_normaliser: bool) -> Origin:
     _, path = locate(target, None)
     return Origin(read(path), partial=partial, normaliser=not fresh_normaliser)
+
+
+def _other_listeners(job: Job, video_every: int | None, wandb: str | None, before: Mapping[str, Any]) -> list[Listener]:
+    """Who is told of a training beside the terminal: whom the options name, or those that the run had `before`."""
+    listeners: list[Listener] = []
+    if every := video_every or before.get("video_every"):
+        listeners.append(TrainingVideos(every, job.env_id, job.env_kwargs, job.num_threads))
+    known = before.get("wandb", {"project": None, "id": None})
+    if project := wandb or known["project"]:
+        listeners.append(WandbLog(project, known["id"] if project == known["project"] else None))
+    return listeners
 
 
 def _refuse_changes(context: typer.Context) -> None:

@@ -1,0 +1,89 @@
+"""`motrix-train plot`: runs beside each other, in one picture."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from motrix_train import comparison, plots
+from motrix_train.comparison import Run
+from motrix_train.errors import RunError, UsageError
+
+
+def plot(
+    targets: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN",
+            help="Runs, directories with runs in them, or an environment id for all its runs; of one environment.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Where to, .png.")] = Path("comparison.png"),
+    x: Annotated[Literal["env_steps", "seconds"], typer.Option(help="What the curves are drawn over.")] = "env_steps",
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,...",
+            help="Columns of progress.csv, a panel each; a name that ends in / is all of its group.",
+            show_default=",".join(plots.COMPARED),
+        ),
+    ] = None,
+) -> None:
+    """Draws learning curves of several runs: the mean of those that differ only by their seed, and how far they spread.
+
+    Example: motrix-train plot Motrix/CartPole-v0 --columns mean_return,losses/ --out cartpole.png
+
+    Example: motrix-train plot runs/small runs/large --x seconds
+    """
+    if out.suffix != ".png":
+        raise UsageError(f"--out {out}: the name must end in .png")
+    runs, problems = _read(targets)
+    panels = _panels(runs, columns)
+    groups = comparison.group(runs)
+    plots.compare(groups, x, panels, out, runs[0].env_id)
+    for problem in problems:
+        print(f"left out: {problem}", file=sys.stderr)
+    print(f"{_count(runs, 'run')} in {_count(groups, 'group')} -> {out}")
+
+
+def _read(targets: Sequence[str]) -> tuple[list[Run], list[RunError]]:
+    """The runs of one environment that can be drawn, and why others cannot."""
+    runs, problems = [], []
+    for directory in comparison.find(targets):
+        try:
+            runs.append(Run.read(directory))
+        except RunError as problem:
+            problems.append(problem)
+    if not runs:
+        raise problems[0]
+    env_ids = list(dict.fromkeys(run.env_id for run in runs))
+    if len(env_ids) > 1:
+        raise UsageError(f"these are runs of {', '.join(env_ids)}: give those of one environment, as in {env_ids[0]}")
+    return runs, problems
+
+
+def _panels(runs: Sequence[Run], columns: str | None) -> list[str]:
+    """The columns to draw, groups spelt out."""
+    known = list(dict.fromkeys(name for run in runs for name in run.progress))
+    wanted = plots.COMPARED if columns is None else [name.strip() for name in columns.split(",") if name.strip()]
+    panels: dict[str, None] = {}
+    for name in wanted:
+        found = [column for column in known if column == name or (name.endswith("/") and column.startswith(name))]
+        if not found and columns is not None:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}"
+            raise UsageError(f"--columns: there is no column {name}; {hint}")
+        panels |= dict.fromkeys(found)
+    if not panels:
+        raise UsageError(f"--columns {columns}: name at least one, for example mean_return")
+    return list(panels)
+
+
+def _count(items: Sequence[object], noun: str) -> str:
+    return f"{len(items)} {noun}{'' if len(items) == 1 else 's'}"

@@ -1,0 +1,63 @@
+"""What the terminal shows of a training, and how often its curve is drawn."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from motrix_train import progress
+from motrix_train.cli import run
+from motrix_train.progress import TrainingProgress
+from motrix_train.run_directory import RunDirectory
+from motrix_train.training import Listener, Listeners
+
+CARTPOLE = "Motrix/CartPole-v0"
+
+
+def test_the_curve_is_drawn_at_most_once_a_minute(tmp_path, monkeypatch):
+    now, drawn = 1000.0, []
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    monkeypatch.setattr(progress, "learning_curve", lambda *arguments: drawn.append(now))
+    shown = TrainingProgress(RunDirectory(tmp_path), Console(quiet=True))
+    for second in range(0, 150, 10):
+        now = 1000.0 + second
+        shown.checkpoint_written(Path("last.pt"))
+    assert drawn == [1000.0, 1060.0, 1120.0]
+
+
+def test_quiet_prints_the_result_and_nothing_else(work, tiny, capfd):
+    assert run(["train", CARTPOLE, *tiny, "--run-dir=mine", "--quiet"]) == 0
+    captured = capfd.readouterr()
+    assert captured.err == ""
+    assert captured.out.splitlines() == [
+        "Trained: mine",
+        "Best policy: mine/checkpoints/best.pt",
+        "Measure it:  motrix-train evaluate mine",
+        "Watch it:    motrix-train play mine --video play.mp4",
+    ]
+    assert Path("mine/learning_curve.png").is_file()
+
+
+def test_several_listeners_are_told_everything_in_order(tmp_path):
+    told = []
+
+    class Note(Listener):
+        def __init__(self, name: str):
+            self._name = name
+
+        def started(self, plan):
+            told.append((self._name, plan))
+
+        def rollout(self, stats):
+            told.append((self._name, stats))
+
+        def checkpoint_written(self, path):
+            told.append((self._name, path))
+
+        def finished(self, summary):
+            told.append((self._name, summary))
+
+    both: Listener = Listeners([Note("a"), Note("b")])
+    tales = ["plan", "stats", "path", "summary"]
+    for tell, tale in zip((both.started, both.rollout, both.checkpoint_written, both.finished), tales, strict=True):
+        tell(tale)  # pyright: ignore[reportArgumentType]
+    assert told == [(name, tale) for tale in tales for name in "ab"]
