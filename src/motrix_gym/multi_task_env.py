@@ -102,8 +102,8 @@ class MultiTaskVectorEnv(MotrixVectorEnv):
         unknown = state["task"][~np.isin(state["task"], range(len(self.task_names)))]
         if unknown.size:
             raise ValueError(f"state 'task' has a task {unknown[0]}; the tasks are {', '.join(self.task_names)}")
+        self._forget_seeds((state["key"] != self._joint_state()["key"]).any(axis=1))
         self._distribute(state["task"].copy(), state)
-        self._row_seeds = [-1] * self.num_envs
         self._ended = state["ended"].copy()
         self._seeded = self._begun = True
         return self._present_observations()

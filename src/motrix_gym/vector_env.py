@@ -212,8 +212,7 @@ class MotrixVectorEnv(VectorEnv):
         self._memory = type(self._memory)(
             **{f.name: state[f"memory.{f.name}"].copy() for f in dataclasses.fields(self._memory)}
         )
-        same = (state["key"] == self._draws.key).all(axis=1)
-        self._row_seeds = [s if known else -1 for s, known in zip(self._row_seeds, same, strict=True)]
+        self._forget_seeds((state["key"] != self._draws.key).any(axis=1))
         self._draws = Draws(state["key"].copy(), state["counter"].copy())
         self._elapsed, self._ended = state["elapsed"].copy(), state["ended"].copy()
         self._seeded = self._begun = True
@@ -355,6 +354,10 @@ class MotrixVectorEnv(VectorEnv):
     def _seed_rows(self, rows: list[int], seeds: list[int]) -> None:
         """Starts the streams of `rows` anew."""
         self._draws = Draws(_put(self._draws.key, rows, row_keys(seeds)), _put(self._draws.counter, rows, 0))
+
+    def _forget_seeds(self, rows: np.ndarray) -> None:
+        """Says that `rows`, (N,) bool, have streams of which no seed is known."""
+        self._row_seeds = [-1 if foreign else seed for seed, foreign in zip(self._row_seeds, rows, strict=True)]
 
     def _seed_if_never_seeded(self) -> None:
         if not self._seeded:
