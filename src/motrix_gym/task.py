@@ -133,6 +133,7 @@ class Task:
     """
 
     WEIGHTS: ClassVar[Mapping[str, float]]
+    SETTLING_TIME: ClassVar[float] = 0.0  # s of physics without control between what is drawn and the first frame
     control_dt: float
     reward_weights: Mapping[str, float] = field(default_factory=dict)
 
@@ -160,6 +161,10 @@ class Task:
     def begin(self, draws: Draws) -> tuple[Array, Array, Any]:
         """What an episode starts from: qpos (N, nq), qvel (N, nv), memory."""
         raise NotImplementedError
+
+    def accepts(self, frame: Frame) -> Array:
+        """Whether an episode may begin at what was drawn, (N,) bool; a row that may not is drawn again."""
+        return np.ones(len(frame.qpos), dtype=bool)
 
     def control(self, frame: Frame, memory: Any, action: Array) -> Array:
         """What an action means: ctrl, (N, nu)."""
