@@ -1,0 +1,59 @@
+"""Acrobot: swing a double pendulum up with a motor at its elbow alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from motrix_gym.draws import Draws
+from motrix_gym.rewards import tolerance
+from motrix_gym.task import Array, Frame, Memory, Transition
+from motrix_gym.tasks.basic.suite import SuiteTask
+
+TARGET_RADIUS = 0.2  # m
+
+
+@dataclass(frozen=True, kw_only=True)
+class Acrobot(SuiteTask):
+    """Swing a double pendulum up with a motor at its elbow alone, and balance it.
+
+    dm_control's ``acrobot swingup``: two links of 1 m and 1 kg hang from a shoulder without a motor; the action, in
+    [-1, 1], turns the elbow with 2 N m a unit. The tip is to come within 0.2 m of the highest point that it can
+    reach. An episode begins at rest at any angles and has 1000 steps of 10 ms.
+
+    Observation:
+
+    | index | block | quantity | unit |
+    |---|---|---|---|
+    | 0-3 | orientations | sines, then cosines, of the upper and the lower link's angle from upright | 1 |
+    | 4-5 | velocity | rates of shoulder and elbow | rad/s |
+
+    Reward:
+
+    | term | formula | weight |
+    |---|---|---|
+    | tip_high | 1 in the target, falling to 0.1 at 1 m from it like a Gaussian | 1.0 |
+
+    Termination:
+
+    | reason | condition |
+    |---|---|
+    | diverged | the physics diverged |
+    """
+
+    MODEL: ClassVar = "acrobot.xml"
+    WEIGHTS: ClassVar = {"tip_high": 1.0}
+    control_dt: float = 0.01
+
+    def begin(self, draws: Draws) -> tuple[Array, Array, Memory]:
+        return draws.uniform(-np.pi, np.pi, 2), np.zeros((len(draws), 2)), Memory()
+
+    def observe(self, frame: Frame, memory: Memory) -> dict[str, Array]:
+        links = np.stack([frame.sensor["upper_axis"], frame.sensor["lower_axis"]], axis=2)  # (N, xyz, link)
+        return {"orientations": np.concatenate([links[:, 0], links[:, 2]], axis=1), "velocity": frame.qvel}
+
+    def reward(self, t: Transition) -> dict[str, Array]:
+        distance = np.linalg.norm(t.now.sensor["tip_from_target"], axis=1)
+        return {"tip_high": tolerance(distance, bounds=(0.0, TARGET_RADIUS), margin=1.0)}
