@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import mujoco
 import numpy as np
 
 from motrix_gym.draws import Draws
@@ -12,16 +13,14 @@ from motrix_gym.rewards import tolerance
 from motrix_gym.task import Array, Frame, Memory, Transition
 from motrix_gym.tasks.basic.suite import SuiteTask
 
-TARGET_RADIUS = 0.2  # m
-
 
 @dataclass(frozen=True, kw_only=True)
 class Acrobot(SuiteTask):
     """Swing a double pendulum up with a motor at its elbow alone, and balance it.
 
     dm_control's ``acrobot swingup``: two links of 1 m and 1 kg hang from a shoulder without a motor; the action, in
-    [-1, 1], turns the elbow with 2 N m a unit. The tip is to come within 0.2 m of the highest point that it can
-    reach. An episode begins at rest at any angles and has 1000 steps of 10 ms.
+    [-1, 1], turns the elbow with 2 N m a unit. The tip is to come within `target_radius` of the highest point
+    that it can reach. An episode begins at rest at any angles and has 1000 steps of 10 ms.
 
     Observation:
 
@@ -34,18 +33,27 @@ class Acrobot(SuiteTask):
 
     | term | formula | weight |
     |---|---|---|
-    | tip_high | 1 in the target, falling to 0.1 at 1 m from it like a Gaussian | 1.0 |
+    | tip_high | 1 within `target_radius` of the highest point, falling to 0.1 at 1 m from it like a Gaussian | 1.0 |
 
     Termination:
 
     | reason | condition |
     |---|---|
     | diverged | the physics diverged |
+
+    Attributes:
+        target_radius: Radius of the target, m.
     """
 
     MODEL: ClassVar = "acrobot.xml"
     WEIGHTS: ClassVar = {"tip_high": 1.0}
     control_dt: float = 0.01
+    target_radius: float = 0.2
+
+    def model(self) -> mujoco.MjModel:
+        model = super().model()
+        model.site("target").size[0] = self.target_radius
+        return model
 
     def begin(self, draws: Draws) -> tuple[Array, Array, Memory]:
         return draws.uniform(-np.pi, np.pi, 2), np.zeros((len(draws), 2)), Memory()
@@ -56,4 +64,4 @@ class Acrobot(SuiteTask):
 
     def reward(self, t: Transition) -> dict[str, Array]:
         distance = np.linalg.norm(t.now.sensor["tip_from_target"], axis=1)
-        return {"tip_high": tolerance(distance, bounds=(0.0, TARGET_RADIUS), margin=1.0)}
+        return {"tip_high": tolerance(distance, bounds=(0.0, self.target_radius), margin=1.0)}

@@ -30,11 +30,7 @@ class FingerMemory(Memory):
 
 @dataclass(frozen=True, kw_only=True)
 class Finger(SuiteTask):
-    """What both tasks share; `FingerSpin` and `FingerTurn` have the tables.
-
-    Attributes:
-        spinner_damping: Damping of the spinner's hinge, N m s/rad.
-    """
+    """What both tasks share; `FingerSpin` and `FingerTurn` describe the fields and have the tables."""
 
     MODEL: ClassVar = "finger.xml"
     control_dt: float = 0.02
@@ -89,6 +85,7 @@ class FingerSpin(Finger):
     | diverged | the physics diverged |
 
     Attributes:
+        spinner_damping: Damping of the spinner's hinge, N m s/rad.
         spin_speed: The rate to reach, rad/s, in the direction of the finger's stroke.
     """
 
@@ -133,6 +130,7 @@ class FingerTurn(Finger):
     | diverged | the physics diverged |
 
     Attributes:
+        spinner_damping: Damping of the spinner's hinge, N m s/rad.
         target_radius: Radius of the target, m.
     """
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import mujoco
 import numpy as np
 
 from motrix_gym.draws import Draws
 from motrix_gym.rewards import tolerance
 from motrix_gym.task import Array, Frame, Memory, Transition
 from motrix_gym.tasks.basic.suite import SuiteTask, random_joints
-
-TARGET_RADIUS = 0.015  # m
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,19 +36,28 @@ class PointMass(SuiteTask):
     |---|---|---|
     | at_target | near (4 + effortless) / 5 | 1.0 |
 
-    with near 1 within 0.015 m of the middle, falling to 0.1 at 0.03 m like a Gaussian, and effortless the mean of
-    1 - action^2.
+    with near 1 within `target_radius` of the middle, falling to 0.1 at twice that distance like a Gaussian, and
+    effortless the mean of 1 - action^2.
 
     Termination:
 
     | reason | condition |
     |---|---|
     | diverged | the physics diverged |
+
+    Attributes:
+        target_radius: Radius of the target, m.
     """
 
     MODEL: ClassVar = "point_mass.xml"
     WEIGHTS: ClassVar = {"at_target": 1.0}
     control_dt: float = 0.02
+    target_radius: float = 0.015
+
+    def model(self) -> mujoco.MjModel:
+        model = super().model()
+        model.site("target").size[0] = self.target_radius
+        return model
 
     def begin(self, draws: Draws) -> tuple[Array, Array, Memory]:
         return random_joints(self.MODEL, draws), np.zeros((len(draws), 2)), Memory()
@@ -59,6 +67,6 @@ class PointMass(SuiteTask):
 
     def reward(self, t: Transition) -> dict[str, Array]:
         distance = np.linalg.norm(t.now.qpos, axis=1)
-        near = tolerance(distance, bounds=(0.0, TARGET_RADIUS), margin=TARGET_RADIUS)
+        near = tolerance(distance, bounds=(0.0, self.target_radius), margin=self.target_radius)
         effortless = tolerance(t.action, margin=1.0, sigmoid="quadratic", value_at_margin=0.0).mean(axis=1)
         return {"at_target": near * (4 + effortless) / 5}
