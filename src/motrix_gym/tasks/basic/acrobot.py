@@ -47,6 +47,7 @@ class Acrobot(SuiteTask):
 
     MODEL: ClassVar = "acrobot.xml"
     WEIGHTS: ClassVar = {"tip_high": 1.0}
+    POSITIVE: ClassVar = ("target_radius",)
     control_dt: float = 0.01
     target_radius: float = 0.2
 
@@ -63,5 +64,12 @@ class Acrobot(SuiteTask):
         return {"orientations": np.concatenate([links[:, 0], links[:, 2]], axis=1), "velocity": frame.qvel}
 
     def reward(self, t: Transition) -> dict[str, Array]:
-        distance = np.linalg.norm(t.now.sensor["tip_from_target"], axis=1)
-        return {"tip_high": tolerance(distance, bounds=(0.0, self.target_radius), margin=1.0)}
+        return {"tip_high": tolerance(distance(t.now), bounds=(0.0, self.target_radius), margin=1.0)}
+
+    def metrics(self, t: Transition) -> dict[str, Array]:
+        return {"distance": distance(t.now)}
+
+
+def distance(frame: Frame) -> Array:
+    """From the tip to the highest point that it can reach, (N,) m."""
+    return np.linalg.norm(frame.sensor["tip_from_target"], axis=1)

@@ -90,11 +90,15 @@ class FingerSpin(Finger):
     """
 
     WEIGHTS: ClassVar = {"spinning": 1.0}
+    POSITIVE: ClassVar = ("spinner_damping", "spin_speed")
     spinner_damping: float = 0.03
     spin_speed: float = 15.0
 
     def reward(self, t: Transition) -> dict[str, Array]:
         return {"spinning": np.where(t.now.qvel[:, SPINNER] <= -self.spin_speed, 1.0, 0.0)}
+
+    def metrics(self, t: Transition) -> dict[str, Array]:
+        return {"spinner_rate": t.now.qvel[:, SPINNER]}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +139,7 @@ class FingerTurn(Finger):
     """
 
     WEIGHTS: ClassVar = {"at_target": 1.0}
+    POSITIVE: ClassVar = ("spinner_damping", "target_radius")
     spinner_damping: float = 0.5
     target_radius: float = 0.07
 
@@ -149,6 +154,9 @@ class FingerTurn(Finger):
 
     def reward(self, t: Transition) -> dict[str, Array]:
         return {"at_target": np.where(self.distance(t.now, t.memory) <= 0, 1.0, 0.0)}
+
+    def metrics(self, t: Transition) -> dict[str, Array]:
+        return {"distance": self.distance(t.now, t.memory)}
 
     def distance(self, frame: Frame, memory: FingerMemory) -> Array:
         """From the spinner's tip to the rim of the target, (N,) m, negative inside."""

@@ -48,6 +48,11 @@ class Pendulum(SuiteTask):
     control_dt: float = 0.02
     upright_angle: float = np.deg2rad(8).item()
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.upright_angle <= np.pi:
+            raise ValueError(f"upright_angle is {self.upright_angle} rad; it takes a number above 0, up to pi")
+
     def begin(self, draws: Draws) -> tuple[Array, Array, Memory]:
         return draws.uniform(-np.pi, np.pi), np.zeros((len(draws), 1)), Memory()
 

@@ -51,6 +51,7 @@ class PointMass(SuiteTask):
 
     MODEL: ClassVar = "point_mass.xml"
     WEIGHTS: ClassVar = {"at_target": 1.0}
+    POSITIVE: ClassVar = ("target_radius",)
     control_dt: float = 0.02
     target_radius: float = 0.015
 
@@ -66,7 +67,14 @@ class PointMass(SuiteTask):
         return {"position": frame.qpos, "velocity": frame.qvel}
 
     def reward(self, t: Transition) -> dict[str, Array]:
-        distance = np.linalg.norm(t.now.qpos, axis=1)
-        near = tolerance(distance, bounds=(0.0, self.target_radius), margin=self.target_radius)
+        near = tolerance(distance(t.now), bounds=(0.0, self.target_radius), margin=self.target_radius)
         effortless = tolerance(t.action, margin=1.0, sigmoid="quadratic", value_at_margin=0.0).mean(axis=1)
         return {"at_target": near * (4 + effortless) / 5}
+
+    def metrics(self, t: Transition) -> dict[str, Array]:
+        return {"distance": distance(t.now)}
+
+
+def distance(frame: Frame) -> Array:
+    """From the point to the middle, (N,) m."""
+    return np.linalg.norm(frame.qpos, axis=1)

@@ -62,6 +62,7 @@ class Reacher(SuiteTask):
 
     MODEL: ClassVar = "reacher.xml"
     WEIGHTS: ClassVar = {"at_target": 1.0}
+    POSITIVE: ClassVar = ("target_radius",)
     control_dt: float = 0.02
     target_radius: float = 0.05
 
@@ -75,10 +76,18 @@ class Reacher(SuiteTask):
         return {"position": frame.qpos, "to_target": to_target(frame, memory), "velocity": frame.qvel}
 
     def reward(self, t: Transition) -> dict[str, Array]:
-        distance = np.linalg.norm(to_target(t.now, t.memory), axis=1)
-        return {"at_target": tolerance(distance, bounds=(0.0, self.target_radius + FINGER_RADIUS))}
+        touching = (0.0, self.target_radius + FINGER_RADIUS)
+        return {"at_target": tolerance(distance_to_target(t.now, t.memory), bounds=touching)}
+
+    def metrics(self, t: Transition) -> dict[str, Array]:
+        return {"distance": distance_to_target(t.now, t.memory)}
 
 
 def to_target(frame: Frame, memory: ReacherMemory) -> Array:
     """The vector from the finger to the target, (N, 2) m."""
     return memory.target - frame.sensor["finger"][:, :2]
+
+
+def distance_to_target(frame: Frame, memory: ReacherMemory) -> Array:
+    """From the centre of the finger to that of the target, (N,) m."""
+    return np.linalg.norm(to_target(frame, memory), axis=1)
