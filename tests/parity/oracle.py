@@ -117,7 +117,7 @@ class Pair:
         rng = np.random.default_rng(SEED)
         model, n = self.reference_model, self.num_states
         qpos = np.stack([_random_qpos(model, rng) for _ in range(n)])
-        qvel = rng.normal(size=(n, model.nv)) * rng.choice([0.0, 0.1, 1.0, 3.0], (n, 1))
+        qvel = rng.normal(size=(n, model.nv)) * rng.choice([0.0, 0.3, 3.0, 9.0], (n, 1))
         space = self.task.action_space()
         action = rng.uniform(space.low, space.high, (n, *space.shape))
         data = mujoco.MjData(model)
