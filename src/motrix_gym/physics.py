@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import mujoco
 import mujoco.batch
 import numpy as np
@@ -99,9 +101,17 @@ class Physics:
         """All of the simulations that a bit-exact continuation needs, (N, size): a live view, which can be set."""
         return self._batch.state
 
-    def row_data(self, row: int) -> mujoco.MjData:
-        """The data of one row with everything that drawing needs computed."""
+    def row_data(self, row: int, markers: Mapping[str, np.ndarray]) -> mujoco.MjData:
+        """The data of one row with everything that drawing needs computed.
+
+        Args:
+            row: Which row.
+            markers: How far each mocap body is from where the model has it, by name, (3,) m.
+        """
         data = self._batch.get_data(row)
+        for name, displacement in markers.items():
+            body = self.model.body(name)
+            data.mocap_pos[body.mocapid] = body.pos + displacement
         mujoco.mj_forward(self.model, data)
         return data
 

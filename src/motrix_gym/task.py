@@ -190,6 +190,14 @@ class Task:
         """What one would report about a step beside the reward, each (N,), in physical units."""
         return {}
 
+    def markers(self, memory: Any) -> dict[str, Array]:
+        """Where pictures show what only the memory knows.
+
+        Returns:
+            Mocap bodies of the model by name, each with how far it is from where the model has it, (N, 3) m.
+        """
+        return {}
+
     def mirror(self) -> Mirror | None:
         """The left-right reflection, for a task that has one."""
         return None

@@ -237,7 +237,9 @@ class MotrixVectorEnv(VectorEnv):
             raise RuntimeError('there are no frames: make the environment with render_mode="rgb_array"')
         if self._renderer is None:
             self._renderer = RowRenderer(self._physics.model, *self.render_size)
-        return [self._renderer.frame(self._physics.row_data(row)) for row in rows]
+        markers = self.task.markers(self._memory)
+        data = (self._physics.row_data(row, {name: x[row] for name, x in markers.items()}) for row in rows)
+        return [self._renderer.frame(d) for d in data]
 
     def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
         """An attribute, or a method's result, for every row, as in Gymnasium's own vector environments."""

@@ -5,17 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import mujoco
 import numpy as np
 
 from motrix_gym.draws import Draws
 from motrix_gym.rewards import tolerance
 from motrix_gym.task import Array, Frame, Memory, Transition
-from motrix_gym.tasks.basic.suite import SuiteTask
+from motrix_gym.tasks.basic.suite import Targeted
 
 
 @dataclass(frozen=True, kw_only=True)
-class Acrobot(SuiteTask):
+class Acrobot(Targeted):
     """Swing a double pendulum up with a motor at its elbow alone, and balance it.
 
     dm_control's ``acrobot swingup``: two links of 1 m and 1 kg hang from a shoulder without a motor; the action, in
@@ -47,14 +46,8 @@ class Acrobot(SuiteTask):
 
     MODEL: ClassVar = "acrobot.xml"
     WEIGHTS: ClassVar = {"tip_high": 1.0}
-    POSITIVE: ClassVar = ("target_radius",)
     control_dt: float = 0.01
     target_radius: float = 0.2
-
-    def model(self) -> mujoco.MjModel:
-        model = super().model()
-        model.site("target").size[0] = self.target_radius
-        return model
 
     def begin(self, draws: Draws) -> tuple[Array, Array, Memory]:
         return draws.uniform(-np.pi, np.pi, 2), np.zeros((len(draws), 2)), Memory()

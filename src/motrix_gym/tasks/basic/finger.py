@@ -10,7 +10,7 @@ import numpy as np
 
 from motrix_gym.draws import Draws
 from motrix_gym.task import Array, Frame, Memory, Transition
-from motrix_gym.tasks.basic.suite import SuiteTask, random_joints
+from motrix_gym.tasks.basic.suite import SuiteTask, Targeted, random_joints
 
 SPINNER = 2  # in qpos and qvel
 SPINNER_RADIUS = 0.13  # m from the hub to the tip
@@ -102,14 +102,13 @@ class FingerSpin(Finger):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FingerTurn(Finger):
+class FingerTurn(Finger, Targeted):
     """Turn a spinner with a finger of two links, until its tip is at a target.
 
     dm_control's ``finger``, ``turn_easy`` or ``turn_hard``: the finger hangs 0.4 m to the left of a spinner on a
     hinge; each action, in [-1, 1], turns a joint of the finger, the upper one with 30 N m and the lower one with
     15 N m a unit. There is no gravity. The target is at any angle around the hub, 0.13 m from it, where the tip gets
-    to. An episode begins at rest in any pose without contact and has 1000 steps of 20 ms. The target is part of the
-    memory of an episode and not of the model, so pictures do not show it.
+    to. An episode begins at rest in any pose without contact and has 1000 steps of 20 ms.
 
     Observation:
 
@@ -134,14 +133,14 @@ class FingerTurn(Finger):
     | diverged | the physics diverged |
 
     Attributes:
-        spinner_damping: Damping of the spinner's hinge, N m s/rad.
         target_radius: Radius of the target, m.
+        spinner_damping: Damping of the spinner's hinge, N m s/rad.
     """
 
     WEIGHTS: ClassVar = {"at_target": 1.0}
     POSITIVE: ClassVar = ("spinner_damping", "target_radius")
-    spinner_damping: float = 0.5
     target_radius: float = 0.07
+    spinner_damping: float = 0.5
 
     def begin(self, draws: Draws) -> tuple[Array, Array, FingerMemory]:
         qpos, qvel, _ = super().begin(draws)
@@ -157,6 +156,10 @@ class FingerTurn(Finger):
 
     def metrics(self, t: Transition) -> dict[str, Array]:
         return {"distance": self.distance(t.now, t.memory)}
+
+    def markers(self, memory: FingerMemory) -> dict[str, Array]:
+        x, z = memory.target.T
+        return {"target": np.stack([x, np.zeros_like(x), z], axis=1)}
 
     def distance(self, frame: Frame, memory: FingerMemory) -> Array:
         """From the spinner's tip to the rim of the target, (N,) m, negative inside."""

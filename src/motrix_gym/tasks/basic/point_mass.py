@@ -5,17 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import mujoco
 import numpy as np
 
 from motrix_gym.draws import Draws
 from motrix_gym.rewards import tolerance
 from motrix_gym.task import Array, Frame, Memory, Transition
-from motrix_gym.tasks.basic.suite import SuiteTask, random_joints
+from motrix_gym.tasks.basic.suite import Targeted, random_joints
 
 
 @dataclass(frozen=True, kw_only=True)
-class PointMass(SuiteTask):
+class PointMass(Targeted):
     """Push a point to the middle of a plane and hold it there with little effort.
 
     dm_control's ``point_mass easy``: 0.3 kg slide on a square of 0.29 m to each side of its middle; each action, in
@@ -51,14 +50,8 @@ class PointMass(SuiteTask):
 
     MODEL: ClassVar = "point_mass.xml"
     WEIGHTS: ClassVar = {"at_target": 1.0}
-    POSITIVE: ClassVar = ("target_radius",)
     control_dt: float = 0.02
     target_radius: float = 0.015
-
-    def model(self) -> mujoco.MjModel:
-        model = super().model()
-        model.site("target").size[0] = self.target_radius
-        return model
 
     def begin(self, draws: Draws) -> tuple[Array, Array, Memory]:
         return random_joints(self.MODEL, draws), np.zeros((len(draws), 2)), Memory()

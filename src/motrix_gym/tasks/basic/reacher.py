@@ -10,7 +10,7 @@ import numpy as np
 from motrix_gym.draws import Draws
 from motrix_gym.rewards import tolerance
 from motrix_gym.task import Array, Frame, Memory, Transition
-from motrix_gym.tasks.basic.suite import SuiteTask, random_joints
+from motrix_gym.tasks.basic.suite import Targeted, random_joints
 
 FINGER_RADIUS = 0.01  # m
 TARGET_DISTANCE = (0.05, 0.20)  # m from the shoulder
@@ -28,13 +28,12 @@ class ReacherMemory(Memory):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reacher(SuiteTask):
+class Reacher(Targeted):
     """Bring the finger of a two-link arm to a target and keep it there.
 
     dm_control's ``reacher``, ``easy`` or ``hard``: two links of 0.12 m lie on a table; each action, in [-1, 1], turns
     a joint with 0.05 N m a unit. The target is 0.05 to 0.20 m from the shoulder, in any direction. An episode begins
-    at rest in any pose and has 1000 steps of 20 ms. The target is part of the memory of an episode and not of the
-    model, so pictures do not show it.
+    at rest in any pose and has 1000 steps of 20 ms.
 
     Observation:
 
@@ -62,7 +61,6 @@ class Reacher(SuiteTask):
 
     MODEL: ClassVar = "reacher.xml"
     WEIGHTS: ClassVar = {"at_target": 1.0}
-    POSITIVE: ClassVar = ("target_radius",)
     control_dt: float = 0.02
     target_radius: float = 0.05
 
@@ -78,6 +76,9 @@ class Reacher(SuiteTask):
     def reward(self, t: Transition) -> dict[str, Array]:
         touching = (0.0, self.target_radius + FINGER_RADIUS)
         return {"at_target": tolerance(distance_to_target(t.now, t.memory), bounds=touching)}
+
+    def markers(self, memory: ReacherMemory) -> dict[str, Array]:
+        return {"target": np.pad(memory.target, ((0, 0), (0, 1)))}
 
     def metrics(self, t: Transition) -> dict[str, Array]:
         return {"distance": distance_to_target(t.now, t.memory)}

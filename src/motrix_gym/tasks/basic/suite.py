@@ -49,6 +49,19 @@ class SuiteTask(Task):
         return t.memory
 
 
+@dataclass(frozen=True, kw_only=True)
+class Targeted(SuiteTask):
+    """A task of the Control Suite with a target, whose size pictures show."""
+
+    POSITIVE: ClassVar = ("target_radius",)
+    target_radius: float
+
+    def model(self) -> mujoco.MjModel:
+        model = super().model()
+        model.site("target").size[0] = self.target_radius
+        return model
+
+
 def random_joints(file_name: str, draws: Draws) -> Array:
     """Positions that the suite begins with unless a task says otherwise, (N, nq).
 
