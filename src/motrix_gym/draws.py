@@ -105,3 +105,8 @@ class Draws:
         unit = (self.words(size) >> np.uint64(11)).astype(np.float64) * 2.0**-53
         low, high = np.asarray(low, dtype=float), np.asarray(high, dtype=float)
         return low + (high - low) * unit
+
+    def normal(self, size: int = 1) -> np.ndarray:
+        """Standard normal numbers, (N, size) float64, by the transform of Box and Muller (1958)."""
+        u = self.uniform(size=2 * size)
+        return np.sqrt(-2 * np.log1p(-u[:, :size])) * np.cos(2 * np.pi * u[:, size:])

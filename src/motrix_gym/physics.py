@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import mujoco
 import mujoco.batch
 import numpy as np
@@ -31,13 +33,7 @@ class Physics:
 
     def __init__(self, model: mujoco.MjModel, num_rows: int, num_threads: int, control_dt: float):
         self.model = model
-        self._substeps = round(control_dt / model.opt.timestep)
-        if self._substeps < 1 or abs(self._substeps * model.opt.timestep - control_dt) > 1e-9:
-            nearest = max(self._substeps, 1) * model.opt.timestep
-            raise ValueError(
-                f"control_dt {control_dt:g} s is not a multiple of the physics timestep "
-                f"{model.opt.timestep:g} s; the nearest that is: {nearest:g} s"
-            )
+        self._substeps = _whole_steps("control_dt", control_dt, model.opt.timestep)
         self._batch = mujoco.batch.Batch(model, num_rows, num_threads)
         self._qpos, self._qvel, self._ctrl, self._sensordata = (
             self._batch.bind(name) for name in ("qpos", "qvel", "ctrl", "sensordata")
@@ -82,14 +78,40 @@ class Physics:
             raise ValueError(f"an episode cannot begin at {start}: look at the task's begin() and its fields")
         return self._frame(rows)
 
+    def settle(self, rows: np.ndarray, seconds: float) -> Frame:
+        """Lets `rows`, (M,) int, move for a multiple of the timestep, with the controls that they have.
+
+        Returns:
+            The frame of these rows alone, all of its sensors of this instant.
+
+        Raises:
+            ValueError: A row diverges, or `seconds` is no multiple of the timestep.
+        """
+        warned = self._warnings()
+        self._batch.step(rows, nstep=_whole_steps("a settling time of", seconds, self.model.opt.timestep))
+        self._batch.forward(rows)
+        if (self._warnings() != warned).any():
+            raise ValueError(
+                f"an episode diverges while it settles for {seconds:g} s: look at the task's begin() and its fields"
+            )
+        return self._frame(rows)
+
     @property
     def state(self) -> np.ndarray:
         """All of the simulations that a bit-exact continuation needs, (N, size): a live view, which can be set."""
         return self._batch.state
 
-    def row_data(self, row: int) -> mujoco.MjData:
-        """The data of one row with everything that drawing needs computed."""
+    def row_data(self, row: int, markers: Mapping[str, np.ndarray]) -> mujoco.MjData:
+        """The data of one row with everything that drawing needs computed.
+
+        Args:
+            row: Which row.
+            markers: How far each mocap body is from where the model has it, by name, (3,) m.
+        """
         data = self._batch.get_data(row)
+        for name, displacement in markers.items():
+            body = self.model.body(name)
+            data.mocap_pos[body.mocapid] = body.pos + displacement
         mujoco.mj_forward(self.model, data)
         return data
 
@@ -101,6 +123,17 @@ class Physics:
         """The present state of `rows`, in arrays of its own."""
         qpos, qvel, sensordata = (np.array(x[rows]) for x in (self._qpos, self._qvel, self._sensordata))
         return Frame(qpos, qvel, {name: sensordata[:, where] for name, where in self._sensor_slices.items()})
+
+
+def _whole_steps(name: str, seconds: float, timestep: float) -> int:
+    """How many timesteps `seconds` are, at least one."""
+    steps = round(seconds / timestep)
+    if steps < 1 or abs(steps * timestep - seconds) > 1e-9:
+        raise ValueError(
+            f"{name} {seconds:g} s is not a multiple of the physics timestep {timestep:g} s; "
+            f"the nearest that is: {max(steps, 1) * timestep:g} s"
+        )
+    return steps
 
 
 def _sensor_slices(model: mujoco.MjModel) -> dict[str, slice]:

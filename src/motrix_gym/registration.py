@@ -34,6 +34,31 @@ class Env:
 
 ENVS = (
     Env("Motrix/CartPole-v0", "motrix_gym.tasks.basic.cartpole:CartPole", max_episode_steps=1000),
+    Env("Motrix/CartPoleBalance-v0", "motrix_gym.tasks.basic.cartpole_suite:CartPoleSuite", max_episode_steps=1000),
+    Env(
+        "Motrix/CartPoleSwingup-v0",
+        "motrix_gym.tasks.basic.cartpole_suite:CartPoleSuite",
+        max_episode_steps=1000,
+        kwargs={"swing_up": True},
+    ),
+    Env("Motrix/Pendulum-v0", "motrix_gym.tasks.basic.pendulum:Pendulum", max_episode_steps=1000),
+    Env("Motrix/Acrobot-v0", "motrix_gym.tasks.basic.acrobot:Acrobot", max_episode_steps=1000),
+    Env("Motrix/PointMass-v0", "motrix_gym.tasks.basic.point_mass:PointMass", max_episode_steps=1000),
+    Env("Motrix/ReacherEasy-v0", "motrix_gym.tasks.basic.reacher:Reacher", max_episode_steps=1000),
+    Env(
+        "Motrix/ReacherHard-v0",
+        "motrix_gym.tasks.basic.reacher:Reacher",
+        max_episode_steps=1000,
+        kwargs={"target_radius": 0.015},
+    ),
+    Env("Motrix/FingerSpin-v0", "motrix_gym.tasks.basic.finger:FingerSpin", max_episode_steps=1000),
+    Env("Motrix/FingerTurnEasy-v0", "motrix_gym.tasks.basic.finger:FingerTurn", max_episode_steps=1000),
+    Env(
+        "Motrix/FingerTurnHard-v0",
+        "motrix_gym.tasks.basic.finger:FingerTurn",
+        max_episode_steps=1000,
+        kwargs={"target_radius": 0.03},
+    ),
     Env("Motrix/Go1-v0", "motrix_gym.tasks.locomotion.velocity:Go1", max_episode_steps=1000),
     Env("Motrix/MultiTask-v0", "motrix_gym.multi_task:MultiTask", max_episode_steps=1000),
 )

@@ -133,6 +133,7 @@ class Task:
     """
 
     WEIGHTS: ClassVar[Mapping[str, float]]
+    SETTLING_TIME: ClassVar[float] = 0.0  # s of physics without control between what is drawn and the first frame
     control_dt: float
     reward_weights: Mapping[str, float] = field(default_factory=dict)
 
@@ -161,6 +162,10 @@ class Task:
         """What an episode starts from: qpos (N, nq), qvel (N, nv), memory."""
         raise NotImplementedError
 
+    def accepts(self, frame: Frame) -> Array:
+        """Whether an episode may begin at what was drawn, (N,) bool; a row that may not is drawn again."""
+        return np.ones(len(frame.qpos), dtype=bool)
+
     def control(self, frame: Frame, memory: Any, action: Array) -> Array:
         """What an action means: ctrl, (N, nu)."""
         raise NotImplementedError
@@ -183,6 +188,14 @@ class Task:
 
     def metrics(self, t: Transition) -> dict[str, Array]:
         """What one would report about a step beside the reward, each (N,), in physical units."""
+        return {}
+
+    def markers(self, memory: Any) -> dict[str, Array]:
+        """Where pictures show what only the memory knows.
+
+        Returns:
+            Mocap bodies of the model by name, each with how far it is from where the model has it, (N, 3) m.
+        """
         return {}
 
     def mirror(self) -> Mirror | None:

@@ -16,6 +16,7 @@ from motrix_gym.draws import Draws, row_keys
 from motrix_gym.physics import Physics
 from motrix_gym.task import Frame, Mirror, Task, Transition
 
+_MAX_DRAWS = 1000  # of one episode's beginning
 _BY_ROW = ("render", "np_random_seed")  # what `call` finds as a tuple of one value a row
 
 
@@ -235,7 +236,9 @@ class MotrixVectorEnv(VectorEnv):
             raise RuntimeError('there are no frames: make the environment with render_mode="rgb_array"')
         if self._renderer is None:
             self._renderer = RowRenderer(self._physics.model, *self.render_size)
-        return [self._renderer.frame(self._physics.row_data(row)) for row in rows]
+        markers = self.task.markers(self._memory)
+        data = (self._physics.row_data(row, {name: x[row] for name, x in markers.items()}) for row in rows)
+        return [self._renderer.frame(d) for d in data]
 
     def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
         """An attribute, or a method's result, for every row, as in Gymnasium's own vector environments."""
@@ -261,28 +264,42 @@ class MotrixVectorEnv(VectorEnv):
         self.mirror: Mirror | None = task.mirror()
         self._draws = Draws(np.zeros((self.num_envs, 2), dtype=np.uint64))
         self._elapsed = np.zeros(self.num_envs, dtype=np.int64)
-        self._frame, self._memory = self._begin(np.arange(self.num_envs))
+        self._frame, self._memory = self._drawn(np.arange(self.num_envs))
         self.observation_blocks: dict[str, slice] = {}
         width = 0
         for name, block in task.observe(self._frame, self._memory).items():
             self.observation_blocks[name] = slice(width, width + block.shape[1])
             width += block.shape[1]
 
-    def _begin(self, rows: np.ndarray) -> tuple[Frame, Any]:
+    def _drawn(self, rows: np.ndarray) -> tuple[Frame, Any]:
+        """Draws a beginning for `rows` from their own streams; returns the frame and the memory of these rows alone."""
         draws = Draws(self._draws.key[rows], self._draws.counter[rows])
         qpos, qvel, memory = self.task.begin(draws)
-        self._draws.counter = self._draws.counter.copy()
-        self._draws.counter[rows] = draws.counter
+        self._draws.counter = _put(self._draws.counter, rows, draws.counter)
         return self._physics.reset(rows, qpos, qvel), memory
+
+    def _begin(self, rows: np.ndarray) -> tuple[Frame, Any]:
+        """Draws `rows` until the task accepts each, then lets them settle."""
+        frame, memory = self._drawn(rows)
+        for _ in range(_MAX_DRAWS):
+            refused = np.flatnonzero(~self.task.accepts(frame))
+            if not refused.size:
+                break
+            again, remembered = self._drawn(rows[refused])
+            frame, memory = _put_frame(frame, refused, again), tasks.put(memory, refused, remembered)
+        else:
+            raise ValueError(
+                f"{type(self.task).__name__} accepts none of {_MAX_DRAWS} drawn beginnings of an episode: "
+                "look at its begin() and its fields"
+            )
+        if self.task.SETTLING_TIME > 0:
+            frame = self._physics.settle(rows, self.task.SETTLING_TIME)
+        return frame, memory
 
     def _restart(self, rows: np.ndarray) -> tuple[Frame, Any]:
         """Begins new episodes in `rows`; returns the frame and the memory of these rows alone."""
         frame, memory = self._begin(rows)
-        self._frame = Frame(
-            _put(self._frame.qpos, rows, frame.qpos),
-            _put(self._frame.qvel, rows, frame.qvel),
-            {name: _put(x, rows, frame.sensor[name]) for name, x in self._frame.sensor.items()},
-        )
+        self._frame = _put_frame(self._frame, rows, frame)
         self._memory = tasks.put(self._memory, rows, memory)
         self._elapsed = _put(self._elapsed, rows, 0)
         self._ended = _put(self._ended, rows, False)
@@ -383,6 +400,15 @@ def _put(x: np.ndarray, rows: np.ndarray | list[int], new: Any) -> np.ndarray:
     result = x.copy()
     result[rows] = new
     return result
+
+
+def _put_frame(frame: Frame, rows: np.ndarray, new: Frame) -> Frame:
+    """`frame` with `new`, the frame of those rows alone, in the place of `rows`."""
+    return Frame(
+        _put(frame.qpos, rows, new.qpos),
+        _put(frame.qvel, rows, new.qvel),
+        {name: _put(x, rows, new.sensor[name]) for name, x in frame.sensor.items()},
+    )
 
 
 def _where(rows: np.ndarray, frame: Frame, otherwise: Frame) -> Frame:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from motrix_gym.draws import WORDS_PER_BLOCK, Draws, row_keys
 
@@ -79,6 +80,20 @@ def test_uniform_numbers_fill_their_interval_evenly():
     np.testing.assert_allclose(np.corrcoef(x.T), np.eye(3), atol=5 / np.sqrt(n))
     steps = np.abs(np.sort(x, axis=0) - (np.arange(n) + 0.5)[:, None] / n).max()
     assert steps < 2 / np.sqrt(n)  # Kolmogorov and Smirnov: exceeded once in a thousand
+
+
+def test_normal_numbers_are_normal_and_independent():
+    x = Draws(row_keys(range(4096))).normal(3)
+    n = len(x)
+    assert min(stats.kstest(column, "norm").pvalue for column in x.T) > 1e-3
+    np.testing.assert_allclose(np.corrcoef(x.T), np.eye(3), atol=5 / np.sqrt(n))
+    np.testing.assert_allclose(np.corrcoef(np.square(x.T)), np.eye(3), atol=5 / np.sqrt(n))
+
+
+@given(seed=SEEDS, size=st.integers(1, 5))
+def test_normal_numbers_do_not_depend_on_other_rows(seed, size):
+    alone, among = (Draws(row_keys(seeds)).normal(size) for seeds in ([seed], [1, seed, 2]))
+    np.testing.assert_array_equal(among[1], alone[0])
 
 
 @pytest.mark.parametrize("size", [1, 4, 5])

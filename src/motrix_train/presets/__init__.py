@@ -36,8 +36,32 @@ GO1 = PPOCfg(
 
 MULTI_TASK = replace(GO1, max_env_steps=8_000_000)
 
+SUITE = PPOCfg(
+    num_envs=256,
+    max_env_steps=3_000_000,
+    check_point_interval=640,
+    policy_hidden_layer_sizes=(64, 64),
+    value_hidden_layer_sizes=(64, 64),
+    initial_log_std=-0.5,
+    rollouts=32,
+    learning_epochs=5,
+    mini_batches=4,
+    learning_rate=1e-3,
+    learning_rate_scheduler_kl_threshold=0.012,
+)
+
 _PRESETS: dict[str, PPOCfg] = {
     "Motrix/CartPole-v0": CARTPOLE,
+    "Motrix/CartPoleBalance-v0": replace(SUITE, max_env_steps=1_000_000),
+    "Motrix/CartPoleSwingup-v0": replace(SUITE, discount_factor=0.995),
+    "Motrix/Pendulum-v0": replace(SUITE, initial_log_std=0.0),
+    "Motrix/Acrobot-v0": replace(SUITE, max_env_steps=10_000_000, initial_log_std=0.0, discount_factor=0.995),
+    "Motrix/PointMass-v0": SUITE,
+    "Motrix/ReacherEasy-v0": SUITE,
+    "Motrix/ReacherHard-v0": replace(SUITE, max_env_steps=8_000_000),
+    "Motrix/FingerSpin-v0": replace(SUITE, initial_log_std=0.0),
+    "Motrix/FingerTurnEasy-v0": replace(SUITE, max_env_steps=8_000_000, initial_log_std=0.0),
+    "Motrix/FingerTurnHard-v0": replace(SUITE, max_env_steps=12_000_000, initial_log_std=0.0),
     "Motrix/Go1-v0": GO1,
     "Motrix/MultiTask-v0": MULTI_TASK,
 }

@@ -1,0 +1,68 @@
+"""Acrobot: swing a double pendulum up with a motor at its elbow alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from motrix_gym.draws import Draws
+from motrix_gym.rewards import tolerance
+from motrix_gym.task import Array, Frame, Memory, Transition
+from motrix_gym.tasks.basic.suite import Targeted
+
+
+@dataclass(frozen=True, kw_only=True)
+class Acrobot(Targeted):
+    """Swing a double pendulum up with a motor at its elbow alone, and balance it.
+
+    dm_control's ``acrobot swingup``: two links of 1 m and 1 kg hang from a shoulder without a motor; the action, in
+    [-1, 1], turns the elbow with 2 N m a unit. The tip is to come within `target_radius` of the highest point
+    that it can reach. An episode begins at rest at any angles and has 1000 steps of 10 ms.
+
+    Observation:
+
+    | index | block | quantity | unit |
+    |---|---|---|---|
+    | 0-3 | orientations | sines, then cosines, of the upper and the lower link's angle from upright | 1 |
+    | 4-5 | velocity | rates of shoulder and elbow | rad/s |
+
+    Reward:
+
+    | term | formula | weight |
+    |---|---|---|
+    | tip_high | 1 within `target_radius` of the highest point, falling to 0.1 at 1 m from it like a Gaussian | 1.0 |
+
+    Termination:
+
+    | reason | condition |
+    |---|---|
+    | diverged | the physics diverged |
+
+    Attributes:
+        target_radius: Radius of the target, m.
+    """
+
+    MODEL: ClassVar = "acrobot.xml"
+    WEIGHTS: ClassVar = {"tip_high": 1.0}
+    control_dt: float = 0.01
+    target_radius: float = 0.2
+
+    def begin(self, draws: Draws) -> tuple[Array, Array, Memory]:
+        return draws.uniform(-np.pi, np.pi, 2), np.zeros((len(draws), 2)), Memory()
+
+    def observe(self, frame: Frame, memory: Memory) -> dict[str, Array]:
+        links = np.stack([frame.sensor["upper_axis"], frame.sensor["lower_axis"]], axis=2)  # (N, xyz, link)
+        return {"orientations": np.concatenate([links[:, 0], links[:, 2]], axis=1), "velocity": frame.qvel}
+
+    def reward(self, t: Transition) -> dict[str, Array]:
+        return {"tip_high": tolerance(distance(t.now), bounds=(0.0, self.target_radius), margin=1.0)}
+
+    def metrics(self, t: Transition) -> dict[str, Array]:
+        return {"distance": distance(t.now)}
+
+
+def distance(frame: Frame) -> Array:
+    """From the tip to the highest point that it can reach, (N,) m."""
+    return np.linalg.norm(frame.sensor["tip_from_target"], axis=1)

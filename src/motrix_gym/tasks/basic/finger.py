@@ -1,0 +1,171 @@
+"""Finger: a finger of two links flicks a spinner, to keep it spinning or to turn it to a target."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import mujoco
+import numpy as np
+
+from motrix_gym.draws import Draws
+from motrix_gym.task import Array, Frame, Memory, Transition
+from motrix_gym.tasks.basic.suite import SuiteTask, Targeted, random_joints
+
+SPINNER = 2  # in qpos and qvel
+SPINNER_RADIUS = 0.13  # m from the hub to the tip
+IN_PLANE = [0, 2]  # x and z of a position
+
+
+@dataclass(frozen=True)
+class FingerMemory(Memory):
+    """What a finger that turns its spinner remembers.
+
+    Attributes:
+        target: Where the spinner's tip is to be, (N, 2) m in x and z from the hub.
+    """
+
+    target: Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finger(SuiteTask):
+    """What both tasks share; `FingerSpin` and `FingerTurn` describe the fields and have the tables."""
+
+    MODEL: ClassVar = "finger.xml"
+    control_dt: float = 0.02
+    spinner_damping: float
+
+    def model(self) -> mujoco.MjModel:
+        model = super().model()
+        model.dof_damping[SPINNER] = self.spinner_damping
+        return model
+
+    def begin(self, draws: Draws) -> tuple[Array, Array, Any]:
+        qpos = random_joints(self.MODEL, draws)
+        return qpos, np.zeros_like(qpos), Memory()
+
+    def accepts(self, frame: Frame) -> Array:
+        return frame.sensor["contacts"][:, 0] == 0
+
+    def observe(self, frame: Frame, memory: Any) -> dict[str, Array]:
+        return {
+            "position": np.concatenate([frame.qpos[:, :SPINNER], tip(frame)], axis=1),
+            "velocity": frame.qvel,
+            "touch": np.log1p(frame.sensor["touch"]),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class FingerSpin(Finger):
+    """Flick a spinner with a finger of two links, so that it keeps spinning.
+
+    dm_control's ``finger spin``: the finger hangs 0.4 m to the left of a spinner on a hinge; each action, in [-1, 1],
+    turns a joint of the finger, the upper one with 30 N m and the lower one with 15 N m a unit. There is no gravity.
+    An episode begins at rest in any pose without contact and has 1000 steps of 20 ms.
+
+    Observation:
+
+    | index | block | quantity | unit |
+    |---|---|---|---|
+    | 0-3 | position | angles of the upper and the lower joint; x and z of the spinner's tip from its hub | rad, m |
+    | 4-6 | velocity | rates of upper joint, lower joint and spinner | rad/s |
+    | 7-8 | touch | ln(1 + force) on the front and the back of the fingertip, force in N | 1 |
+
+    Reward:
+
+    | term | formula | weight |
+    |---|---|---|
+    | spinning | 1 where the spinner's rate is at most -`spin_speed`, else 0 | 1.0 |
+
+    Termination:
+
+    | reason | condition |
+    |---|---|
+    | diverged | the physics diverged |
+
+    Attributes:
+        spinner_damping: Damping of the spinner's hinge, N m s/rad.
+        spin_speed: The rate to reach, rad/s, in the direction of the finger's stroke.
+    """
+
+    WEIGHTS: ClassVar = {"spinning": 1.0}
+    POSITIVE: ClassVar = ("spinner_damping", "spin_speed")
+    spinner_damping: float = 0.03
+    spin_speed: float = 15.0
+
+    def reward(self, t: Transition) -> dict[str, Array]:
+        return {"spinning": np.where(t.now.qvel[:, SPINNER] <= -self.spin_speed, 1.0, 0.0)}
+
+    def metrics(self, t: Transition) -> dict[str, Array]:
+        return {"spinner_rate": t.now.qvel[:, SPINNER]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FingerTurn(Finger, Targeted):
+    """Turn a spinner with a finger of two links, until its tip is at a target.
+
+    dm_control's ``finger``, ``turn_easy`` or ``turn_hard``: the finger hangs 0.4 m to the left of a spinner on a
+    hinge; each action, in [-1, 1], turns a joint of the finger, the upper one with 30 N m and the lower one with
+    15 N m a unit. There is no gravity. The target is at any angle around the hub, 0.13 m from it, where the tip gets
+    to. An episode begins at rest in any pose without contact and has 1000 steps of 20 ms.
+
+    Observation:
+
+    | index | block | quantity | unit |
+    |---|---|---|---|
+    | 0-3 | position | angles of the upper and the lower joint; x and z of the spinner's tip from its hub | rad, m |
+    | 4-6 | velocity | rates of upper joint, lower joint and spinner | rad/s |
+    | 7-8 | touch | ln(1 + force) on the front and the back of the fingertip, force in N | 1 |
+    | 9-10 | target_position | x and z of the target from the hub | m |
+    | 11 | distance | from the tip to the rim of the target, negative inside | m |
+
+    Reward:
+
+    | term | formula | weight |
+    |---|---|---|
+    | at_target | 1 where the tip is within `target_radius` of the target, else 0 | 1.0 |
+
+    Termination:
+
+    | reason | condition |
+    |---|---|
+    | diverged | the physics diverged |
+
+    Attributes:
+        target_radius: Radius of the target, m.
+        spinner_damping: Damping of the spinner's hinge, N m s/rad.
+    """
+
+    WEIGHTS: ClassVar = {"at_target": 1.0}
+    POSITIVE: ClassVar = ("spinner_damping", "target_radius")
+    target_radius: float = 0.07
+    spinner_damping: float = 0.5
+
+    def begin(self, draws: Draws) -> tuple[Array, Array, FingerMemory]:
+        qpos, qvel, _ = super().begin(draws)
+        angle = draws.uniform(-np.pi, np.pi)
+        return qpos, qvel, FingerMemory(SPINNER_RADIUS * np.concatenate([np.sin(angle), np.cos(angle)], axis=1))
+
+    def observe(self, frame: Frame, memory: FingerMemory) -> dict[str, Array]:
+        target = {"target_position": memory.target, "distance": self.distance(frame, memory)[:, None]}
+        return super().observe(frame, memory) | target
+
+    def reward(self, t: Transition) -> dict[str, Array]:
+        return {"at_target": np.where(self.distance(t.now, t.memory) <= 0, 1.0, 0.0)}
+
+    def metrics(self, t: Transition) -> dict[str, Array]:
+        return {"distance": self.distance(t.now, t.memory)}
+
+    def markers(self, memory: FingerMemory) -> dict[str, Array]:
+        x, z = memory.target.T
+        return {"target": np.stack([x, np.zeros_like(x), z], axis=1)}
+
+    def distance(self, frame: Frame, memory: FingerMemory) -> Array:
+        """From the spinner's tip to the rim of the target, (N,) m, negative inside."""
+        return np.linalg.norm(memory.target - tip(frame), axis=1) - self.target_radius
+
+
+def tip(frame: Frame) -> Array:
+    """Where the spinner's tip is, (N, 2) m in x and z from its hub."""
+    return frame.sensor["tip_from_hub"][:, IN_PLANE]

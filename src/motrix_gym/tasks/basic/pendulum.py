@@ -1,0 +1,63 @@
+"""Pendulum: swing a pole up with a motor too weak to lift it, and keep it there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from motrix_gym.draws import Draws
+from motrix_gym.rewards import tolerance
+from motrix_gym.task import Array, Frame, Memory, Transition
+from motrix_gym.tasks.basic.suite import SuiteTask
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pendulum(SuiteTask):
+    """Swing a pole up with a motor too weak to lift it, and keep it there.
+
+    dm_control's ``pendulum swingup``: 1 kg at the end of 0.5 m, on a hinge with 1 N m a unit of the action, in
+    [-1, 1], against up to 4.9 N m of gravity. An episode begins at rest at any angle and has 1000 steps of 20 ms.
+
+    Observation:
+
+    | index | block | quantity | unit |
+    |---|---|---|---|
+    | 0-1 | orientation | cosine and sine of the angle from upright | 1 |
+    | 2 | velocity | rate of the hinge | rad/s |
+
+    Reward:
+
+    | term | formula | weight |
+    |---|---|---|
+    | upright | 1 within `upright_angle` of upright, else 0 | 1.0 |
+
+    Termination:
+
+    | reason | condition |
+    |---|---|
+    | diverged | the physics diverged |
+
+    Attributes:
+        upright_angle: Angle from upright that still counts as upright, rad.
+    """
+
+    MODEL: ClassVar = "pendulum.xml"
+    WEIGHTS: ClassVar = {"upright": 1.0}
+    control_dt: float = 0.02
+    upright_angle: float = np.deg2rad(8).item()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.upright_angle <= np.pi:
+            raise ValueError(f"upright_angle is {self.upright_angle} rad; it takes a number above 0, up to pi")
+
+    def begin(self, draws: Draws) -> tuple[Array, Array, Memory]:
+        return draws.uniform(-np.pi, np.pi), np.zeros((len(draws), 1)), Memory()
+
+    def observe(self, frame: Frame, memory: Memory) -> dict[str, Array]:
+        return {"orientation": frame.sensor["pole_axis"][:, [2, 0]], "velocity": frame.qvel}
+
+    def reward(self, t: Transition) -> dict[str, Array]:
+        return {"upright": tolerance(t.now.sensor["pole_axis"][:, 2], bounds=(np.cos(self.upright_angle), 1.0))}

@@ -1,0 +1,73 @@
+"""PointMass: push a point to the middle of a plane and hold it there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from motrix_gym.draws import Draws
+from motrix_gym.rewards import tolerance
+from motrix_gym.task import Array, Frame, Memory, Transition
+from motrix_gym.tasks.basic.suite import Targeted, random_joints
+
+
+@dataclass(frozen=True, kw_only=True)
+class PointMass(Targeted):
+    """Push a point to the middle of a plane and hold it there with little effort.
+
+    dm_control's ``point_mass easy``: 0.3 kg slide on a square of 0.29 m to each side of its middle; each action, in
+    [-1, 1], pushes along one axis with 0.1 N a unit. dm_control carries that force over tendons, which its ``hard``
+    task turns; they change nothing here and are left out. An episode begins at rest anywhere and has 1000 steps of
+    20 ms.
+
+    Observation:
+
+    | index | block | quantity | unit |
+    |---|---|---|---|
+    | 0-1 | position | x and y of the point | m |
+    | 2-3 | velocity | its velocity | m/s |
+
+    Reward:
+
+    | term | formula | weight |
+    |---|---|---|
+    | at_target | near (4 + effortless) / 5 | 1.0 |
+
+    with near 1 within `target_radius` of the middle, falling to 0.1 at twice that distance like a Gaussian, and
+    effortless the mean of 1 - action^2.
+
+    Termination:
+
+    | reason | condition |
+    |---|---|
+    | diverged | the physics diverged |
+
+    Attributes:
+        target_radius: Radius of the target, m.
+    """
+
+    MODEL: ClassVar = "point_mass.xml"
+    WEIGHTS: ClassVar = {"at_target": 1.0}
+    control_dt: float = 0.02
+    target_radius: float = 0.015
+
+    def begin(self, draws: Draws) -> tuple[Array, Array, Memory]:
+        return random_joints(self.MODEL, draws), np.zeros((len(draws), 2)), Memory()
+
+    def observe(self, frame: Frame, memory: Memory) -> dict[str, Array]:
+        return {"position": frame.qpos, "velocity": frame.qvel}
+
+    def reward(self, t: Transition) -> dict[str, Array]:
+        near = tolerance(distance(t.now), bounds=(0.0, self.target_radius), margin=self.target_radius)
+        effortless = tolerance(t.action, margin=1.0, sigmoid="quadratic", value_at_margin=0.0).mean(axis=1)
+        return {"at_target": near * (4 + effortless) / 5}
+
+    def metrics(self, t: Transition) -> dict[str, Array]:
+        return {"distance": distance(t.now)}
+
+
+def distance(frame: Frame) -> Array:
+    """From the point to the middle, (N,) m."""
+    return np.linalg.norm(frame.qpos, axis=1)

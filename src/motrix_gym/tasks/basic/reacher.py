@@ -1,0 +1,94 @@
+"""Reacher: bring the finger of a two-link arm to a target."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from motrix_gym.draws import Draws
+from motrix_gym.rewards import tolerance
+from motrix_gym.task import Array, Frame, Memory, Transition
+from motrix_gym.tasks.basic.suite import Targeted, random_joints
+
+FINGER_RADIUS = 0.01  # m
+TARGET_DISTANCE = (0.05, 0.20)  # m from the shoulder
+
+
+@dataclass(frozen=True)
+class ReacherMemory(Memory):
+    """What a Reacher remembers.
+
+    Attributes:
+        target: Where the finger is to go, (N, 2) m from the shoulder.
+    """
+
+    target: Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reacher(Targeted):
+    """Bring the finger of a two-link arm to a target and keep it there.
+
+    dm_control's ``reacher``, ``easy`` or ``hard``: two links of 0.12 m lie on a table; each action, in [-1, 1], turns
+    a joint with 0.05 N m a unit. The target is 0.05 to 0.20 m from the shoulder, in any direction. An episode begins
+    at rest in any pose and has 1000 steps of 20 ms.
+
+    Observation:
+
+    | index | block | quantity | unit |
+    |---|---|---|---|
+    | 0-1 | position | angles of shoulder and wrist | rad |
+    | 2-3 | to_target | vector from the finger to the target | m |
+    | 4-5 | velocity | rates of shoulder and wrist | rad/s |
+
+    Reward:
+
+    | term | formula | weight |
+    |---|---|---|
+    | at_target | 1 where the finger, of 0.01 m, touches the target, of `target_radius`, else 0 | 1.0 |
+
+    Termination:
+
+    | reason | condition |
+    |---|---|
+    | diverged | the physics diverged |
+
+    Attributes:
+        target_radius: Radius of the target, m.
+    """
+
+    MODEL: ClassVar = "reacher.xml"
+    WEIGHTS: ClassVar = {"at_target": 1.0}
+    control_dt: float = 0.02
+    target_radius: float = 0.05
+
+    def begin(self, draws: Draws) -> tuple[Array, Array, ReacherMemory]:
+        qpos = random_joints(self.MODEL, draws)
+        distance, angle = draws.uniform([TARGET_DISTANCE[0], 0.0], [TARGET_DISTANCE[1], 2 * np.pi], 2).T
+        target = np.stack([distance * np.sin(angle), distance * np.cos(angle)], axis=1)
+        return qpos, np.zeros_like(qpos), ReacherMemory(target)
+
+    def observe(self, frame: Frame, memory: ReacherMemory) -> dict[str, Array]:
+        return {"position": frame.qpos, "to_target": to_target(frame, memory), "velocity": frame.qvel}
+
+    def reward(self, t: Transition) -> dict[str, Array]:
+        touching = (0.0, self.target_radius + FINGER_RADIUS)
+        return {"at_target": tolerance(distance_to_target(t.now, t.memory), bounds=touching)}
+
+    def markers(self, memory: ReacherMemory) -> dict[str, Array]:
+        return {"target": np.pad(memory.target, ((0, 0), (0, 1)))}
+
+    def metrics(self, t: Transition) -> dict[str, Array]:
+        return {"distance": distance_to_target(t.now, t.memory)}
+
+
+def to_target(frame: Frame, memory: ReacherMemory) -> Array:
+    """The vector from the finger to the target, (N, 2) m."""
+    return memory.target - frame.sensor["finger"][:, :2]
+
+
+def distance_to_target(frame: Frame, memory: ReacherMemory) -> Array:
+    """From the centre of the finger to that of the target, (N,) m."""
+    return np.linalg.norm(to_target(frame, memory), axis=1)

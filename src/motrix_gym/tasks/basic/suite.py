@@ -1,0 +1,86 @@
+"""What the tasks of dm_control's Control Suite have in common."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import mujoco
+import numpy as np
+from gymnasium import spaces
+
+from motrix_gym.draws import Draws
+from motrix_gym.task import Array, Frame, Task, Transition, load_model
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuiteTask(Task):
+    """A task of the Control Suite: actions drive the motors as they are, and no state ends an episode.
+
+    Its physics, observations, rewards and beginnings are dm_control's (Tassa et al., "dm_control: Software and tasks
+    for continuous control", arXiv:2006.12983); the tests of parity hold them to it. A simulation that diverges,
+    which raises an error there, terminates the episode here.
+    """
+
+    MODEL: ClassVar[str]
+    POSITIVE: ClassVar[tuple[str, ...]] = ()  # fields that must be above 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in self.POSITIVE:
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it takes a number above 0")
+
+    def model(self) -> mujoco.MjModel:
+        return load_model(self.MODEL)
+
+    def action_space(self) -> spaces.Box:
+        low, high = self.model().actuator_ctrlrange.T.astype(np.float32)
+        return spaces.Box(low, high)
+
+    def control(self, frame: Frame, memory: Any, action: Array) -> Array:
+        return action
+
+    def terminated(self, t: Transition) -> dict[str, Array]:
+        return {}
+
+    def advance(self, t: Transition, draws: Draws) -> Any:
+        return t.memory
+
+
+@dataclass(frozen=True, kw_only=True)
+class Targeted(SuiteTask):
+    """A task of the Control Suite with a target, whose size pictures show."""
+
+    POSITIVE: ClassVar = ("target_radius",)
+    target_radius: float
+
+    def model(self) -> mujoco.MjModel:
+        model = super().model()
+        model.site("target").size[0] = self.target_radius
+        return model
+
+
+def random_joints(file_name: str, draws: Draws) -> Array:
+    """Positions that the suite begins with unless a task says otherwise, (N, nq).
+
+    A joint with limits is uniform between them and a hinge without limits is uniform in [-pi, pi); all else is as in
+    the model.
+    """
+    low, high = _joint_bounds(file_name)
+    return draws.uniform(low, high, len(low))
+
+
+@functools.cache
+def _joint_bounds(file_name: str) -> tuple[Array, Array]:
+    """The bounds of `random_joints`, (nq,) each; equal where nothing is random."""
+    model = load_model(file_name)
+    low, high = model.qpos0.copy(), model.qpos0.copy()
+    for joint in range(model.njnt):
+        place = model.jnt_qposadr[joint]
+        if model.jnt_limited[joint]:
+            low[place], high[place] = model.jnt_range[joint]
+        elif int(model.jnt_type[joint]) == int(mujoco.mjtJoint.mjJNT_HINGE):
+            low[place], high[place] = -np.pi, np.pi
+    return low, high

@@ -1,0 +1,79 @@
+"""The fields of the Control Suite's tasks: what they change, and what they refuse."""
+
+import gymnasium
+import numpy as np
+import pytest
+
+from motrix_gym.physics import Physics
+from motrix_gym.task import Memory, Transition
+
+IDS_WITH_A_RADIUS = ["Acrobot", "PointMass", "ReacherEasy", "ReacherHard", "FingerTurnEasy", "FingerTurnHard"]
+
+
+def make(name: str, num_envs: int = 1, **fields: float):
+    return gymnasium.make_vec(f"Motrix/{name}-v0", num_envs=num_envs, num_threads=1, **fields)
+
+
+@pytest.mark.parametrize("name", IDS_WITH_A_RADIUS)
+def test_a_larger_target_is_reached_by_more(name):
+    earned = []
+    for radius in (0.01, 0.1, 10.0):
+        envs = make(name, num_envs=64, target_radius=radius)
+        envs.reset(seed=0)
+        earned.append(envs.step(np.zeros(envs.action_space.shape))[1])
+    assert (earned[0] <= earned[1]).all()
+    assert earned[0].mean() < earned[1].mean() < 1
+    np.testing.assert_array_equal(earned[2], 1.0)
+
+
+@pytest.mark.parametrize("name", ["Acrobot", "PointMass"])
+def test_the_target_that_is_drawn_has_the_radius(name):
+    model = make(name, target_radius=0.3).unwrapped.task.model()
+    assert model.site("target").size[0] == 0.3
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        *((name, {"target_radius": 0.0}) for name in IDS_WITH_A_RADIUS),
+        ("Pendulum", {"upright_angle": 0.0}),
+        ("Pendulum", {"upright_angle": 3.2}),
+        ("FingerSpin", {"spin_speed": -15.0}),
+        ("FingerSpin", {"spinner_damping": -0.1}),
+        ("FingerTurnEasy", {"spinner_damping": 0.0}),
+    ],
+)
+def test_values_without_meaning_are_refused(name, fields):
+    [(field, value)] = fields.items()
+    with pytest.raises(ValueError, match=f"{field} is {value}.*; it takes a number above 0"):
+        make(name, **fields)
+
+
+def test_a_spinner_with_less_damping_spins_on_longer():
+    rates = []
+    for damping in (0.01, 0.03, 0.5):
+        task = make("FingerSpin", spinner_damping=damping).unwrapped.task
+        physics = Physics(task.model(), 1, 1, task.control_dt)
+        physics.reset(np.array([0]), np.zeros((1, 3)), np.array([[0.0, 0.0, 10.0]]))
+        rates.append(physics.step(np.zeros((1, 2)))[0].qvel[0, 2])
+    assert 10 > rates[0] > rates[1] > rates[2] > 0
+
+
+def test_more_of_the_circle_is_upright_with_a_larger_angle():
+    earned = []
+    for angle in (0.1, 1.0, np.pi):
+        envs = make("Pendulum", num_envs=256, upright_angle=angle)
+        envs.reset(seed=0)
+        earned.append(envs.step(np.zeros((256, 1)))[1].mean())
+    np.testing.assert_allclose(earned, [0.1 / np.pi, 1 / np.pi, 1.0], atol=0.1)
+    assert earned[0] < earned[1]
+
+
+def test_only_a_spin_in_the_direction_of_the_stroke_counts():
+    rates = np.array([-16.0, -15.0, -14.99, 0.0, 16.0])
+    qvel = rates[:, None] * [0, 0, 1]
+    task = make("FingerSpin").unwrapped.task
+    frame = Physics(task.model(), 5, 1, task.control_dt).reset(np.arange(5), np.zeros((5, 3)), qvel)
+    t = Transition(frame, Memory(), np.zeros((5, 2)), frame, np.zeros(5, dtype=bool))
+    np.testing.assert_array_equal(task.reward(t)["spinning"], [1, 1, 0, 0, 0])
+    np.testing.assert_array_equal(task.metrics(t)["spinner_rate"], rates)

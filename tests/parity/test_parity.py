@@ -1,0 +1,82 @@
+"""The tasks of dm_control's Control Suite are dm_control's: its dynamics, rewards, observations and beginnings."""
+
+import numpy as np
+import pytest
+from oracle import SMALLEST_P, Counterpart, Pair, largest_error, two_sample_p
+
+
+def place_reacher_target(physics, memory):
+    physics.named.model.geom_pos["target", ["x", "y"]] = memory.target
+
+
+def place_finger_target(physics, memory):
+    hub = physics.named.data.xanchor["hinge", ["x", "z"]]
+    physics.named.model.site_pos["target", ["x", "z"]] = hub + memory.target
+
+
+COUNTERPARTS = [
+    Counterpart("Motrix/CartPoleBalance-v0", "cartpole", "balance"),
+    Counterpart("Motrix/CartPoleSwingup-v0", "cartpole", "swingup"),
+    Counterpart("Motrix/Pendulum-v0", "pendulum", "swingup"),
+    Counterpart("Motrix/Acrobot-v0", "acrobot", "swingup"),
+    Counterpart("Motrix/PointMass-v0", "point_mass", "easy"),
+    Counterpart("Motrix/ReacherEasy-v0", "reacher", "easy", place=place_reacher_target),
+    Counterpart("Motrix/ReacherHard-v0", "reacher", "hard", place=place_reacher_target),
+    Counterpart("Motrix/FingerSpin-v0", "finger", "spin", touches=True),
+    Counterpart("Motrix/FingerTurnEasy-v0", "finger", "turn_easy", place=place_finger_target, touches=True),
+    Counterpart("Motrix/FingerTurnHard-v0", "finger", "turn_hard", place=place_finger_target, touches=True),
+]
+
+
+@pytest.fixture(scope="module", params=COUNTERPARTS, ids=lambda c: f"{c.domain}-{c.task}")
+def pair(request: pytest.FixtureRequest) -> Pair:
+    """Every task that is held to dm_control, in turn."""
+    return Pair(request.param)
+
+
+def test_the_mass_matrix(pair):
+    theirs, ours = pair.mass_matrices()
+    assert largest_error(ours, theirs) < 1e-8
+
+
+@pytest.mark.parametrize("contact", [True, False])
+def test_the_accelerations(pair, contact):
+    theirs, ours, contacts = pair.accelerations(contact)
+    assert largest_error(ours, theirs) < 1e-8
+    touching = (contacts > 0).mean()
+    assert touching > 0.05 if contact and pair.counterpart.touches else touching == 0
+
+
+def test_one_control_step(pair):
+    theirs, ours = pair.their_steps(), pair.our_steps()
+    assert largest_error(ours.qpos, theirs.qpos) < 1e-8
+    assert largest_error(ours.qvel, theirs.qvel) < 1e-8
+    np.testing.assert_allclose(ours.first, theirs.first, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(ours.observation, theirs.observation, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(ours.reward, theirs.reward, rtol=1e-9, atol=1e-9)
+    assert (theirs.reward >= 0).all()
+    assert (theirs.reward <= 1).all()
+    assert np.ptp(theirs.reward) > 0
+
+
+def test_the_first_steps_of_episodes(pair):
+    """Through both environments as they are used, in float32 on our side."""
+    theirs, ours = pair.episodes(steps=100)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+def test_the_beginnings_have_one_distribution(pair):
+    assert two_sample_p(pair.our_starts(), pair.their_starts()) > SMALLEST_P
+
+
+def test_the_clock(pair):
+    assert pair.task.control_dt == pytest.approx(pair.reference.control_timestep())
+    assert pair.length() == (pair.envs.max_episode_steps, True)
+    assert pair.envs.max_episode_steps == 1000
+
+
+def test_the_actions(pair):
+    spec, space = pair.reference.action_spec(), pair.task.action_space()
+    assert space.shape == spec.shape
+    np.testing.assert_array_equal(space.low, spec.minimum)
+    np.testing.assert_array_equal(space.high, spec.maximum)
