@@ -11,7 +11,12 @@ from motrix_gym.draws import Draws
 from motrix_gym.task import Array, Frame, Memory, Transition
 from motrix_gym.tasks.basic.suite import Mover, random_joints
 
-ROOT = 3  # x, z and pitch of the torso
+JOINTS = slice(3, None)  # after x, z and pitch of the torso
+# dm_control takes the first of its 200 settling steps with the forces of the model's own pose, in which nothing pulls
+# but gravity, whatever joint angles it has just drawn.
+FALL = -9.81 * 0.01  # m/s after that step
+FALLEN = [0.0, FALL * 0.01, 0.0]  # m, m, rad
+FALLING = [0.0, FALL, 0.0]  # m/s, m/s, rad/s
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,14 +53,15 @@ class Cheetah(Mover):
 
     MODEL: ClassVar = "cheetah.xml"
     WEIGHTS: ClassVar = {"run": 1.0}
-    SETTLING_TIME: ClassVar = 2.0
+    SETTLING_TIME: ClassVar = 1.99
     control_dt: float = 0.01
     move_speed: float = 10.0
 
     def begin(self, draws: Draws) -> tuple[Array, Array, Memory]:
-        root = np.zeros((len(draws), ROOT))
-        qpos = np.concatenate([root, random_joints(self.MODEL, draws)[:, ROOT:]], axis=1)
-        return qpos, np.zeros_like(qpos), Memory()
+        joints, n = random_joints(self.MODEL, draws)[:, JOINTS], len(draws)
+        qpos = np.concatenate([np.tile(FALLEN, (n, 1)), joints], axis=1)
+        qvel = np.concatenate([np.tile(FALLING, (n, 1)), np.zeros_like(joints)], axis=1)
+        return qpos, qvel, Memory()
 
     def observe(self, frame: Frame, memory: Memory) -> dict[str, Array]:
         return {"position": frame.qpos[:, 1:], "velocity": frame.qvel}
