@@ -25,6 +25,15 @@ COUNTERPARTS = [
     Counterpart("Motrix/FingerSpin-v0", "finger", "spin", touches=True),
     Counterpart("Motrix/FingerTurnEasy-v0", "finger", "turn_easy", place=place_finger_target, touches=True),
     Counterpart("Motrix/FingerTurnHard-v0", "finger", "turn_hard", place=place_finger_target, touches=True),
+    Counterpart("Motrix/CheetahRun-v0", "cheetah", "run", touches=True, resets=500),
+    Counterpart("Motrix/HopperStand-v0", "hopper", "stand", touches=True),
+    Counterpart("Motrix/HopperHop-v0", "hopper", "hop", touches=True, resets=500),
+    Counterpart("Motrix/WalkerStand-v0", "walker", "stand", touches=True),
+    Counterpart("Motrix/WalkerWalk-v0", "walker", "walk", touches=True, resets=500),
+    Counterpart("Motrix/WalkerRun-v0", "walker", "run", touches=True, resets=500),
+    Counterpart("Motrix/HumanoidStand-v0", "humanoid", "stand", touches=True),
+    Counterpart("Motrix/HumanoidWalk-v0", "humanoid", "walk", touches=True, resets=500),
+    Counterpart("Motrix/HumanoidRun-v0", "humanoid", "run", touches=True, resets=500),
 ]
 
 

@@ -50,6 +50,10 @@ SUITE = PPOCfg(
     learning_rate_scheduler_kl_threshold=0.012,
 )
 
+MOVER = replace(SUITE, policy_hidden_layer_sizes=(128, 128), value_hidden_layer_sizes=(128, 128))
+HOPPER = replace(MOVER, max_env_steps=10_000_000, initial_log_std=0.0, entropy_loss_scale=0.003)
+HUMANOID = replace(MOVER, max_env_steps=10_000_000)
+
 _PRESETS: dict[str, PPOCfg] = {
     "Motrix/CartPole-v0": CARTPOLE,
     "Motrix/CartPoleBalance-v0": replace(SUITE, max_env_steps=1_000_000),
@@ -62,6 +66,15 @@ _PRESETS: dict[str, PPOCfg] = {
     "Motrix/FingerSpin-v0": replace(SUITE, initial_log_std=0.0),
     "Motrix/FingerTurnEasy-v0": replace(SUITE, max_env_steps=8_000_000, initial_log_std=0.0),
     "Motrix/FingerTurnHard-v0": replace(SUITE, max_env_steps=12_000_000, initial_log_std=0.0),
+    "Motrix/CheetahRun-v0": replace(MOVER, max_env_steps=15_000_000),
+    "Motrix/HopperStand-v0": HOPPER,
+    "Motrix/HopperHop-v0": replace(HOPPER, max_env_steps=20_000_000),
+    "Motrix/WalkerStand-v0": MOVER,
+    "Motrix/WalkerWalk-v0": replace(MOVER, max_env_steps=6_000_000),
+    "Motrix/WalkerRun-v0": replace(MOVER, max_env_steps=12_000_000),
+    "Motrix/HumanoidStand-v0": HUMANOID,
+    "Motrix/HumanoidWalk-v0": HUMANOID,
+    "Motrix/HumanoidRun-v0": HUMANOID,
     "Motrix/Go1-v0": GO1,
     "Motrix/MultiTask-v0": MULTI_TASK,
 }

@@ -62,6 +62,22 @@ class Targeted(SuiteTask):
         return model
 
 
+@dataclass(frozen=True, kw_only=True)
+class Mover(SuiteTask):
+    """A robot of the Control Suite that is to move forward, or to stand where no speed is asked for."""
+
+    move_speed: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.move_speed >= 0:
+            raise ValueError(f"move_speed is {self.move_speed} m/s; it takes a number of at least 0")
+
+    def pace(self, speed: Array) -> Array:
+        """The share of `move_speed` that `speed`, (N,) m/s, is, from 0 to 1; 1 where no speed is asked for."""
+        return np.clip(speed / self.move_speed, 0.0, 1.0) if self.move_speed > 0 else np.ones_like(speed)
+
+
 def random_joints(file_name: str, draws: Draws) -> Array:
     """Positions that the suite begins with unless a task says otherwise, (N, nq).
 

@@ -1,0 +1,78 @@
+"""Hopper: a planar robot with one leg stands or hops."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from motrix_gym.draws import Draws
+from motrix_gym.rewards import tolerance
+from motrix_gym.task import Array, Frame, Memory, Transition
+from motrix_gym.tasks.basic.suite import Mover, random_joints
+
+STANDING_HEIGHTS = (0.6, 2.0)  # m
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hopper(Mover):
+    """A planar robot with one leg stands or hops.
+
+    dm_control's ``hopper``, ``stand`` or ``hop``: torso, pelvis, thigh, calf and foot move in a vertical plane. The
+    action, in [-1, 1], drives waist, hip, knee and ankle with up to 30, 40, 30 and 10 N m. An episode begins at rest
+    with the torso 1 m above the ground, at any pitch and with joint angles uniform in their ranges, and has 1000 steps
+    of 20 ms.
+
+    In the reward, "standing" is 1 while the torso's centre of mass is 0.6 to 2 m above that of the foot, else 0,
+    "gentle" is 1 - mean squared action / 5, and "pace" is the forward velocity of the centre of mass / `move_speed`,
+    clipped to 0 to 1.
+
+    Observation:
+
+    | index | block | quantity | unit |
+    |---|---|---|---|
+    | 0-5 | position | torso's height above 1 m and pitch, joint angles | m, rad |
+    | 6-12 | velocity | torso's forward and upward velocity and pitch rate, joint velocities | m/s, rad/s |
+    | 13-14 | touch | log(1 + force) at toe and heel in the last physics step | log N |
+
+    Reward:
+
+    | term | formula | weight |
+    |---|---|---|
+    | stand_and_hop | standing x pace; at a `move_speed` of 0, standing x gentle | 1.0 |
+
+    Termination:
+
+    | reason | condition |
+    |---|---|
+    | diverged | the physics diverged |
+
+    Attributes:
+        move_speed: Speed that earns the full reward of hopping, m/s; 0 asks to stand.
+    """
+
+    MODEL: ClassVar = "hopper.xml"
+    WEIGHTS: ClassVar = {"stand_and_hop": 1.0}
+    control_dt: float = 0.02
+
+    def begin(self, draws: Draws) -> tuple[Array, Array, Memory]:
+        qpos = random_joints(self.MODEL, draws)
+        return qpos, np.zeros_like(qpos), Memory()
+
+    def observe(self, frame: Frame, memory: Memory) -> dict[str, Array]:
+        return {"position": frame.qpos[:, 1:], "velocity": frame.qvel, "touch": np.log1p(frame.sensor["touch"])}
+
+    def reward(self, t: Transition) -> dict[str, Array]:
+        standing = tolerance(self.height(t.now), STANDING_HEIGHTS)
+        gentle = 1.0 - np.square(t.action).mean(axis=1) / 5
+        return {"stand_and_hop": standing * (self.pace(self.speed(t.now)) if self.move_speed > 0 else gentle)}
+
+    def metrics(self, t: Transition) -> dict[str, Array]:
+        return {"height": self.height(t.now), "speed": self.speed(t.now)}
+
+    def height(self, frame: Frame) -> Array:  # (N,) m of the torso above the foot
+        return frame.sensor["centre/torso"][:, 2] - frame.sensor["centre/foot"][:, 2]
+
+    def speed(self, frame: Frame) -> Array:  # (N,) m/s
+        return frame.sensor["velocity"][:, 0]

@@ -1,0 +1,102 @@
+"""Humanoid: a body with 21 joints stands, walks or runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from motrix_gym.draws import Draws
+from motrix_gym.rewards import tolerance
+from motrix_gym.task import Array, Frame, Memory, Transition
+from motrix_gym.tasks.basic.suite import Mover, random_joints
+
+STANDING_HEIGHT = 1.4  # m
+POSITION, ROTATION, JOINTS = slice(0, 3), slice(3, 7), slice(7, None)  # in qpos
+
+
+@dataclass(frozen=True, kw_only=True)
+class Humanoid(Mover):
+    """A body with 21 joints stands, walks or runs.
+
+    dm_control's ``humanoid``, ``stand``, ``walk`` or ``run``. The action, in [-1, 1], drives abdomen y, z and x with
+    up to 40 N m; hip x, z and y, knee, ankle x and y of the right leg with up to 40, 40, 120, 80, 20 and 20 N m and
+    those of the left; shoulder 1 and 2 and elbow of the right arm with up to 20, 20 and 40 N m and those of the left.
+    An episode begins at rest with the torso 1.5 m above the ground, joint angles uniform in their ranges and the torso
+    turned by a unit quaternion in the direction of four numbers uniform in [0, 1), drawn again while anything touches.
+    It has 1000 steps of 25 ms.
+
+    In the reward, "tall" is 1 from a head height of 1.4 m on and falls below it as a Gaussian with 0.1 at 1.05 m,
+    "upright" is (1 + cosine of the torso's tilt) / 1.9, at most 1, "gentle" is 1 - mean squared action / 5, "still" is
+    the mean over both horizontal components of the velocity of a Gaussian with 0.1 at 2 m/s, "pace" is the horizontal
+    speed / `move_speed`, at most 1, both of the centre of mass, and "posture" is tall x upright x gentle.
+
+    Observation:
+
+    | index | block | quantity | unit |
+    |---|---|---|---|
+    | 0-20 | joint_angles | joint angles | rad |
+    | 21 | head_height | height of the head | m |
+    | 22-33 | extremities | left hand, left foot, right hand, right foot from the torso, in its axes | m |
+    | 34-36 | torso_vertical | the upward direction in the torso's axes | 1 |
+    | 37-39 | com_velocity | velocity of the centre of mass | m/s |
+    | 40-66 | velocity | velocity of the torso, its angular velocity in its axes, joint velocities | m/s, rad/s |
+
+    Reward:
+
+    | term | formula | weight |
+    |---|---|---|
+    | stand_and_move | posture x (1 + 5 pace) / 6; at a `move_speed` of 0, posture x still | 1.0 |
+
+    Termination:
+
+    | reason | condition |
+    |---|---|
+    | diverged | the physics diverged |
+
+    Attributes:
+        move_speed: Speed that earns the full reward, m/s; 0 asks to stand still.
+    """
+
+    MODEL: ClassVar = "humanoid.xml"
+    WEIGHTS: ClassVar = {"stand_and_move": 1.0}
+    control_dt: float = 0.025
+
+    def begin(self, draws: Draws) -> tuple[Array, Array, Memory]:
+        pose, turn = random_joints(self.MODEL, draws), draws.uniform(size=4)
+        rotation = turn / np.linalg.norm(turn, axis=1, keepdims=True)
+        qpos = np.concatenate([pose[:, POSITION], rotation, pose[:, JOINTS]], axis=1)
+        return qpos, np.zeros_like(qpos[:, 1:]), Memory()  # a rotation has three velocities
+
+    def accepts(self, frame: Frame) -> Array:
+        return frame.sensor["contacts"][:, 0] == 0
+
+    def observe(self, frame: Frame, memory: Memory) -> dict[str, Array]:
+        return {
+            "joint_angles": frame.qpos[:, JOINTS],
+            "head_height": self.height(frame)[:, None],
+            "extremities": frame.sensor["extremity"],
+            "torso_vertical": frame.sensor["up"],
+            "com_velocity": frame.sensor["velocity"],
+            "velocity": frame.qvel,
+        }
+
+    def reward(self, t: Transition) -> dict[str, Array]:
+        tall = tolerance(self.height(t.now), (STANDING_HEIGHT, np.inf), margin=STANDING_HEIGHT / 4)
+        upright = np.minimum((1 + t.now.sensor["up"][:, 2]) / 1.9, 1.0)
+        gentle = 1.0 - np.square(t.action).mean(axis=1) / 5
+        if self.move_speed > 0:
+            moving = (1 + 5 * self.pace(self.speed(t.now))) / 6
+        else:
+            moving = tolerance(t.now.sensor["velocity"][:, :2], margin=2.0).mean(axis=1)
+        return {"stand_and_move": tall * upright * gentle * moving}
+
+    def metrics(self, t: Transition) -> dict[str, Array]:
+        return {"head_height": self.height(t.now), "speed": self.speed(t.now)}
+
+    def height(self, frame: Frame) -> Array:  # (N,) m
+        return frame.sensor["head"][:, 2]
+
+    def speed(self, frame: Frame) -> Array:  # (N,) m/s, horizontal
+        return np.linalg.norm(frame.sensor["velocity"][:, :2], axis=1)
