@@ -53,6 +53,7 @@ class Agent:
         self._inference = inference
         self._observations: Any = None
         self._actions: Any = None
+        self._steps = 0  # in the rollout
 
     def act(self, observations: np.ndarray) -> np.ndarray:  # (N, k) -> (N, m)
         """Sample actions with exploration noise."""
@@ -86,14 +87,18 @@ class Agent:
                 timestep=0,
                 timesteps=0,
             )
+        self._steps += 1
 
     def learn(self) -> Update | None:
-        """Learn if the rollout is full. To be called once after every `record`."""
-        self.ppo.tracking_data.clear()
-        self.ppo.post_interaction(timestep=0, timesteps=0)
-        tracked = {tag: float(np.mean(values)) for tag, values in self.ppo.tracking_data.items()}
-        if _STANDARD_DEVIATION not in tracked:
+        """Learn if the rollout is full."""
+        if self._steps < self.ppo.cfg.rollouts:
             return None
+        self._steps = 0
+        self.ppo.tracking_data.clear()
+        self.ppo.enable_models_training_mode(True)
+        self.ppo.update(timestep=0, timesteps=0)
+        self.ppo.enable_models_training_mode(False)
+        tracked = {tag: float(np.mean(values)) for tag, values in self.ppo.tracking_data.items()}
         rates = [tracked[tag] for tag in _LEARNING_RATES if tag in tracked]
         return Update(
             losses={name: tracked[tag] for tag, name in _LOSSES.items() if tag in tracked},

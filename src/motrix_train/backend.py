@@ -10,6 +10,7 @@ import gymnasium
 from motrix_train.agent import Agent, Policy
 from motrix_train.checkpoint import Checkpoint
 from motrix_train.config import PPOCfg
+from motrix_train.distributed import ALONE, Place, Transport, Workers, unnoticed
 from motrix_train.errors import UsageError
 from motrix_train.mirror import Symmetry
 
@@ -27,6 +28,10 @@ class Backend(Protocol):
         """Whether it can compute on a GPU here."""
         ...
 
+    def connect(self, place: Place) -> Transport:
+        """Meet the other workers, before anything is computed."""
+        ...
+
     def seed_everything(self, seed: int) -> None:
         """Seed every generator that SKRL draws from; below 2**32."""
         ...
@@ -39,8 +44,9 @@ class Backend(Protocol):
         cfg: PPOCfg,
         symmetry: Symmetry | None,
         device: str | None,
+        workers: Workers = ALONE,
     ) -> Agent:
-        """A fresh agent for one row's spaces."""
+        """A fresh agent for one row's spaces; what it learns from is the rollouts of all workers."""
         ...
 
     def network_state(self, agent: Agent) -> dict[str, Any]:
@@ -98,4 +104,5 @@ def installed(name: str) -> bool:
 
 
 def _load(name: str) -> Backend:
-    return cast(Backend, importlib.import_module(f"motrix_train.{name}_backend"))
+    with unnoticed():
+        return cast(Backend, importlib.import_module(f"motrix_train.{name}_backend"))

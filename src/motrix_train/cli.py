@@ -15,7 +15,8 @@ import typer
 
 from motrix_train.commands import curriculum, evaluate, export, listing, play, plot, show, train
 from motrix_train.commands.options import PROGRAM
-from motrix_train.errors import RunError, UsageError
+from motrix_train.distributed import speaks_for_its_machine
+from motrix_train.errors import EndedElsewhere, RunError, UsageError
 
 app = typer.Typer(
     help="Trains robots to walk, grasp and reach: PPO on Gymnasium environments, with Torch or with JAX.",
@@ -55,6 +56,8 @@ def run(arguments: Sequence[str]) -> int:
         return _refuse(f"{_message_of(mistake)} (see {_help_of(mistake)})", 2)
     except RunError as refusal:
         return _refuse(str(refusal), 1)
+    except EndedElsewhere as end:
+        return end.code
     except MemoryError:
         return _refuse("there is not enough memory for this: take a smaller --num-envs", 1)
     except BrokenPipeError:
@@ -67,7 +70,8 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _refuse(message: str, code: int) -> int:
-    print(f"{PROGRAM}: {' '.join(message.split())}", file=sys.stderr)
+    if speaks_for_its_machine():
+        print(f"{PROGRAM}: {' '.join(message.split())}", file=sys.stderr)
     return code
 
 

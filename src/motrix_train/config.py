@@ -143,6 +143,14 @@ class PPOCfg:
         """Updates of the run: as many whole rollouts as fit into `max_batch_env_steps`, at least one."""
         return max(1, self.max_batch_env_steps // self.rollouts)
 
+    def env_steps(self, workers: int = 1) -> int:
+        """Env steps that a run really takes with so many workers, all of them together."""
+        return self.for_one_of(workers).updates * self.rollouts * self.num_envs * workers
+
+    def for_one_of(self, workers: int) -> "PPOCfg":
+        """What each of several equal workers does of it: the budget is that of all together."""
+        return replace(self, max_env_steps=max(1, self.max_env_steps // workers))
+
     @property
     def max_batch_env_steps(self) -> int:
         """Vector steps of the run: a whole number of checkpoint intervals, never 0.

@@ -1,7 +1,10 @@
 """Training and playing with JAX: the networks in flax.linen, and SKRL's PPO made from a `PPOCfg`."""
 
 import contextlib
-from collections.abc import Mapping
+import functools
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import gymnasium
@@ -10,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 from flax import serialization
+from jax.experimental import multihost_utils
 from skrl import config as skrl_config
 from skrl.agents.jax import ExperimentCfg
 from skrl.agents.jax.ppo import PPO, PPO_CFG
@@ -22,7 +26,8 @@ from motrix_train import skrl_mapping
 from motrix_train.agent import Agent, Policy, numpy_random_state, seed_skrl, set_numpy_random_state
 from motrix_train.checkpoint import Checkpoint, require_same_shapes
 from motrix_train.config import Activation, PPOCfg, from_json
-from motrix_train.errors import UsageError
+from motrix_train.distributed import ALONE, PATIENCE, Place, Transport, Workers
+from motrix_train.errors import RunError, UsageError
 from motrix_train.mirror import Mirror, Symmetry
 
 NAME = "jax"
@@ -30,11 +35,45 @@ SUFFIX = ".msgpack"
 
 _ACTIVATIONS = {"elu": nn.elu, "relu": nn.relu, "tanh": nn.tanh}
 _SCALER_ARRAYS = ("running_mean", "running_variance", "current_count")
+_FEWEST_BYTES = 64
 
 
 def has_gpu() -> bool:
     """Whether JAX can compute on a GPU here."""
     return jax.default_backend() == "gpu"
+
+
+class _Transport:
+    """JAX's own collectives. Lengths are rounded up to powers of two, since each new one is compiled."""
+
+    def all_gather(self, data: np.ndarray) -> np.ndarray:
+        return multihost_utils.process_allgather(_padded(data))[:, : data.size]
+
+    def broadcast(self, data: np.ndarray, source: int) -> np.ndarray:
+        is_source = jax.process_index() == source
+        return np.asarray(multihost_utils.broadcast_one_to_all(_padded(data), is_source))[: data.size]
+
+
+def connect(place: Place) -> Transport:
+    """Meet the other workers, before anything is computed.
+
+    Raises:
+        RunError: They cannot be reached.
+    """
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    try:
+        jax.distributed.initialize(
+            place.address,
+            place.size,
+            place.rank,
+            local_device_ids=0 if len(visible) == 1 and visible[0] else place.local_rank,
+            initialization_timeout=int(PATIENCE.total_seconds()),
+            shutdown_timeout_seconds=60,
+        )
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise RunError(f"worker {place.rank} cannot meet the others at {place.address} ({reason})") from None
+    return _Transport()
 
 
 def seed_everything(seed: int) -> None:
@@ -49,10 +88,12 @@ def make_agent(
     cfg: PPOCfg,
     symmetry: Symmetry | None,
     device: str | None,
+    workers: Workers = ALONE,
 ) -> Agent:
-    """A fresh agent for one row's spaces."""
+    """A fresh agent for one row's spaces; what it learns from is the rollouts of all workers."""
     where = _device(device)
     symmetry = None if cfg.mirror == "none" else symmetry
+    kl_adaptive = KLAdaptiveLR if workers.size == 1 else _kl_adaptive_of_all_workers
     ppo = PPO(
         models=_models(observation_space, action_space, cfg, symmetry, where),
         memory=RandomMemory(memory_size=cfg.rollouts, num_envs=num_envs, device=where),
@@ -61,17 +102,21 @@ def make_agent(
         device=where,
         cfg=skrl_mapping.ppo_cfg(
             cfg,
-            skrl_mapping.SkrlClasses(PPO_CFG, ExperimentCfg, ObservationScaler, KLAdaptiveLR),
+            skrl_mapping.SkrlClasses(PPO_CFG, ExperimentCfg, ObservationScaler, kl_adaptive),
             observation_scaler_kwargs={
                 "size": observation_space,
                 "device": where,
                 "mirror": symmetry.observation if symmetry else None,
+                "workers": workers,
             },
-            value_scaler_kwargs={"size": 1, "device": where},
+            value_scaler_kwargs={"size": 1, "device": where, "workers": workers},
         ),
     )
     ppo.init()
     ppo.enable_training_mode(True)
+    if workers.size > 1:
+        ppo.policy_optimizer = _OptimizerOfAllWorkers(ppo.policy_optimizer)
+        ppo.value_optimizer = _OptimizerOfAllWorkers(ppo.value_optimizer)
 
     def to_device(array: np.ndarray) -> jax.Array:
         # A copy of our own: JAX may otherwise go on looking into the buffer of the environment.
@@ -183,16 +228,23 @@ def _policy(network: Any, scaler: RunningStandardScaler, where: Any) -> Policy:
 
 
 class ObservationScaler(RunningStandardScaler):
-    """SKRL's running standardiser; with a mirror its statistics are those of the inputs and their images."""
+    """SKRL's running standardiser, of the rows of all workers; with a mirror, of the inputs and their images."""
 
-    def __init__(self, size: Any, *, mirror: Mirror | None = None, **kwargs: Any) -> None:
+    def __init__(self, size: Any, *, mirror: Mirror | None = None, workers: Workers = ALONE, **kwargs: Any) -> None:
         super().__init__(size, **kwargs)
         self._mirror = mirror
+        self._workers = workers
 
     def __call__(self, x: jax.Array | None, *, train: bool = False, inverse: bool = False) -> jax.Array | None:
-        if train and x is not None and self._mirror is not None:
+        if train and x is not None and (self._mirror is not None or self._workers.size > 1):
             mean, variance = _moments(x)
-            self._parallel_variance(*self._mirror.pool_moments(mean, variance), x.shape[0])
+            count = x.size // mean.size
+            if self._workers.size > 1:
+                *pooled, count = self._workers.pool_moments(np.array(mean), np.array(variance), count)
+                mean, variance = (jnp.asarray(moment, jnp.float32) for moment in pooled)
+            if self._mirror is not None:
+                mean, variance = self._mirror.pool_moments(mean, variance)
+            self._parallel_variance(mean, variance, count)
             train = False
         return super().__call__(x, train=train, inverse=inverse)
 
@@ -333,17 +385,64 @@ def _on_default_device(tree: Any) -> Any:
 
 
 @jax.jit
-def _moments(x: jax.Array) -> tuple[jax.Array, jax.Array]:  # (N, k) -> (k,), (k,)
-    return jnp.mean(x, axis=0), jnp.var(x, axis=0, ddof=1)
+def _moments(x: jax.Array) -> tuple[jax.Array, jax.Array]:  # (..., k) -> (k,), (k,)
+    rows = x.reshape(-1, x.shape[-1])
+    return jnp.mean(rows, axis=0), jnp.var(rows, axis=0, ddof=1)
+
+
+@dataclass(frozen=True)
+class _OptimizerOfAllWorkers:
+    """SKRL's optimizer on the mean gradients of the workers.
+
+    SKRL can average them too, but compiles anew for every mini-batch.
+    """
+
+    own: Any
+
+    @property
+    def state(self) -> Any:
+        return self.own.state
+
+    def step(self, *, grad: Any, model: Model, lr: float | None = None) -> "_OptimizerOfAllWorkers":
+        return _OptimizerOfAllWorkers(self.own.step(grad=_mean_of_all_workers(grad), model=model, lr=lr))
+
+    def replace(self, **changes: Any) -> "_OptimizerOfAllWorkers":
+        return _OptimizerOfAllWorkers(self.own.replace(**changes))
+
+
+def _kl_adaptive_of_all_workers(**kwargs: Any) -> Callable[..., float]:  # SKRL knows it by `kl_adaptive` in its name
+    """SKRL's scheduler on the mean KL divergence of the workers."""
+    adapted = KLAdaptiveLR(**kwargs)
+
+    def schedule(count: int, *, lr: float | None = None, kl: float | None = None) -> float:
+        return adapted(count, lr=lr, kl=None if kl is None else float(_mean_of_all_workers(jnp.float32(kl))))
+
+    return schedule
+
+
+def _mean_of_all_workers(tree: Any) -> Any:
+    means = _compiled_mean()(jax.tree.map(lambda leaf: leaf[None], tree))
+    return jax.tree.map(lambda leaf: leaf[0], means)
+
+
+@functools.cache
+def _compiled_mean() -> Callable[[Any], Any]:
+    return jax.pmap(lambda tree: jax.lax.pmean(tree, "workers"), axis_name="workers")
+
+
+def _padded(data: np.ndarray) -> np.ndarray:  # (n,) uint8 -> (2**k,)
+    padded = np.zeros(max(_FEWEST_BYTES, 1 << (data.size - 1).bit_length()), np.uint8)
+    padded[: data.size] = data
+    return padded
 
 
 def _device(name: str | None) -> Any:
     """The named device; by default the first of JAX's own choice."""
     if name is None:
-        return jax.devices()[0]
+        return jax.local_devices()[0]
     kind, _, index = name.partition(":")
     try:
-        return jax.devices(kind)[int(index or 0)]
+        return jax.local_devices(backend=kind)[int(index or 0)]
     except (RuntimeError, IndexError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise UsageError(f"device {name!r} is not usable with JAX ({reason}): give cpu or cuda") from None

@@ -6,7 +6,9 @@ run that was killed before its first checkpoint is resumed from its beginning.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from motrix_train import checkpoint, environment, run_directory, training
 from motrix_train.backend import select
 from motrix_train.checkpoint import Checkpoint
 from motrix_train.config import PPOCfg, from_json, to_json
+from motrix_train.distributed import ALONE, Workers
 from motrix_train.errors import RunError, UsageError
 from motrix_train.run_directory import RUNS, RunDirectory
 from motrix_train.training import Goal, Listener, TrainingSummary, never
@@ -33,6 +36,7 @@ class Job:
         device: Of the networks; None takes a GPU if there is one.
         num_threads: Physics threads, 0 for all CPUs.
         origin: A policy to start from.
+        workers: How many train it together, each with `cfg.num_envs` environments.
     """
 
     env_id: str
@@ -42,6 +46,7 @@ class Job:
     device: str | None = None
     num_threads: int = 0
     origin: Origin | None = None
+    workers: int = 1
 
     def create_run(self, command: str, path: Path | None = None, root: Path = RUNS) -> RunDirectory:
         """Makes the run's directory, from which `carry_out` takes everything.
@@ -63,6 +68,7 @@ class Job:
             "env_kwargs": dict(self.env_kwargs),
             "num_envs": self.cfg.num_envs,
             "num_threads": self.num_threads,
+            "workers": self.workers,
             "device": self.device,
             "origin": _origin_to_json(self.origin),
             "config": to_json(self.cfg),
@@ -88,26 +94,37 @@ class Job:
         """
         asked = run.config()
         try:
-            return cls(
-                env_id=asked["env_id"],
-                env_kwargs=asked["env_kwargs"],
-                backend=asked["backend"],
-                cfg=from_json(asked["config"]),
-                device=asked["device"],
-                num_threads=asked["num_threads"],
-                origin=_origin_from_json(asked["origin"], run),
-            )
+            return replace(cls.from_json(asked), origin=_origin_from_json(asked["origin"], run))
         except (KeyError, TypeError, UsageError) as damage:
             raise RunError(f"{run.config_path} is damaged or of another version ({damage}): train anew") from damage
 
+    @classmethod
+    def from_json(cls, asked: Mapping[str, Any]) -> Job:
+        """The job of a run, without the policy that it starts from, from the run's configuration."""
+        return cls(
+            env_id=asked["env_id"],
+            env_kwargs=asked["env_kwargs"],
+            backend=asked["backend"],
+            cfg=from_json(asked["config"]),
+            device=asked["device"],
+            num_threads=asked["num_threads"],
+            workers=asked["workers"],
+        )
 
-def resumption(run: RunDirectory) -> Checkpoint | None:
-    """The checkpoint that a run goes on from, None if it was stopped before its first.
+
+def resumption(run: RunDirectory, workers: int = 1) -> Checkpoint | None:
+    """The checkpoint that a run goes on from with so many workers, None if it was stopped before its first.
 
     Raises:
         UsageError: The run cannot be resumed exactly.
         RunError: The checkpoint is damaged.
     """
+    begun_with = Job.of(run).workers
+    if workers != begun_with:
+        raise UsageError(
+            f"{run.path} was begun with {begun_with} worker(s) and goes on with as many, not with {workers}: start "
+            f"{begun_with}, or begin a new run with --init-from {run.path}"
+        )
     last = run.checkpoint("last")
     if last is None:
         return None
@@ -120,41 +137,61 @@ def resumption(run: RunDirectory) -> Checkpoint | None:
     return resumed
 
 
-def carry_out(run: RunDirectory, listener: Listener, until: Goal = never) -> TrainingSummary:
+def carry_out(run: RunDirectory, listener: Listener, until: Goal = never, workers: Workers = ALONE) -> TrainingSummary:
     """Trains a run from where it is to its end; a run that was refused before it learned anything is removed.
 
     Args:
         run: The run.
         listener: Told what happens.
         until: A goal that ends it before its budget does.
+        workers: Those that train it: the main one calls this and the others `assist`.
 
     Raises:
         UsageError: Something asked for does not go together, or another process trains the run.
         RunError: The disk refuses, or the training diverges.
     """
-    with run.exclusive():
-        job, resumed = Job.of(run), resumption(run)
-        assert job.cfg.seed is not None
+    with ExitStack() as opened:
+        with workers.together():
+            opened.enter_context(run.exclusive())
+            job, resumed = Job.of(run), resumption(run, workers.size)
+        workers.share({"job": json.dumps(run.config())})
         try:
-            return training.train(
-                env_id=job.env_id,
-                env_kwargs=job.env_kwargs,
-                cfg=job.cfg,
-                backend=select(job.backend),
-                seed=job.cfg.seed,
-                num_envs=job.cfg.num_envs,
-                device=job.device,
-                run=run,
-                listener=listener,
-                origin=job.origin,
-                resumed=resumed,
-                num_threads=job.num_threads,
-                until=until,
-            )
+            summary = _train(job, workers, run=run, listener=listener, resumed=resumed, until=until)
         except BaseException:
             if not run.has_trained():
                 run.discard()
             raise
+    assert summary is not None
+    return summary
+
+
+def assist(workers: Workers) -> None:
+    """Trains along with the main worker, which carries out a run. Needs no disk.
+
+    Raises:
+        EndedElsewhere: The training ended with an error, which the main worker tells.
+    """
+    with workers.together():
+        pass  # the main one opens the run
+    job = Job.from_json(json.loads(str(workers.share({})["job"])))
+    _train(job, workers)
+
+
+def _train(job: Job, workers: Workers, **of_the_main_one: Any) -> TrainingSummary | None:
+    assert job.cfg.seed is not None
+    return training.train(
+        env_id=job.env_id,
+        env_kwargs=job.env_kwargs,
+        cfg=job.cfg,
+        backend=select(job.backend),
+        seed=job.cfg.seed,
+        num_envs=job.cfg.num_envs,
+        device=job.device,
+        origin=job.origin,
+        num_threads=job.num_threads,
+        workers=workers,
+        **of_the_main_one,
+    )
 
 
 def _origin_to_json(origin: Origin | None) -> dict[str, Any] | None:

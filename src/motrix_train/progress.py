@@ -55,7 +55,8 @@ class TrainingProgress:
 
     def started(self, plan: TrainingPlan) -> None:
         """Says what is trained, and where to."""
-        self._title = f"{plan.env_id}   {plan.backend}   seed {plan.seed}"
+        together = f"   {plan.workers} workers" if plan.workers > 1 else ""
+        self._title = f"{plan.env_id}   {plan.backend}   seed {plan.seed}{together}"
         self._print(f"{self._title}   {plan.total_env_steps:,} steps -> {self._run.path}")
         if plan.env_steps:
             self._print(f"goes on after {plan.env_steps:,} steps")

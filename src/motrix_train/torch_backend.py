@@ -1,5 +1,6 @@
 """Training and playing with Torch: the networks, and SKRL's PPO made from a `PPOCfg`."""
 
+import atexit
 import itertools
 from collections.abc import Mapping
 from typing import Any
@@ -7,19 +8,21 @@ from typing import Any
 import gymnasium
 import numpy as np
 import torch
+from skrl import config as skrl_config
 from skrl.agents.torch import ExperimentCfg
 from skrl.agents.torch.ppo import PPO, PPO_CFG
 from skrl.memories.torch import RandomMemory
 from skrl.models.torch import DeterministicMixin, GaussianMixin, Model
 from skrl.resources.preprocessors.torch import RunningStandardScaler
 from skrl.resources.schedulers.torch import KLAdaptiveLR
-from torch import nn
+from torch import distributed, nn
 
 from motrix_train import skrl_mapping
 from motrix_train.agent import Agent, Policy, numpy_random_state, seed_skrl, set_numpy_random_state
 from motrix_train.checkpoint import Checkpoint, require_same_shapes
 from motrix_train.config import Activation, PPOCfg, from_json
-from motrix_train.errors import UsageError
+from motrix_train.distributed import ALONE, PATIENCE, Place, Transport, Workers
+from motrix_train.errors import RunError, UsageError
 from motrix_train.mirror import Mirror, Symmetry
 
 NAME = "torch"
@@ -31,6 +34,41 @@ _ACTIVATIONS = {"elu": nn.ELU, "relu": nn.ReLU, "tanh": nn.Tanh}
 def has_gpu() -> bool:
     """Whether Torch can compute on a GPU here."""
     return torch.cuda.is_available()
+
+
+class _Transport:
+    """Torch's own collectives, on the CPU."""
+
+    def all_gather(self, data: np.ndarray) -> np.ndarray:
+        gathered = torch.empty(distributed.get_world_size(), data.size, dtype=torch.uint8)
+        distributed.all_gather(list(gathered), torch.tensor(data))
+        return gathered.numpy()
+
+    def broadcast(self, data: np.ndarray, source: int) -> np.ndarray:
+        tensor = torch.tensor(data)
+        distributed.broadcast(tensor, source)
+        return tensor.numpy()
+
+
+def connect(place: Place) -> Transport:
+    """Meet the other workers, before anything is computed: with Gloo, and NCCL for what is on GPUs.
+
+    Raises:
+        RunError: They cannot be reached.
+    """
+    try:
+        distributed.init_process_group(
+            "cpu:gloo,cuda:nccl" if has_gpu() and distributed.is_nccl_available() else "gloo",
+            init_method=f"tcp://{place.address}",
+            rank=place.rank,
+            world_size=place.size,
+            timeout=PATIENCE,
+        )
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise RunError(f"worker {place.rank} cannot meet the others at {place.address} ({reason})") from None
+    atexit.register(distributed.destroy_process_group)
+    return _Transport()
 
 
 def seed_everything(seed: int) -> None:
@@ -45,9 +83,11 @@ def make_agent(
     cfg: PPOCfg,
     symmetry: Symmetry | None,
     device: str | None,
+    workers: Workers = ALONE,
 ) -> Agent:
-    """A fresh agent for one row's spaces."""
-    where = _device(device)
+    """A fresh agent for one row's spaces; what it learns from is the rollouts of all workers."""
+    where = _device(device, workers)
+    _let_skrl_average_over(ALONE)  # else it sends the networks around as soon as they are made
     symmetry = None if cfg.mirror == "none" else _on_device(symmetry, where)
     models = _models(observation_space, action_space, cfg, symmetry, where)
     ppo = PPO(
@@ -63,12 +103,16 @@ def make_agent(
                 "size": observation_space,
                 "device": where,
                 "mirror": symmetry.observation if symmetry else None,
+                "workers": workers,
             },
-            value_scaler_kwargs={"size": 1, "device": where},
+            value_scaler_kwargs={"size": 1, "device": where, "workers": workers},
         ),
     )
     ppo.init()
     ppo.enable_training_mode(True)
+    if workers.size > 1:
+        torch.set_num_threads(workers.cpus)
+    _let_skrl_average_over(workers)
 
     def to_device(array: np.ndarray) -> torch.Tensor:
         return torch.tensor(array, device=where, dtype=torch.bool if array.dtype == bool else torch.float32)
@@ -167,13 +211,18 @@ def _policy(network: "_GaussianPolicy", scaler: RunningStandardScaler, where: to
 
 
 class ObservationScaler(RunningStandardScaler):
-    """SKRL's running standardiser; with a mirror its statistics are those of the inputs and their images."""
+    """SKRL's running standardiser, of the rows of all workers; with a mirror, of the inputs and their images."""
 
-    def __init__(self, size: Any, *, mirror: Mirror | None = None, **kwargs: Any) -> None:
+    def __init__(self, size: Any, *, mirror: Mirror | None = None, workers: Workers = ALONE, **kwargs: Any) -> None:
         super().__init__(size, **kwargs)
         self._mirror = mirror
+        self._workers = workers
 
     def _parallel_variance(self, input_mean: torch.Tensor, input_var: torch.Tensor, input_count: int) -> None:
+        if self._workers.size > 1:
+            own = _to_host(input_mean), _to_host(input_var)
+            mean, variance, input_count = self._workers.pool_moments(*own, input_count)
+            input_mean, input_var = (torch.tensor(moment, device=self.device) for moment in (mean, variance))
         if self._mirror is not None:
             input_mean, input_var = self._mirror.pool_moments(input_mean, input_var)
         super()._parallel_variance(input_mean, input_var, input_count)
@@ -326,10 +375,28 @@ def _on_device(symmetry: Symmetry | None, device: torch.device) -> Symmetry | No
     )
 
 
-def _device(name: str | None) -> torch.device:
-    """The named device; by default the GPU if there is one."""
+def _let_skrl_average_over(workers: Workers) -> None:
+    """Have SKRL's update average gradients and the KL divergence over the workers.
+
+    SKRL has no function for it: it looks at the environment when it is imported, and insists on NCCL.
+    """
+    skrl_config.torch._rank, skrl_config.torch._world_size = workers.rank, workers.size
+    skrl_config.torch._is_distributed = workers.size > 1
+
+
+def _device(name: str | None, workers: Workers = ALONE) -> torch.device:
+    """The named device; by default the GPU if there is one, and its own for each worker."""
     if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if workers.size > 1 and name.startswith("cuda") and torch.cuda.is_available():
+        if name != "cuda":
+            raise UsageError(f"device {name!r} would be that of every worker: give cuda, and each takes its own GPU")
+        if workers.gpu >= torch.cuda.device_count():
+            raise UsageError(
+                f"{workers.gpu + 1} workers or more share {torch.cuda.device_count()} GPU(s): start one worker for "
+                "each GPU, or give --device cpu"
+            )
+        return torch.device("cuda", workers.gpu)
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,8 +18,9 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from motrix_train import checkpoint, config, environment, event_log, run_directory
 from motrix_train.agent import Agent, Update
 from motrix_train.backend import Backend
-from motrix_train.checkpoint import Checkpoint
+from motrix_train.checkpoint import Checkpoint, leaves, nest
 from motrix_train.config import PPOCfg
+from motrix_train.distributed import ALONE, Workers
 from motrix_train.errors import RunError, UsageError
 from motrix_train.evaluation import Evaluation, Policy, evaluate
 from motrix_train.mirror import Symmetry
@@ -42,6 +43,8 @@ class TrainingPlan:
     run: RunDirectory
     env_steps: int
     """Env steps that were trained before, 0 unless the run is resumed."""
+    workers: int
+    """How many processes train it."""
     transfer: Transfer | None
     """What came from the policy that the run starts from, None without one."""
     policy: Policy
@@ -170,6 +173,11 @@ class Seeds:
         env, networks, evaluation = np.random.SeedSequence([SEED_WORD, seed]).generate_state(3, np.uint64)
         return cls(env=int(env >> 1), networks=int(networks >> 32), evaluation=int(evaluation >> 1))
 
+    def of_worker(self, rank: int, num_envs: int) -> "Seeds":
+        """Those of one of several workers: together their rows are those of one process, each samples on its own."""
+        networks = np.random.SeedSequence([self.networks, rank]).generate_state(1)[0] if rank else self.networks
+        return replace(self, env=self.env + rank * num_envs, networks=int(networks))
+
 
 def train(
     *,
@@ -180,13 +188,14 @@ def train(
     seed: int,
     num_envs: int,
     device: str | None,
-    run: RunDirectory,
-    listener: Listener,
+    run: RunDirectory | None = None,
+    listener: Listener | None = None,
     origin: Origin | None = None,
     resumed: Checkpoint | None = None,
     num_threads: int = 0,
     until: Goal = never,
-) -> TrainingSummary:
+    workers: Workers = ALONE,
+) -> TrainingSummary | None:
     """Train one policy into a run directory.
 
     Args:
@@ -195,57 +204,75 @@ def train(
         cfg: How to train.
         backend: Torch or JAX.
         seed: Seed of the run; the same seed on the same machine gives the same run.
-        num_envs: Rows of the environment.
+        num_envs: Rows of the environment, for each worker.
         device: Of the networks, as in ``"cpu"`` or ``"cuda"``; None takes a GPU if there is one.
         run: Where TensorBoard events, ``progress.csv`` and checkpoints go.
         listener: Told what happens.
         origin: A policy to start from.
         resumed: The run's last checkpoint, to go on from as if the run had never stopped; wins over `origin`.
-        num_threads: Physics threads, 0 for all CPUs.
+        num_threads: Physics threads, 0 for all CPUs, which workers of one machine divide.
         until: A goal that ends the training before its budget does.
+        workers: Those that train together. `run`, `listener`, `origin`, `resumed` and `until` are the main one's; the
+            others leave them out.
 
     Returns:
-        How it ended. Ctrl-C or SIGTERM ends it early, with the last checkpoint written; a second one at once.
+        How it ended, None where nothing is written. Ctrl-C or SIGTERM ends it early, with the last checkpoint
+        written; a second one at once.
 
     Raises:
         UsageError: Something asked for does not go together.
         RunError: The disk refuses, or the training diverges.
     """
     cfg = replace(cfg, seed=seed, num_envs=num_envs)
-    seeds = Seeds.spread(seed)
-    with closing(environment.make(env_id, num_envs, env_kwargs, num_threads)) as env:
-        backend.seed_everything(seeds.networks)
-        agent = fresh_agent(env, env_id, cfg, backend, device)
-        transferred = transfer(agent, backend, origin) if origin is not None and resumed is None else None
-        observation_space, action_space = _box(env.single_observation_space), _box(env.single_action_space)
-        template = Checkpoint(
-            env_id=env_id,
-            env_kwargs=dict(env_kwargs),
-            backend=backend.NAME,
-            config=config.to_json(cfg),
-            observation_shape=observation_space.shape,
-            action_shape=action_space.shape,
-            action_low=tuple(map(float, action_space.low)),
-            action_high=tuple(map(float, action_space.high)),
-            env_steps=0,
-            seed=seed,
-            versions=run_directory.versions(),
-            state={},
-        )
-        env_steps = resumed.env_steps if resumed else 0
-        run.rewind(env_steps)
-        event_log.rewind(run.path, env_steps)
-        with closing(event_log.EventLog(run.path)) as events:
-            measure = _Measure(env_id, env_kwargs, cfg.evaluation_episodes, seeds.evaluation, num_threads)
-            session = _Session(env, agent, backend, cfg, template, run, listener, events, measure, until)
-            if resumed is None:
-                session.begin(seeds.env)
+    seeds = Seeds.spread(seed).of_worker(workers.rank, num_envs)
+    transferred = None
+    with ExitStack() as opened:
+        with workers.together():
+            if cfg.kl_threshold and workers.size > 1:
+                raise UsageError(
+                    f"kl_threshold {cfg.kl_threshold} is not possible with {workers.size} workers, which would stop an "
+                    "epoch each at another step: give kl_threshold=0"
+                )
+            threads = num_threads if num_threads or workers.size == 1 else workers.cpus
+            env = opened.enter_context(closing(environment.make(env_id, num_envs, env_kwargs, threads)))
+            backend.seed_everything(seeds.networks)
+            agent = fresh_agent(env, env_id, cfg, backend, device, workers)
+            if resumed is not None:
+                backend.load_agent_state(agent, resumed.state)
+            elif origin is not None:
+                transferred = transfer(agent, backend, origin)
+            records = None
+            if run is not None and listener is not None:
+                env_steps = resumed.env_steps if resumed else 0
+                template = _template(env, env_id, env_kwargs, cfg, backend.NAME)
+                records = opened.enter_context(closing(_Records(run, listener, template, backend.SUFFIX, env_steps)))
+        if workers.size > 1:
+            backend.load_agent_state(agent, workers.share(backend.agent_state(agent)))
+        measure = _Measure(env_id, env_kwargs, cfg.evaluation_episodes, seeds.evaluation, num_threads)
+        session = _Session(env, agent, backend, cfg, workers, records, measure, until)
+        previous = workers.share(resumed.session if resumed else {})
+        with workers.together():
+            if previous:
+                session.go_on(previous)
             else:
-                session.go_on(resumed)
-            total = session.total_env_steps
-            plan = TrainingPlan(env_id, backend.NAME, seed, cfg, total, run, env_steps, transferred, agent.policy)
-            listener.started(plan)
-            summary = session.run()
+                session.begin(seeds.env)
+            if records is not None:
+                records.listener.started(
+                    TrainingPlan(
+                        env_id=env_id,
+                        backend=backend.NAME,
+                        seed=seed,
+                        cfg=cfg,
+                        total_env_steps=session.total_env_steps,
+                        run=records.run,
+                        env_steps=records.env_steps,
+                        workers=workers.size,
+                        transfer=transferred,
+                        policy=agent.policy,
+                    )
+                )
+        summary = session.run()
+    if listener is not None and summary is not None:
         listener.finished(summary)
     return summary
 
@@ -264,8 +291,47 @@ class _Measure:
         return evaluate(agent.policy, self.env_id, self.env_kwargs, self.episodes, self.seed, self.num_threads)
 
 
+class _Records:
+    """What the main worker writes down of a training and tells of it."""
+
+    def __init__(
+        self, run: RunDirectory, listener: Listener, template: Checkpoint, suffix: str, env_steps: int
+    ) -> None:
+        self.run, self.listener, self.env_steps = run, listener, env_steps
+        self._template, self._suffix = template, suffix
+        run.rewind(env_steps)
+        event_log.rewind(run.path, env_steps)
+        self._events = event_log.EventLog(run.path)
+
+    def add(self, stats: RolloutStats) -> None:
+        """One rollout."""
+        self.run.append_progress(asdict(stats))
+        self._events.add(scalars(stats), stats.env_steps)
+        self.listener.rollout(stats)
+
+    def write_policy(self, name: str, env_steps: int, state: dict[str, Any]) -> None:
+        """A checkpoint to be used, but not to be resumed from."""
+        self._write(name, replace(self._template, env_steps=env_steps, state=state))
+
+    def write_last(self, env_steps: int, state: dict[str, Any], session: dict[str, Any]) -> Path:
+        """What a resumed run goes on from. The logs are on the disk before it, so that it finds no gap in them."""
+        self._events.flush()
+        self.run.flush_progress()
+        return self._write("last", replace(self._template, env_steps=env_steps, state=state, session=session))
+
+    def _write(self, name: str, content: Checkpoint) -> Path:
+        path = self.run.checkpoints / f"{name}{self._suffix}"
+        checkpoint.write(path, content)
+        self.listener.checkpoint_written(path)
+        return path
+
+    def close(self) -> None:
+        """No more of it."""
+        self._events.close()
+
+
 class _Session:
-    """One training as it goes: the loop, what it measures and what it writes."""
+    """One training as it goes: the loop, what it measures and what it gives to be written."""
 
     def __init__(
         self,
@@ -273,17 +339,16 @@ class _Session:
         agent: Agent,
         backend: Backend,
         cfg: PPOCfg,
-        template: Checkpoint,
-        run: RunDirectory,
-        listener: Listener,
-        events: event_log.EventLog,
+        workers: Workers,
+        records: _Records | None,
         measure: _Measure,
         until: Goal,
     ) -> None:
-        self._env, self._agent, self._backend, self._cfg = env, agent, backend, cfg
-        self._template, self._directory, self._listener, self._events = template, run, listener, events
-        self._measure, self._until = measure, until
-        self.total_env_steps = cfg.updates * cfg.rollouts * env.num_envs
+        self._env, self._agent, self._backend, self._workers = env, agent, backend, workers
+        self._cfg = cfg.for_one_of(workers.size)
+        self._records, self._measure, self._until = records, measure, until
+        self._env_steps_per_update = cfg.rollouts * env.num_envs * workers.size
+        self.total_env_steps = cfg.env_steps(workers.size)
         self._updates = 0
         self._goal_reached = False
         self._episodes = _Episodes(env.num_envs)
@@ -292,7 +357,7 @@ class _Session:
 
     @property
     def _env_steps(self) -> int:
-        return self._updates * self._cfg.rollouts * self._env.num_envs
+        return self._updates * self._env_steps_per_update
 
     @property
     def _ended(self) -> bool:
@@ -307,51 +372,67 @@ class _Session:
         self._observations, _ = self._env.reset(seed=env_seed)
         self._boundary = self._snapshot()
 
-    def go_on(self, resumed: Checkpoint) -> None:
-        """Take up everything where it was when the checkpoint was written."""
-        session = resumed.session
-        self._backend.load_agent_state(self._agent, resumed.state)
+    def go_on(self, session: Mapping[str, Any]) -> None:
+        """Take up everything but the agent where it was when the checkpoint was written."""
         self._updates = int(session["updates"])
         self._start -= float(session["seconds"])
-        self._episodes.restore(session["episodes"])
         self._ranking.restore(session["ranking"])
-        self._observations = _resumable(self._env).set_state(session["environment"])
-        self._backend.set_random_state(self._agent, session["random"])
+        own = session["workers"][str(self._workers.rank)]
+        self._episodes.restore(own["episodes"])
+        self._observations = _resumable(self._env).set_state(own["environment"])
+        self._backend.set_random_state(self._agent, own["random"])
         self._boundary = self._snapshot()
 
-    def run(self) -> TrainingSummary:
+    def run(self) -> TrainingSummary | None:
         """Train to the goal or the end of the budget, or until Ctrl-C."""
         with _stop_requests() as stop_requested:
             while not self._ended and self._rollout(stop_requested):
                 if self._reached(self._cfg.check_point_interval):
                     self._write_checkpoints()
+        last = self._write_last()
+        mean_return = self._workers.mean({"return": self._episodes.mean_return})["return"]
+        if self._records is None or last is None:
+            return None
         return TrainingSummary(
             env_steps=self._env_steps,
             seconds=self._seconds,
             interrupted=not self._ended,
-            mean_return=self._episodes.mean_return,
+            mean_return=mean_return,
             best_return=self._ranking.chosen,
-            last=self._write_last(),
-            best=self._directory.checkpoint("best"),
+            last=last,
+            best=self._records.run.checkpoint("best"),
         )
 
     def _rollout(self, stop_requested: Callable[[], bool]) -> bool:
         """Collect a rollout, learn from it and report; False if asked to stop."""
         rollout = _Rollout()
-        update = None
-        while update is None:
-            if stop_requested():
-                return False
-            update = self._step(rollout)
+        with self._workers.together():
+            full = self._collect(rollout, stop_requested)
+        if self._workers.any(not full):
+            return False
+        with rollout.clock("update"):
+            update = self._agent.learn()
+        assert update is not None
         rollout.end()
         self._updates += 1
-        stats = self._judge(self._stats(rollout, update))
+        stats = _of_all(self._stats(rollout, update), self._workers)
+        with self._workers.together():
+            if self._records is not None:
+                self._records.add(self._judge(stats, self._records))
+        self._goal_reached = self._workers.any(self._goal_reached)
         self._boundary = self._snapshot()
-        self._report(stats)
         return True
 
-    def _step(self, rollout: "_Rollout") -> Update | None:
-        """One vector step, and the update if the rollout is full."""
+    def _collect(self, rollout: "_Rollout", stop_requested: Callable[[], bool]) -> bool:
+        """Step until the rollout is full; False if asked to stop before."""
+        for _ in range(self._cfg.rollouts):
+            if stop_requested():
+                return False
+            self._step(rollout)
+        return True
+
+    def _step(self, rollout: "_Rollout") -> None:
+        """One vector step."""
         with rollout.clock("policy"):
             actions = self._agent.act(self._observations)
         if not np.isfinite(actions).all():
@@ -365,32 +446,14 @@ class _Session:
             self._agent.record(rewards, self._observations, terminated, truncated, infos)
         self._episodes.add(rewards, terminated | truncated)
         rollout.add(infos)
-        with rollout.clock("update"):
-            return self._agent.learn()
-
-    def _judge(self, stats: RolloutStats) -> RolloutStats:
-        """Ask whether the goal is reached, and evaluate the policy if it is time to: always when the training ends."""
-        interval = self._cfg.evaluation_interval
-        if interval and self._updates % interval == 0:
-            stats = self._evaluate(stats)
-        self._goal_reached = self._until(stats)
-        return self._evaluate(stats) if interval and self._ended and not stats.evaluation else stats
-
-    def _evaluate(self, stats: RolloutStats) -> RolloutStats:
-        """Evaluate the policy, and keep it if it is the best."""
-        start = time.perf_counter()
-        found = self._measure(self._agent)
-        if self._ranking.admits(found.mean_return, found.standard_error):
-            self._write("best")
-        taken = time.perf_counter() - start
-        return replace(stats, evaluation=_columns(found), seconds_evaluation=taken, seconds=stats.seconds + taken)
 
     def _stats(self, rollout: "_Rollout", update: Update) -> RolloutStats:
+        """What the rollout of this worker was like."""
         return RolloutStats(
             env_steps=self._env_steps,
             total_env_steps=self.total_env_steps,
             seconds=self._seconds,
-            env_steps_per_second=rollout.steps * self._env.num_envs / rollout.elapsed,
+            env_steps_per_second=self._env_steps_per_update / rollout.elapsed,
             seconds_env=rollout.seconds["env"],
             seconds_policy=rollout.seconds["policy"],
             seconds_update=rollout.seconds["update"],
@@ -406,10 +469,22 @@ class _Session:
             evaluation={},
         )
 
-    def _report(self, stats: RolloutStats) -> None:
-        self._directory.append_progress(asdict(stats))
-        self._events.add(scalars(stats), stats.env_steps)
-        self._listener.rollout(stats)
+    def _judge(self, stats: RolloutStats, records: _Records) -> RolloutStats:
+        """Ask whether the goal is reached, and evaluate the policy if it is time to: always when the training ends."""
+        interval = self._cfg.evaluation_interval
+        if interval and self._updates % interval == 0:
+            stats = self._evaluate(stats, records)
+        self._goal_reached = self._until(stats)
+        return self._evaluate(stats, records) if interval and self._ended and not stats.evaluation else stats
+
+    def _evaluate(self, stats: RolloutStats, records: _Records) -> RolloutStats:
+        """Evaluate the policy, and keep it if it is the best."""
+        start = time.perf_counter()
+        found = self._measure(self._agent)
+        if self._ranking.admits(found.mean_return, found.standard_error):
+            records.write_policy("best", self._env_steps, self._backend.agent_state(self._agent))
+        taken = time.perf_counter() - start
+        return replace(stats, evaluation=_columns(found), seconds_evaluation=taken, seconds=stats.seconds + taken)
 
     def _reached(self, interval: int) -> bool:
         """Whether the last rollout reached a multiple of `interval` vector steps."""
@@ -417,35 +492,34 @@ class _Session:
         return steps // interval > (steps - self._cfg.rollouts) // interval
 
     def _write_checkpoints(self) -> None:
-        self._write(f"step_{self._env_steps}")
-        self._directory.keep_newest(self._cfg.check_points_kept)
+        with self._workers.together():
+            if self._records is not None:
+                state = self._backend.agent_state(self._agent)
+                self._records.write_policy(f"step_{self._env_steps}", self._env_steps, state)
+                self._records.run.keep_newest(self._cfg.check_points_kept)
         self._write_last()
 
-    def _write_last(self) -> Path:
-        """What a resumed run goes on from. The logs are on the disk before it, so that it finds no gap in them."""
-        self._events.flush()
-        self._directory.flush_progress()
-        return self._write("last", session=self._boundary)
+    def _write_last(self) -> Path | None:
+        common, own = self._boundary
+        every = self._workers.gather(own)
+        with self._workers.together():
+            if self._records is None:
+                return None
+            session = {**common, "workers": {str(rank): part for rank, part in enumerate(every)}} if own else {}
+            return self._records.write_last(self._env_steps, self._backend.agent_state(self._agent), session)
 
-    def _write(self, name: str, **more: Any) -> Path:
-        path = self._directory.checkpoints / f"{name}{self._backend.SUFFIX}"
-        state = self._backend.agent_state(self._agent)
-        checkpoint.write(path, replace(self._template, env_steps=self._env_steps, state=state, **more))
-        self._listener.checkpoint_written(path)
-        return path
-
-    def _snapshot(self) -> dict[str, Any]:
-        """All that a training needs to go on exactly, beside the agent; taken between two rollouts."""
+    def _snapshot(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """All that a training needs to go on exactly, beside the agent, taken between two rollouts: what the workers
+        have in common, and what is this one's own; both empty for an environment that cannot be resumed."""
         if not hasattr(self._env.unwrapped, "get_state"):
-            return {}  # an environment of others: its policies are as good, but the run cannot be resumed
-        return {
-            "updates": self._updates,
-            "seconds": self._seconds,
+            return {}, {}  # an environment of others: its policies are as good
+        common = {"updates": self._updates, "seconds": self._seconds, "ranking": self._ranking.state()}
+        own = {
             "environment": _resumable(self._env).get_state(),
             "random": self._backend.random_state(self._agent),
             "episodes": self._episodes.state(),
-            "ranking": self._ranking.state(),
         }
+        return common, own
 
 
 class Ranking:
@@ -616,7 +690,39 @@ def scalars(stats: RolloutStats) -> dict[str, float]:
     }
 
 
-def fresh_agent(env: VectorEnv, env_id: str, cfg: PPOCfg, backend: Backend, device: str | None) -> Agent:
+def _of_all(stats: RolloutStats, workers: Workers) -> RolloutStats:
+    """The statistics of all workers, from those of one: means, and the sum of what is counted."""
+    if workers.size == 1:
+        return stats
+    means = workers.mean({name: float(value) for name, value in leaves(asdict(stats))})
+    whole = {"env_steps": stats.env_steps, "total_env_steps": stats.total_env_steps}
+    whole["episodes"] = round(means["episodes"] * workers.size)
+    return RolloutStats(**{**asdict(stats), **nest(means), **whole})
+
+
+def _template(env: VectorEnv, env_id: str, env_kwargs: Mapping[str, Any], cfg: PPOCfg, backend: str) -> Checkpoint:
+    """What every checkpoint of a training says."""
+    observation_space, action_space = _box(env.single_observation_space), _box(env.single_action_space)
+    assert cfg.seed is not None
+    return Checkpoint(
+        env_id=env_id,
+        env_kwargs=dict(env_kwargs),
+        backend=backend,
+        config=config.to_json(cfg),
+        observation_shape=observation_space.shape,
+        action_shape=action_space.shape,
+        action_low=tuple(map(float, action_space.low)),
+        action_high=tuple(map(float, action_space.high)),
+        env_steps=0,
+        seed=cfg.seed,
+        versions=run_directory.versions(),
+        state={},
+    )
+
+
+def fresh_agent(
+    env: VectorEnv, env_id: str, cfg: PPOCfg, backend: Backend, device: str | None, workers: Workers = ALONE
+) -> Agent:
     """An agent that has learned nothing yet, for an environment that it can be trained and evaluated in.
 
     Raises:
@@ -630,7 +736,7 @@ def fresh_agent(env: VectorEnv, env_id: str, cfg: PPOCfg, backend: Backend, devi
     if cfg.mirror != "none" and symmetry is None:
         raise UsageError(f"mirror {cfg.mirror!r} is not possible: {env_id} has no mirror image; give mirror=none")
     observation_space, action_space = _box(env.single_observation_space), _box(env.single_action_space)
-    return backend.make_agent(observation_space, action_space, env.num_envs, cfg, symmetry, device)
+    return backend.make_agent(observation_space, action_space, env.num_envs, cfg, symmetry, device, workers)
 
 
 def _resumable(env: VectorEnv) -> Any:

@@ -25,8 +25,9 @@ from motrix_train.commands.options import (
     split_assignments,
 )
 from motrix_train.config import PPOCfg, override, to_json
+from motrix_train.distributed import ALONE, Place, Workers
 from motrix_train.errors import UsageError
-from motrix_train.job import Job, carry_out, resumption
+from motrix_train.job import Job, assist, carry_out, resumption
 from motrix_train.policies import locate
 from motrix_train.progress import TrainingProgress
 from motrix_train.run_directory import RunDirectory, changed_versions, versions
@@ -35,6 +36,7 @@ from motrix_train.transfer import Origin
 from motrix_train.video import TrainingVideos
 from motrix_train.weights_and_biases import WandbLog
 
+LAUNCHERS = "torchrun starts torch, `python -m skrl.utils.distributed.jax` jax, and srun either"
 # what does not change what is learned
 WITH_RESUME = ("resume", "max_env_steps", "device", "num_threads", "video_every", "wandb", "quiet")
 
@@ -48,7 +50,7 @@ def train(
         Path | None, typer.Option(metavar="RUN", help="Go on with a run that was stopped or killed, bit for bit.")
     ] = None,
     backend: BackendName = "auto",
-    num_envs: Annotated[int | None, typer.Option(min=1, help="Environments stepped together.")] = None,
+    num_envs: Annotated[int | None, typer.Option(min=1, help="Environments stepped together, by each worker.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the run; the preset's by default.")] = None,
     random_seed: Annotated[bool, typer.Option("--random-seed", help="Draw a seed.")] = False,
     max_env_steps: Annotated[int | None, typer.Option(min=1, help="Environment steps in all.")] = None,
@@ -77,43 +79,68 @@ def train(
 ) -> None:
     """Trains a policy, into runs/ENV/TIME_BACKEND_seedN/. Ctrl-C ends it early and keeps the last policy.
 
+    Under torchrun, SKRL's launcher for JAX or srun, all processes train it together; docs/scaling.md says how.
+
     Example: motrix-train train Motrix/Go1-v0 --seed 1 --set rollouts=32 --env reward_weights.torques=0
 
     Example: motrix-train train --resume runs/Motrix/Go1-v0/2026-11-22_19-30-00_torch_seed1
     """
+    workers, backend = _meet(backend, resume)
+    if not workers.is_main:
+        with workers.together():
+            pass  # the main one prepares the run
+        return assist(workers)
     console = Console(stderr=True, quiet=quiet)
-    if resume is not None:
-        _refuse_changes(context)
-        run = RunDirectory.open(resume)
-        others = _other_listeners(Job.of(run), video_every, wandb, run.config())
-        _prepare_resumption(run, context, console)
-    elif env_id is None:
-        raise UsageError(f"name an environment, as in {PROGRAM} train Motrix/Go1-v0, or a run, as in --resume RUN")
-    else:
-        if (partial or fresh_normaliser) and init_from is None:
-            given = "--partial" if partial else "--fresh-normaliser"
-            raise UsageError(f"{given} is about the policy to start from: give one with --init-from")
-        spec = environment.find(env_id)
-        origin = None if init_from is None else _origin(init_from, partial, fresh_normaliser)
-        chosen = select(origin.checkpoint.backend if origin and backend == "auto" else backend)
-        cfg = _configuration(spec.id, chosen.NAME, settings, num_envs, max_env_steps)
-        cfg = dataclasses.replace(cfg, seed=_run_seed(seed, random_seed, cfg))
-        job = Job(
-            env_id=env_id if ":" in env_id else spec.id,
-            env_kwargs=environment.parse_kwargs(env_fields or ()),
-            backend=chosen.NAME,
-            cfg=cfg,
-            device=device,
-            num_threads=num_threads,
-            origin=origin,
-        )
-        others = _other_listeners(job, video_every, wandb, {})
-        run = job.create_run(context.obj, run_dir)
+    with workers.together():
+        if resume is not None:
+            _refuse_changes(context)
+            run = RunDirectory.open(resume)
+            others = _other_listeners(Job.of(run), video_every, wandb, run.config())
+            _prepare_resumption(run, context, console, workers, backend)
+        elif env_id is None:
+            raise UsageError(f"name an environment, as in {PROGRAM} train Motrix/Go1-v0, or a run, as in --resume RUN")
+        else:
+            if (partial or fresh_normaliser) and init_from is None:
+                given = "--partial" if partial else "--fresh-normaliser"
+                raise UsageError(f"{given} is about the policy to start from: give one with --init-from")
+            spec = environment.find(env_id)
+            origin = None if init_from is None else _origin(init_from, partial, fresh_normaliser)
+            chosen = select(origin.checkpoint.backend if origin and backend == "auto" else backend)
+            cfg = _configuration(spec.id, chosen.NAME, settings, num_envs, max_env_steps)
+            cfg = dataclasses.replace(cfg, seed=_run_seed(seed, random_seed, cfg))
+            job = Job(
+                env_id=env_id if ":" in env_id else spec.id,
+                env_kwargs=environment.parse_kwargs(env_fields or ()),
+                backend=chosen.NAME,
+                cfg=cfg,
+                device=device,
+                num_threads=num_threads,
+                origin=origin,
+                workers=workers.size,
+            )
+            others = _other_listeners(job, video_every, wandb, {})
+            run = job.create_run(context.obj, run_dir)
     with TrainingProgress(run, console) as progress:
-        summary = carry_out(run, Listeners([*others, progress]))
+        summary = carry_out(run, Listeners([*others, progress]), workers=workers)
     _tell(run, summary)
     if summary.interrupted:
         raise typer.Exit(130)
+
+
+def _meet(backend: str, resume: Path | None) -> tuple[Workers, str]:
+    """All workers that a launcher started, and the backend with which they reach each other."""
+    place = Place.of()
+    if place.size == 1:
+        return ALONE, backend
+    if place.backend is not None:
+        if backend not in ("auto", place.backend):
+            raise UsageError(f"--backend {backend} is not possible with this launcher: {LAUNCHERS}")
+        backend = place.backend
+    elif resume is not None:
+        backend = Job.of(RunDirectory.open(resume)).backend
+    elif backend == "auto":
+        raise UsageError(f"--backend auto may mean another one to each of {place.size} workers: give torch or jax")
+    return Workers(place, select(backend).connect(place)), backend
 
 
 def _configuration(
@@ -158,12 +185,16 @@ def _is_typed(context: typer.Context, name: str) -> bool:
     return source is not None and source.name == "COMMANDLINE"
 
 
-def _prepare_resumption(run: RunDirectory, context: typer.Context, console: Console) -> None:
+def _prepare_resumption(
+    run: RunDirectory, context: typer.Context, console: Console, workers: Workers, backend: str
+) -> None:
     """Writes what may change into the run's configuration, and says what may keep it from being exact."""
-    resumed, asked, job = resumption(run), run.config(), Job.of(run)
+    resumed, asked, job = resumption(run, workers.size), run.config(), Job.of(run)
+    if workers.size > 1 and job.backend != backend:
+        raise UsageError(f"{run.path} was begun with {job.backend}, not {backend}: {LAUNCHERS}")
     options = context.params
     cfg = dataclasses.replace(job.cfg, max_env_steps=options["max_env_steps"] or job.cfg.max_env_steps)
-    total = cfg.updates * cfg.rollouts * cfg.num_envs
+    total = cfg.env_steps(workers.size)
     done = resumed.env_steps if resumed else 0
     if done >= total:
         raise UsageError(

@@ -1,0 +1,156 @@
+"""What every process of test_distributed.py does: it trains with the others, and writes down what it saw.
+
+    <launcher> worker.py BACKEND DIRECTORY
+"""
+
+import json
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+from test_resume import TINY, Stopper
+
+from motrix_train import checkpoint, environment, training
+from motrix_train.agent import Agent
+from motrix_train.backend import select
+from motrix_train.distributed import Place, Workers
+from motrix_train.errors import EndedElsewhere, RunError, UsageError
+from motrix_train.job import Job, assist, carry_out
+from motrix_train.run_directory import RunDirectory
+
+KAPPA = 3
+
+
+class Scribe:
+    """Keeps the agent, the environment and the observations of this process in every training."""
+
+    def __init__(self) -> None:
+        self.session: Any = None
+        begin, go_on = training._Session.begin, training._Session.go_on
+
+        def watched_begin(session: Any, env_seed: int) -> None:
+            begin(session, env_seed)
+            self.session, self.first_observations = session, session._observations.copy()
+            self.first_state = session._backend.agent_state(session._agent)
+
+        def watched_go_on(session: Any, previous: Any) -> None:
+            go_on(session, previous)
+            self.session = session
+
+        training._Session.begin, training._Session.go_on = watched_begin, watched_go_on
+
+    @property
+    def state(self) -> dict[str, Any]:
+        return self.session._backend.agent_state(self.session._agent)
+
+
+def main(name: str, directory: Path) -> None:
+    place = Place.of()
+    workers = Workers(place, select(name).connect(place))
+    job = Job(
+        env_id="Motrix/CartPole-v0", env_kwargs={}, backend=name, cfg=TINY, device="cpu", num_threads=0, workers=2
+    )
+    seen: dict[str, Any] = {"cpus": workers.cpus}
+    scribe = Scribe()
+
+    train(job, directory / "whole", workers)
+    arrays = {f"first/{path}": value for path, value in checkpoint.leaves(scribe.first_state)}
+    arrays |= {f"last/{path}": value for path, value in checkpoint.leaves(scribe.state)}
+    arrays["observations"] = scribe.first_observations
+    seen["threads"] = scribe.session._env.unwrapped.num_threads
+    seen["mean_return"] = scribe.session._episodes.mean_return
+    seen["episodes"] = scribe.session._episodes.count
+
+    stop_in_the_middle_of_update(4, if_rank=1, workers=workers)
+    train(job, directory / "resumed", workers)
+    train(None, directory / "resumed", workers)
+    arrays |= {f"resumed/{path}": value for path, value in checkpoint.leaves(scribe.state)}
+
+    arrays |= pooled_scaler(name, workers)
+    arrays["mean_gradient"] = mean_gradient(name, scribe.session._agent, workers.rank)
+
+    stopper = replace(job, cfg=replace(TINY, kl_threshold=0.1))
+    seen["mistake of all"] = how_it_ended(stopper, directory / "a", workers)
+    make = environment.make
+    if workers.rank == 1:
+        environment.make = refuse
+    seen["mistake of one"] = how_it_ended(job, directory / "b", workers)
+    environment.make = make
+    np.savez(directory / f"arrays{workers.rank}.npz", **arrays)
+    (directory / f"seen{workers.rank}.json").write_text(json.dumps(seen))
+
+
+def train(job: Job | None, path: Path, workers: Workers) -> None:
+    """A new run, or with no job the rest of one."""
+    if not workers.is_main:
+        assist(workers)
+        return
+    carry_out(job.create_run("", path) if job else RunDirectory.open(path), Stopper(), workers)
+
+
+def stop_in_the_middle_of_update(update: int, if_rank: int, workers: Workers) -> None:
+    """One worker alone is asked to stop; the other hears of it from that one."""
+    act, calls = Agent.act, 0
+
+    def asked_to_stop(self: Agent, observations: np.ndarray) -> np.ndarray:
+        nonlocal calls
+        calls += 1
+        if calls == update * TINY.rollouts + 5:
+            Agent.act = act
+            signal.raise_signal(signal.SIGTERM)
+        return act(self, observations)
+
+    if workers.rank == if_rank:
+        Agent.act = asked_to_stop
+
+
+def pooled_scaler(name: str, workers: Workers) -> dict[str, np.ndarray]:
+    """The scalers of an agent after rows that differ between the workers."""
+    spaces = gymnasium.spaces.Box(-9, 9, (KAPPA,)), gymnasium.spaces.Box(-1, 1, (2,))
+    agent = select(name).make_agent(*spaces, TINY.num_envs, TINY, None, "cpu", workers)
+    for rows in batches()[workers.rank]:
+        agent.ppo._observation_preprocessor(agent._to_device(rows), train=True)
+        agent.ppo._value_preprocessor(agent._to_device(rows[:, None, :1]), train=True)
+    state = select(name).network_state(agent)
+    scalers = {part: state[part] for part in ("observation_preprocessor", "value_preprocessor")}
+    return {f"scaler/{path}": value for path, value in checkpoint.leaves(scalers)}
+
+
+def batches() -> np.ndarray:  # (workers, batches, rows, k) float32
+    """The rows that each worker standardises."""
+    shift = np.array([0.0, 5.0])[:, None, None, None]
+    return (np.random.default_rng(1).normal(2.0, 3.0, (2, 4, 10, KAPPA)) + shift).astype(np.float32)
+
+
+def mean_gradient(name: str, agent: Agent, rank: int) -> np.ndarray:
+    """What an update would use where every worker's gradient is its rank plus one."""
+    if name == "jax":
+        from motrix_train import jax_backend
+
+        return np.array(jax_backend._mean_of_all_workers({"weight": np.full((2, 3), rank + 1.0, np.float32)})["weight"])
+    policy = agent.ppo.policy
+    for parameter in policy.parameters():
+        parameter.grad = parameter.detach() * 0 + rank + 1.0
+    policy.reduce_parameters()
+    return np.unique(np.concatenate([parameter.grad.numpy().ravel() for parameter in policy.parameters()]))
+
+
+def how_it_ended(job: Job, path: Path, workers: Workers) -> str:
+    """The error of this worker."""
+    try:
+        train(job, path, workers)
+    except (UsageError, RunError, EndedElsewhere) as error:
+        return f"{type(error).__name__}: {error}"
+    return "well"
+
+
+def refuse(*args: Any, **kwargs: Any) -> None:
+    raise UsageError("this machine has no such environment")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))
