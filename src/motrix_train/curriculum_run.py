@@ -33,6 +33,11 @@ from motrix_train.training import Listener
 from motrix_train.transfer import Origin
 
 CURRICULA = RUNS / "curricula"
+RECORD = "curriculum.json"
+
+
+Watch = Callable[[int, RunDirectory], AbstractContextManager[Listener]]
+"""Gives the listener of a stage, by its number from 0 and its run; entered around its training."""
 
 
 class Ending(StrEnum):
@@ -126,7 +131,7 @@ class Curriculum:
         except OSError as refusal:
             raise RunError(f"cannot write {path}: {refusal.strerror or refusal}") from refusal
         try:
-            write_whole(curriculum._record, (json.dumps(content, indent=2) + "\n").encode())
+            write_whole(path / RECORD, (json.dumps(content, indent=2) + "\n").encode())
         except BaseException:
             path.rmdir()
             raise
@@ -146,7 +151,7 @@ class Curriculum:
             UsageError: There is none.
             RunError: Its plan is damaged.
         """
-        record = cls._record_in(path)
+        record = path / RECORD
         if not record.is_file():
             raise UsageError(f"{path} is no curriculum: give a directory that `motrix-train curriculum` made")
         try:
@@ -157,11 +162,11 @@ class Curriculum:
         except (ValueError, KeyError, TypeError, UsageError) as damage:
             raise RunError(f"{record} is damaged or of another version ({damage}): train anew") from damage
 
-    def carry_out(self, watch: Callable[[int, RunDirectory], AbstractContextManager[Listener]]) -> Outcome:
+    def carry_out(self, watch: Watch) -> Outcome:
         """Trains from where the curriculum is to its end.
 
         Args:
-            watch: Gives the listener of a stage, by its number from 0 and its run; entered around its training.
+            watch: Gives each stage its listener.
 
         Returns:
             Of the stage with which it ended: the last one, one that Ctrl-C or SIGTERM left open, or one that
@@ -172,17 +177,13 @@ class Curriculum:
             RunError: The disk refuses, or the training diverges.
         """
         with RunDirectory(self.path).exclusive():
-            for number, stage in enumerate(self.plan.stages):
-                outcome = self.outcome(number)
-                if outcome is None or outcome.ending is Ending.OPEN:
-                    run = self._begin(number, outcome)
-                    with watch(number, run) as listener:
-                        carry_out(run, listener, until=stage.goal)
-                    outcome = self.outcome(number)
-                    assert outcome is not None
-                if outcome.ending is Ending.OPEN or outcome.is_dead_end:
-                    break
-        return outcome
+            number = 0
+            while True:
+                outcome = self._train(number, watch)
+                is_last = number + 1 == len(self.plan.stages)
+                if is_last or outcome.is_dead_end or outcome.ending is Ending.OPEN:
+                    return outcome
+                number += 1
 
     def outcomes(self) -> list[Outcome]:
         """The stages that have begun to learn, in their order."""
@@ -223,13 +224,16 @@ class Curriculum:
         """The run of a stage, by its number from 0."""
         return RunDirectory(self.path / f"{number + 1:02}_{self.plan.stages[number].name}")
 
-    @property
-    def _record(self) -> Path:
-        return self._record_in(self.path)
-
-    @staticmethod
-    def _record_in(path: Path) -> Path:
-        return path / "curriculum.json"
+    def _train(self, number: int, watch: Watch) -> Outcome:
+        """Trains a stage to its end, if it has not ended before."""
+        outcome = self.outcome(number)
+        if outcome is None or outcome.ending is Ending.OPEN:
+            run = self._begin(number, outcome)
+            with watch(number, run) as listener:
+                carry_out(run, listener, until=self.plan.stages[number].goal)
+            outcome = self.outcome(number)
+        assert outcome is not None
+        return outcome
 
     def _begin(self, number: int, so_far: Outcome | None) -> RunDirectory:
         """The run of a stage, ready to be carried out: where it was, or new."""

@@ -67,12 +67,15 @@ def curriculum(
 
 @contextmanager
 def _watch(whole: Curriculum, number: int, run: RunDirectory, console: Console) -> Iterator[TrainingProgress]:
+    if number:
+        curriculum_report.write(whole)
     stage = whole.plan.stages[number]
     aim = f", until {stage.condition}" if stage.advance_when else ""
     _say(console, f"Stage {number + 1} of {len(whole.plan.stages)}: {stage.name}{aim}")
     with TrainingProgress(run, console) as progress:
         yield progress
-    curriculum_report.write(whole)
+    if outcome := whole.outcome(number):
+        _say(console, f"{stage.name}: {outcome.ending} after {outcome.env_steps:,} env steps")
 
 
 def _tell(whole: Curriculum, final: Outcome) -> None:
@@ -82,10 +85,10 @@ def _tell(whole: Curriculum, final: Outcome) -> None:
         _say_how_to_go_on(whole)
         raise typer.Exit(130)
     if final.is_dead_end:
+        more = _command("train", "--resume", final.run.path, "--max-env-steps", "N")
         raise RunError(
             f"stage {final.stage.name!r} used its {final.env_steps:,} env steps and never met {final.stage.condition}: "
-            f"train it further with `{_command('train', '--resume', final.run.path, '--max-env-steps')} N`, then go on "
-            f"with `{_command('curriculum', '--resume', whole.path)}`"
+            f"train it further with `{more}`, then go on with `{_command('curriculum', '--resume', whole.path)}`"
         )
     print(f"Trained:     {whole.path}")
     print(f"Best policy: {final.run.best_policy()}")
