@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.image import imsave
 
 import motrix_gym  # noqa: F401  registers the ids
+from motrix_gym.rendering import strip
 from motrix_train import backend, checkpoint
 
 HERE = Path(__file__).parent
@@ -43,7 +44,7 @@ def main(path: Path) -> None:
             frames += robot.render_rows([0])
         observations, *_ = envs.step(policy(observations))
     imsave(HERE / "go1.png", frames[0])
-    imsave(HERE / "go1_strip.png", np.concatenate([frame[40:480:2, 120:680:2] for frame in frames], axis=1))
+    imsave(HERE / "go1_strip.png", strip([frame[40:480:2, 120:680:2] for frame in frames], MOMENTS))
 
 
 if __name__ == "__main__":

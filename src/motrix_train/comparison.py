@@ -19,7 +19,15 @@ from motrix_train.run_directory import RUNS, RunDirectory
 # entries of a run's configuration that say nothing of what it learns
 RECORDS = ("env_id", "created", "command", "versions", "resumed", "device", "num_threads", "wandb", "video_every")
 REPEATED = ("seed", "num_envs")  # stands in the configuration of PPO, too
-NOT_LEARNT_WITH = ("seed", "max_env_steps", "check_points_kept", "play_num_envs")  # fields of that one
+NOT_LEARNT_WITH = (  # fields of that one
+    "seed",
+    "max_env_steps",
+    "check_point_interval",
+    "check_points_kept",
+    "evaluation_interval",
+    "evaluation_episodes",
+    "play_num_envs",
+)
 
 Settings = Mapping[tuple[str, str], str]  # section of the configuration and name in it -> value, JSON
 

@@ -48,7 +48,7 @@ def test_a_group_is_named_by_what_makes_it_different():
 
 
 def test_a_budget_or_a_field_left_at_its_default_makes_no_difference():
-    assert labels(run_of(), run_of(max_env_steps=5), run_of(rollouts=24, play_num_envs=2)) == [("torch", 3)]
+    assert labels(run_of(), run_of(max_env_steps=5), run_of(rollouts=24, evaluation_interval=2)) == [("torch", 3)]
 
 
 curves = st.lists(

@@ -2,6 +2,7 @@
 
 import math
 import signal
+import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,18 @@ def test_checkpoints(done: Run):
     assert last.config["rollouts"] == 16
     assert last.config["seed"] == 7
     assert checkpoint.read(done.directory.checkpoints / f"step_384{suffix}").env_steps == 384
+
+
+def test_the_time_of_a_listener_is_not_in_the_rate(tmp_path: Path):
+    class Slow(Record):
+        def checkpoint_written(self, path: Path) -> None:
+            time.sleep(1.0)
+
+    watched = run("torch", tmp_path, record=Slow())
+    for stats in watched.record.rollouts:
+        at_work = stats.seconds_env + stats.seconds_policy + stats.seconds_update
+        assert 128 / stats.env_steps_per_second < at_work + 0.5
+    assert watched.summary.seconds > 3.0
 
 
 def test_the_saved_policy_acts(done: Run):
