@@ -98,6 +98,10 @@ class PPOCfg:
     learning_rate_scheduler_kl_threshold: float = 0.008
     """KL divergence between successive policies that the learning rate is adapted to; 0 keeps the rate."""
 
+    staggered_starts: bool = True
+    """Whether the first episode of each environment is cut, at moments spread over the time limit, so that the
+    environments do not go through their episodes in step. Matters where most episodes last as long as the limit."""
+
     random_timesteps: int = 0
     """Random actions before learning. SKRL 2 has no such phase, so only 0 is accepted."""
 

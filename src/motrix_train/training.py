@@ -5,7 +5,7 @@ import signal
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -25,6 +25,7 @@ from motrix_train.errors import RunError, UsageError
 from motrix_train.evaluation import Evaluation, Policy, evaluate
 from motrix_train.mirror import Symmetry
 from motrix_train.run_directory import RunDirectory
+from motrix_train.staggering import Staggering, with_final_observations
 from motrix_train.transfer import Origin, Transfer, transfer
 
 SEED_WORD = 0x74726169  # keeps the rows of a training apart from those of an evaluation of the same seed
@@ -73,6 +74,8 @@ class RolloutStats:
     """Mean return of the episodes that ended last, about one per environment; NaN before the first."""
     mean_episode_length: float
     """Mean length of these episodes, env steps."""
+    return_by_task: dict[str, float]
+    """The same of each task, where several are joined; else empty."""
     episodes: int
     """Episodes that ended since the start."""
     policy_std: float
@@ -249,7 +252,9 @@ def train(
         if workers.size > 1:
             backend.load_agent_state(agent, workers.share(backend.agent_state(agent)))
         measure = _Measure(env_id, env_kwargs, cfg.evaluation_episodes, seeds.evaluation, num_threads)
-        session = _Session(env, agent, backend, cfg, workers, records, measure, until)
+        limit = getattr(env.unwrapped, "max_episode_steps", None)
+        staggering = Staggering(num_envs, limit, seeds.env) if limit and cfg.staggered_starts else None
+        session = _Session(env, agent, backend, cfg, workers, records, measure, until, staggering)
         previous = workers.share(resumed.session if resumed else {})
         with workers.together():
             if previous:
@@ -343,15 +348,16 @@ class _Session:
         records: _Records | None,
         measure: _Measure,
         until: Goal,
+        staggering: Staggering | None,
     ) -> None:
         self._env, self._agent, self._backend, self._workers = env, agent, backend, workers
         self._cfg = cfg.for_one_of(workers.size)
-        self._records, self._measure, self._until = records, measure, until
+        self._records, self._measure, self._until, self._staggering = records, measure, until, staggering
         self._env_steps_per_update = cfg.rollouts * env.num_envs * workers.size
         self.total_env_steps = cfg.env_steps(workers.size)
         self._updates = 0
         self._goal_reached = False
-        self._episodes = _Episodes(env.num_envs)
+        self._episodes = _Episodes(env.num_envs, getattr(env.unwrapped, "task_names", ()))
         self._ranking = Ranking()
         self._start = time.perf_counter()
 
@@ -442,10 +448,22 @@ class _Session:
             )
         with rollout.clock("env"):
             self._observations, rewards, terminated, truncated, infos = self._env.step(actions)
+            ended = terminated | truncated
+            cut = self._cuts(rollout) & ~ended
+            if cut.any():
+                infos = with_final_observations(infos, cut, self._observations)
+                self._observations, _ = self._env.reset(options={"reset_mask": cut})
         with rollout.clock("policy"):
-            self._agent.record(rewards, self._observations, terminated, truncated, infos)
-        self._episodes.add(rewards, terminated | truncated)
+            self._agent.record(rewards, self._observations, terminated, truncated | cut, infos)
+        self._episodes.add(rewards, ended, infos.get("task"))
+        self._episodes.forget(cut)
         rollout.add(infos)
+
+    def _cuts(self, rollout: "_Rollout") -> np.ndarray:  # (N,) bool
+        """The rows whose first episode is cut after the step at hand."""
+        if self._staggering is None:
+            return np.zeros(self._env.num_envs, dtype=bool)
+        return self._staggering.due(self._updates * self._cfg.rollouts + rollout.steps + 1)
 
     def _stats(self, rollout: "_Rollout", update: Update) -> RolloutStats:
         """What the rollout of this worker was like."""
@@ -460,6 +478,7 @@ class _Session:
             seconds_evaluation=0.0,
             mean_return=self._episodes.mean_return,
             mean_episode_length=self._episodes.mean_length,
+            return_by_task=self._episodes.return_by_task,
             episodes=self._episodes.count,
             policy_std=update.policy_std,
             learning_rate=update.learning_rate,
@@ -558,22 +577,30 @@ class Ranking:
 class _Episodes:
     """Returns and lengths of the episodes that ended last, about one per row."""
 
-    def __init__(self, num_envs: int) -> None:
+    def __init__(self, num_envs: int, task_names: Sequence[str] = ()) -> None:
+        self._task_names = task_names
         self._running_returns = np.zeros(num_envs)  # (N,)
         self._running_lengths = np.zeros(num_envs, np.int64)  # (N,) env steps
         self._returns: deque[float] = deque(maxlen=max(ENOUGH_EPISODES, num_envs))
         self._lengths: deque[int] = deque(maxlen=max(ENOUGH_EPISODES, num_envs))
+        self._tasks: deque[int] = deque(maxlen=max(ENOUGH_EPISODES, num_envs))
         self.count = 0
 
-    def add(self, rewards: np.ndarray, ended: np.ndarray) -> None:  # (N,), (N,) bool
+    def add(self, rewards: np.ndarray, ended: np.ndarray, tasks: np.ndarray | None = None) -> None:
+        """One step of every row: its reward (N,), whether its episode ended (N,), which of several tasks it has."""
         self._running_returns += rewards
         self._running_lengths += 1
         if ended.any():
             self._returns.extend(self._running_returns[ended])
             self._lengths.extend(self._running_lengths[ended])
-            self._running_returns[ended] = 0.0
-            self._running_lengths[ended] = 0
+            self._tasks.extend(np.zeros(ended.sum(), int) if tasks is None else tasks[ended])
             self.count += int(ended.sum())
+            self.forget(ended)
+
+    def forget(self, rows: np.ndarray) -> None:  # (N,) bool
+        """Begin anew in some rows."""
+        self._running_returns[rows] = 0.0
+        self._running_lengths[rows] = 0
 
     def state(self) -> dict[str, Any]:
         """What `restore` goes on from."""
@@ -582,6 +609,7 @@ class _Episodes:
             "running_lengths": self._running_lengths.copy(),
             "returns": np.array(self._returns, float),
             "lengths": np.array(self._lengths, np.int64),
+            "tasks": np.array(self._tasks, np.int64),
             "count": self.count,
         }
 
@@ -591,11 +619,19 @@ class _Episodes:
         self._running_lengths = np.array(state["running_lengths"])
         self._returns.extend(state["returns"].tolist())
         self._lengths.extend(state["lengths"].tolist())
+        self._tasks.extend(state["tasks"].tolist())
         self.count = int(state["count"])
 
     @property
     def mean_return(self) -> float:
         return float(np.mean(self._returns)) if self._returns else float("nan")
+
+    @property
+    def return_by_task(self) -> dict[str, float]:
+        """Mean return of each of several tasks, of those of which an episode has ended."""
+        returns, tasks = np.array(self._returns), np.array(self._tasks)
+        named = [(name, returns[tasks == task]) for task, name in enumerate(self._task_names)]
+        return {name: float(found.mean()) for name, found in named if found.size}
 
     @property
     def mean_length(self) -> float:
@@ -618,9 +654,12 @@ class _Rollout:
     def add(self, infos: Mapping[str, Any]) -> None:
         self.steps += 1
         for kind in ("reward_terms", "metrics"):
-            for name, values in infos.get(kind, {}).items():
-                if not name.startswith("_"):
-                    self._sums[kind][name] += float(np.mean(values))
+            group = infos.get(kind, {})
+            for name in (name for name in group if not name.startswith("_")):
+                rows = group.get(f"_{name}")  # where several tasks are joined, the rows that have it
+                values = group[name] if rows is None else group[name][rows]
+                if values.size:
+                    self._sums[kind][name] += float(values.mean())
 
     @contextmanager
     def clock(self, phase: str) -> Iterator[None]:
@@ -668,6 +707,7 @@ def _columns(found: Evaluation) -> dict[str, float]:
         "standard_error": found.standard_error,
         "mean_length": found.mean_length,
         **found.metrics,
+        **{f"{name}/mean_return": task.mean_return for name, task in found.by_task.items()},
     }
 
 
@@ -676,6 +716,7 @@ def scalars(stats: RolloutStats) -> dict[str, float]:
     return {
         "Episode/return": stats.mean_return,
         "Episode/length": stats.mean_episode_length,
+        **{f"Episode/return of {name}": value for name, value in stats.return_by_task.items()},
         "Episode/count": stats.episodes,
         "Policy/standard deviation": stats.policy_std,
         "Policy/learning rate": stats.learning_rate,

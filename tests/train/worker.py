@@ -1,6 +1,6 @@
 """What every process of test_distributed.py does: it trains with the others, and writes down what it saw.
 
-    <launcher> worker.py BACKEND DIRECTORY
+<launcher> worker.py BACKEND DIRECTORY
 """
 
 import json

@@ -15,6 +15,7 @@ CARTPOLE = PPOCfg(
     learning_epochs=5,
     mini_batches=4,
     learning_rate=1e-3,
+    staggered_starts=False,
 )
 
 GO1 = PPOCfg(
@@ -32,6 +33,7 @@ GO1 = PPOCfg(
     learning_rate=1e-3,
     learning_rate_scheduler_kl_threshold=0.012,
     entropy_loss_scale=0.003,
+    staggered_starts=False,
 )
 
 MULTI_TASK = replace(GO1, max_env_steps=8_000_000)
