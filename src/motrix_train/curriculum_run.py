@@ -204,7 +204,7 @@ class Curriculum:
         if stage.is_passed(final):
             ending = Ending.PASSED
         else:
-            ending = Ending.SPENT if env_steps >= cfg.updates * cfg.rollouts * cfg.num_envs else Ending.OPEN
+            ending = Ending.SPENT if env_steps >= cfg.env_steps() else Ending.OPEN
         of_policy = _line(progress, checkpoint.read(run.best_policy()).env_steps)
         return Outcome(
             stage=stage,

@@ -80,8 +80,8 @@ def fit(own: Mapping[str, Any], given: Mapping[str, Any], *, partial: bool, norm
         name = misfits[0]
         raise UsageError(
             f"{name} is {_shape(given, name)} in the policy to start from and {_shape(own, name)} here: give the "
-            "layer sizes and the environment arguments that it was trained with, or --partial (in a plan, "
-            "partial = true) for what fits"
+            "layer sizes and the environment arguments that it was trained with, or --partial for what fits (in a "
+            "plan: partial = true)"
         )
     if not any(_part(name) in _NETWORKS for name in taken):
         raise UsageError("no layer of the policy to start from fits: give the layer sizes that it was trained with")

@@ -308,7 +308,7 @@ def stage(text: str, name: str = "one") -> str:
         ),
         (
             stage("") + '[[stages]]\nname = "two"\nenv_id = "Motrix/Go1-v0"\nset.value_hidden_layer_sizes = [8]',
-            "or --partial (in a plan, partial = true) for what fits",
+            "or --partial for what fits (in a plan: partial = true)",
         ),
     ],
 )
@@ -338,6 +338,15 @@ def test_a_mistake_on_the_command_line_is_one_line(arguments: list[str], said: s
     assert run(["curriculum", *arguments]) == 2
     assert said in capsys.readouterr().err
     assert [path.name for path in work.iterdir()] == ["plan.toml"]
+
+
+def test_many_workers_are_refused(work: Path, capsys, monkeypatch: pytest.MonkeyPatch):
+    (work / "plan.toml").write_text(stage(""))
+    launched = {"WORLD_SIZE": 2, "RANK": 0, "LOCAL_RANK": 0, "MASTER_ADDR": "localhost", "MASTER_PORT": 29500}
+    for name, value in launched.items():
+        monkeypatch.setenv(name, str(value))
+    assert run(["curriculum", "plan.toml"]) == 2
+    assert "a curriculum is trained by one process, not by 2" in capsys.readouterr().err
 
 
 def test_a_damaged_record_is_one_line(tmp_path: Path, capsys):
