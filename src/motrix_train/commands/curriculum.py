@@ -15,6 +15,7 @@ from motrix_train import curriculum_report
 from motrix_train.commands.options import PROGRAM, Device, NumThreads
 from motrix_train.curriculum import Plan
 from motrix_train.curriculum_run import Curriculum, Ending, Outcome
+from motrix_train.distributed import Place
 from motrix_train.errors import RunError, UsageError
 from motrix_train.progress import TrainingProgress
 from motrix_train.run_directory import RunDirectory, changed_versions
@@ -42,6 +43,8 @@ def curriculum(
 
     Example: motrix-train curriculum --resume runs/curricula/go1_curriculum/2026-11-22_19-30-00
     """
+    if (processes := Place.of().size) > 1:
+        raise UsageError(f"{processes} processes were started: one trains a curriculum, only `train` takes several")
     console = Console(stderr=True, quiet=quiet)
     if resume is not None:
         if plan is not None or run_dir is not None:
