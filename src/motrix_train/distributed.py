@@ -141,7 +141,9 @@ class Workers:
         if self._transport is None:
             return array[None]
         data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-        return self._transport.all_gather(data).view(array.dtype).reshape(self.size, *array.shape)
+        with self._losses():
+            gathered = self._transport.all_gather(data)
+        return gathered.view(array.dtype).reshape(self.size, *array.shape)
 
     def any(self, flag: bool) -> bool:
         """Whether it is so for any of them."""
@@ -219,7 +221,15 @@ class Workers:
         mine = np.frombuffer(_pack(tree), np.uint8) if self.rank == source else np.zeros(0, np.uint8)
         length = int(self.all_gather(np.array(len(mine)))[source])
         data = mine if self.rank == source else np.zeros(length, np.uint8)
-        return _unpack(self._transport.broadcast(data, source).tobytes())
+        with self._losses():
+            return _unpack(self._transport.broadcast(data, source).tobytes())
+
+    @contextmanager
+    def _losses(self) -> Iterator[None]:
+        try:
+            yield
+        except RuntimeError as loss:  # of Torch and of JAX
+            raise RunError(f"worker {self.rank} lost another one, which was killed or ended with an error") from loss
 
 
 ALONE = Workers()

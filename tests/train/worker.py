@@ -89,7 +89,7 @@ def train(job: Job | None, path: Path, workers: Workers) -> None:
     if not workers.is_main:
         assist(workers)
         return
-    carry_out(job.create_run("", path) if job else RunDirectory.open(path), Stopper(), workers)
+    carry_out(job.create_run("", path) if job else RunDirectory.open(path), Stopper(), workers=workers)
 
 
 def stop_in_the_middle_of_update(update: int, if_rank: int, workers: Workers) -> None:
