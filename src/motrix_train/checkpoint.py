@@ -165,7 +165,7 @@ def _digest(header: str, state: Mapping[str, np.ndarray]) -> str:
     return digest.hexdigest()
 
 
-def _floats(array: np.ndarray) -> tuple[float, ...]:
+def _floats(array: Any) -> tuple[float, ...]:
     return tuple(map(float, array))
 
 
@@ -179,7 +179,7 @@ def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield f"{prefix}{name}", value
 
 
-def nest(leaves: Mapping[str, np.ndarray]) -> dict[str, Any]:
+def nest(leaves: Mapping[str, Any]) -> dict[str, Any]:
     """The inverse of `leaves`."""
     tree: dict[str, Any] = {}
     for path, value in leaves.items():

@@ -59,7 +59,7 @@ def rewind(directory: Path, env_steps: int) -> None:
         RunError: The disk refuses; nothing is lost.
     """
     from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
-    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
     from tensorboard.summary.writer.record_writer import RecordWriter
 
     for path in event_files(directory):

@@ -412,7 +412,7 @@ class _OptimizerOfAllWorkers:
 
 def _kl_adaptive_of_all_workers(**kwargs: Any) -> Callable[..., float]:  # SKRL knows it by `kl_adaptive` in its name
     """SKRL's scheduler on the mean KL divergence of the workers."""
-    adapted = KLAdaptiveLR(**kwargs)
+    adapted: Any = KLAdaptiveLR(**kwargs)
 
     def schedule(count: int, *, lr: float | None = None, kl: float | None = None) -> float:
         return adapted(count, lr=lr, kl=None if kl is None else float(_mean_of_all_workers(jnp.float32(kl))))

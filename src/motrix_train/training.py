@@ -693,7 +693,7 @@ def _stop_requests() -> Iterator[Callable[[], bool]]:
         signal.signal(number, before[number])
 
     heeded = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) != signal.SIG_IGN]
-    before = {number: signal.signal(number, request) for number in heeded}
+    before: dict[int, Any] = {number: signal.signal(number, request) for number in heeded}
     try:
         yield requested.is_set
     finally:
