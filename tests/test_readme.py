@@ -16,7 +16,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = "".join(page.read_text(encoding="utf-8") for page in sorted((ROOT / "docs").glob("*.md")))
 SNIPPETS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 SETUP_COMMANDS = re.findall(r"^python3 -m venv .*$", README, re.MULTILINE)
-TRAINER_COMMANDS = re.findall(r"^motrix-train [^#\n]+", README + PAGES, re.MULTILINE)
+TRAINER_COMMANDS = re.findall(r"^motrix-train (?:[^#\n\\]|\\\n)+", README + PAGES, re.MULTILINE)
 
 
 def test_the_table_of_ids_is_the_registry():

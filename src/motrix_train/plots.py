@@ -21,7 +21,7 @@ PANELS = {  # column of progress.csv, or a group of columns -> heading
     "metrics/": "metrics, mean of a step",
     "reward_terms/": "reward terms, per second",
 }
-COMPARED = ("mean_return", "evaluation/mean_return", "mean_episode_length", "metrics/")
+COMPARED = ("mean_return", "evaluation/mean_return", "return_by_task/", "mean_episode_length", "metrics/")
 ABSCISSAS = {"env_steps": "environment steps", "seconds": "seconds of training"}
 LEGEND_WIDTH = 70  # characters
 

@@ -115,23 +115,19 @@ def never(stats: RolloutStats) -> bool:
 
 
 class Listener(Protocol):
-    """Who is told about a training as it goes."""
+    """Who is told about a training as it goes; who derives from it may leave out what is of no interest."""
 
     def started(self, plan: TrainingPlan) -> None:
         """Before the first step."""
-        ...
 
     def rollout(self, stats: RolloutStats) -> None:
         """After every update."""
-        ...
 
     def checkpoint_written(self, path: Path) -> None:
         """After every checkpoint."""
-        ...
 
     def finished(self, summary: TrainingSummary) -> None:
         """After the last checkpoint, also when interrupted."""
-        ...
 
 
 class Listeners(tuple[Listener, ...]):

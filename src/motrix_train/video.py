@@ -151,7 +151,7 @@ class TrainingVideos(Listener):
 
     def _due(self) -> int:
         """How many videos a run has that is here."""
-        vector_steps = self._env_steps // self._plan.cfg.num_envs
+        vector_steps = self._env_steps // (self._plan.cfg.num_envs * self._plan.workers)
         return vector_steps // (self._every * self._plan.cfg.check_point_interval)
 
 

@@ -57,15 +57,27 @@ def test_a_resumed_run_is_filmed_on(work, tiny, monkeypatch):
     assert sorted(path.name for path in Path("mine/videos").iterdir()) == ["step_1024.mp4", "step_2048.mp4"]
 
 
+@pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize(("every", "resumed_at"), [(1, 0), (2, 0), (3, 40), (2, 64)])
-def test_every_kth_checkpoint_is_filmed_once(tmp_path, monkeypatch, every, resumed_at):
+def test_every_kth_checkpoint_is_filmed_once(tmp_path, monkeypatch, every, resumed_at, workers):
     filmed = []
     monkeypatch.setattr(video, "film", lambda policy, env_id, env_kwargs, path, **options: filmed.append(path.stem))
     monkeypatch.setattr(video, "_frames", lambda env: ())
     listener = video.TrainingVideos(every, CARTPOLE, {})
     directory = RunDirectory.create(tmp_path, CARTPOLE, "torch", 0, {}, tmp_path / "run")
-    cfg = PPOCfg(num_envs=4, check_point_interval=8, rollouts=2)
-    listener.started(TrainingPlan(CARTPOLE, "torch", 0, cfg, 128, directory, resumed_at, None, np.asarray))
+    plan = TrainingPlan(
+        env_id=CARTPOLE,
+        backend="torch",
+        seed=0,
+        cfg=PPOCfg(num_envs=4 // workers, check_point_interval=8, rollouts=2),
+        total_env_steps=128,
+        run=directory,
+        env_steps=resumed_at,
+        workers=workers,
+        transfer=None,
+        policy=np.asarray,
+    )
+    listener.started(plan)
     for env_steps in range(resumed_at + 8, 129, 8):
         listener.rollout(_stats(env_steps))
         listener.checkpoint_written(Path("best.pt"))
