@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +33,7 @@ class Agent:
         to_host: Copies a tensor to NumPy.
         inference: A context in which no gradients are recorded.
         symmetry: The mirrors that the networks use, None without.
+        learning: A context to learn in.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Agent:
         to_host: Callable[[Any], np.ndarray],
         inference: Callable[[], AbstractContextManager[Any]],
         symmetry: Any = None,
+        learning: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ) -> None:
         self.ppo = ppo
         self.policy = policy
@@ -51,6 +53,7 @@ class Agent:
         self._to_device = to_device
         self._to_host = to_host
         self._inference = inference
+        self._learning = learning
         self._observations: Any = None
         self._actions: Any = None
         self._steps = 0  # in the rollout
@@ -96,7 +99,8 @@ class Agent:
         self._steps = 0
         self.ppo.tracking_data.clear()
         self.ppo.enable_models_training_mode(True)
-        self.ppo.update(timestep=0, timesteps=0)
+        with self._learning():
+            self.ppo.update(timestep=0, timesteps=0)
         self.ppo.enable_models_training_mode(False)
         tracked = {tag: float(np.mean(values)) for tag, values in self.ppo.tracking_data.items()}
         rates = [tracked[tag] for tag in _LEARNING_RATES if tag in tracked]

@@ -240,7 +240,7 @@ def pool_moments(means: np.ndarray, variances: np.ndarray, count: int) -> tuple[
     """Mean (k,), unbiased variance (k,) and number of all rows, from those of parts of `count` rows each.
 
     The sum of squares about the common mean is that within the parts plus that between them (Chan, Golub and
-    LeVeque 1983, https://doi.org/10.1080/00031305.1983.10483115).
+    LeVeque, Algorithms for computing the sample variance, The American Statistician 37, 1983, 242-247).
 
     Args:
         means: (parts, k).

@@ -1,8 +1,9 @@
 """Training and playing with Torch: the networks, and SKRL's PPO made from a `PPOCfg`."""
 
 import atexit
+import contextlib
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import gymnasium
@@ -87,7 +88,6 @@ def make_agent(
 ) -> Agent:
     """A fresh agent for one row's spaces; what it learns from is the rollouts of all workers."""
     where = _device(device, workers)
-    _let_skrl_average_over(ALONE)  # else it sends the networks around as soon as they are made
     symmetry = None if cfg.mirror == "none" else _on_device(symmetry, where)
     models = _models(observation_space, action_space, cfg, symmetry, where)
     ppo = PPO(
@@ -112,7 +112,6 @@ def make_agent(
     ppo.enable_training_mode(True)
     if workers.size > 1:
         torch.set_num_threads(workers.cpus)
-    _let_skrl_average_over(workers)
 
     def to_device(array: np.ndarray) -> torch.Tensor:
         return torch.tensor(array, device=where, dtype=torch.bool if array.dtype == bool else torch.float32)
@@ -124,6 +123,7 @@ def make_agent(
         to_host=_to_host,
         inference=torch.no_grad,
         symmetry=symmetry,
+        learning=lambda: _averaging_over(workers),
     )
 
 
@@ -375,13 +375,19 @@ def _on_device(symmetry: Symmetry | None, device: torch.device) -> Symmetry | No
     )
 
 
-def _let_skrl_average_over(workers: Workers) -> None:
-    """Have SKRL's update average gradients and the KL divergence over the workers.
+@contextlib.contextmanager
+def _averaging_over(workers: Workers) -> Iterator[None]:
+    """Has SKRL average gradients and the KL divergence over the workers.
 
-    SKRL has no function for it: it looks at the environment when it is imported, and insists on NCCL.
+    SKRL has no function for it: it looks at the environment when it is imported, and insists on NCCL. For good, it
+    would also send every new network around and shift every seed.
     """
-    skrl_config.torch._rank, skrl_config.torch._world_size = workers.rank, workers.size
-    skrl_config.torch._is_distributed = workers.size > 1
+    alone = skrl_config.torch._world_size, skrl_config.torch._is_distributed
+    skrl_config.torch._world_size, skrl_config.torch._is_distributed = workers.size, workers.size > 1
+    try:
+        yield
+    finally:
+        skrl_config.torch._world_size, skrl_config.torch._is_distributed = alone
 
 
 def _device(name: str | None, workers: Workers = ALONE) -> torch.device:

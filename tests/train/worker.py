@@ -135,7 +135,8 @@ def mean_gradient(name: str, agent: Agent, rank: int) -> np.ndarray:
     policy = agent.ppo.policy
     for parameter in policy.parameters():
         parameter.grad = parameter.detach() * 0 + rank + 1.0
-    policy.reduce_parameters()
+    with agent._learning():
+        policy.reduce_parameters()
     return np.unique(np.concatenate([parameter.grad.numpy().ravel() for parameter in policy.parameters()]))
 
 
