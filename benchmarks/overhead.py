@@ -9,9 +9,11 @@ import functools
 import importlib
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from rich.console import Console
 
@@ -31,8 +33,8 @@ class Clocks:
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self._inside = [0.0]
 
-    def watch(self, owner: object, method: str, name: str) -> None:
-        """Count the time of a function from now on."""
+    def watch(self, owner: object, method: str, name: str, wait: Callable[[Any], Any] = lambda result: result) -> None:
+        """Count the time of a function from now on, until `wait` has what it gave."""
         function = getattr(owner, method)
 
         @functools.wraps(function)
@@ -40,7 +42,7 @@ class Clocks:
             start = time.perf_counter()
             self._inside.append(0.0)
             try:
-                return function(*args, **kwargs)
+                return wait(function(*args, **kwargs))
             finally:
                 spent = time.perf_counter() - start
                 self.seconds[name] += spent - self._inside.pop()
@@ -82,7 +84,8 @@ def main() -> None:
     ppo = importlib.import_module(f"skrl.agents.{args.backend}.ppo").PPO
     clocks.watch(Physics, "step", "physics")
     clocks.watch(MotrixVectorEnv, "step", "task: rewards, observations, resets")
-    clocks.watch(ppo, "act", "networks: actions and values")
+    wait = importlib.import_module("jax").block_until_ready if args.backend == "jax" else lambda result: result
+    clocks.watch(ppo, "act", "networks: actions and values", wait)
     clocks.watch(ppo, "record_transition", "networks: values at time limits, storing")
     clocks.watch(ppo, "update", "update: gradients and optimizer")
     clocks.watch(training, "evaluate", "evaluation: physics and network")
