@@ -43,8 +43,6 @@ def curriculum(
 
     Example: motrix-train curriculum --resume runs/curricula/go1_curriculum/2026-11-22_19-30-00
     """
-    if (processes := Place.of().size) > 1:
-        raise UsageError(f"{processes} processes were started: one trains a curriculum, only `train` takes several")
     console = Console(stderr=True, quiet=quiet)
     if (size := Place.of().size) > 1:
         raise UsageError(f"a curriculum is trained by one process, not by {size}: start it without a launcher")
