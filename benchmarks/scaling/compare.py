@@ -22,8 +22,8 @@ from matplotlib.ticker import EngFormatter
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.json"
 ENVS = 256
-ENV_STEPS = 327_680  # four checkpoint intervals of the preset
-CURVE = ("env_steps", "mean_return", "learning_rate")
+ENV_STEPS = 983_040  # twelve checkpoint intervals, the whole budget of the preset
+CURVES = {"mean_return": "mean return while training", "evaluation/mean_return": "mean return without exploration"}
 COLOURS = {1: "tab:blue", 2: "tab:orange"}
 COMMAND = Path(sys.executable).with_name("motrix-train")
 
@@ -49,12 +49,15 @@ def train(backend: str, seed: int, workers: int) -> dict:
         run = Path(folder) / "run"
         options = ["train", "Motrix/CartPole-v0", "--backend", backend, "--seed", str(seed), "--device", "cpu"]
         budget = ["--num-envs", str(ENVS // workers), "--max-env-steps", str(ENV_STEPS), "--num-threads", "1"]
-        command = [*launcher(backend, workers), str(COMMAND), *options, *budget, "--run-dir", str(run), "--quiet"]
+        more = ["--set", "evaluation_interval=6", "--run-dir", str(run), "--quiet"]
+        command = [*launcher(backend, workers), str(COMMAND), *options, *budget, *more]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         with (run / "progress.csv").open(encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
-    curve = {name: [float(f"{float(row[name]):.5g}") if row[name] else None for row in rows] for name in CURVE}
-    return {"backend": backend, "workers": workers, "seed": seed, "curve": curve}
+    curves = {
+        name: [(int(row["env_steps"]), round(float(row[name]), 1)) for row in rows if row[name]] for name in CURVES
+    }
+    return {"backend": backend, "workers": workers, "seed": seed, "curves": curves}
 
 
 def launcher(backend: str, workers: int) -> list[str]:
@@ -70,22 +73,21 @@ def launcher(backend: str, workers: int) -> list[str]:
 
 
 def draw(results: list[dict], path: Path) -> None:
-    """The mean return of every run over the env steps of all its workers."""
+    """The mean returns of every run over the env steps of all its workers."""
     backends = sorted({result["backend"] for result in results}, reverse=True)
-    figure = Figure(figsize=(4.5 * len(backends), 3), layout="constrained")
-    for axis, backend in zip(figure.subplots(1, len(backends), squeeze=False)[0], backends, strict=True):
-        for result in (result for result in results if result["backend"] == backend):
-            curve, workers = result["curve"], result["workers"]
-            label = f"{workers} x {ENVS // workers} environments"
-            returns = [float("nan") if value is None else value for value in curve["mean_return"]]
-            axis.plot(curve["env_steps"], returns, color=COLOURS[workers], linewidth=1.2, label=label)
-        lines = dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
-        axis.legend(lines.values(), lines.keys(), fontsize=8, frameon=False)
-        axis.set_title(f"CartPole, {backend}: mean return, a line a seed", fontsize=9, loc="left")
-        axis.set_xlabel("environment steps", fontsize=8)
-        axis.xaxis.set_major_formatter(EngFormatter())
-        axis.tick_params(labelsize=8)
-        axis.grid(alpha=0.3)
+    figure = Figure(figsize=(9, 3 * len(backends)), layout="constrained")
+    for row, backend in zip(figure.subplots(len(backends), 2, squeeze=False), backends, strict=True):
+        for axis, (name, title) in zip(row, CURVES.items(), strict=True):
+            for result in (result for result in results if result["backend"] == backend):
+                workers = result["workers"]
+                label = f"{workers} x {ENVS // workers} environments" if result["seed"] == 0 else None
+                axis.plot(*zip(*result["curves"][name], strict=True), COLOURS[workers], linewidth=1.2, label=label)
+            axis.set_title(f"CartPole, {backend}: {title}", fontsize=9, loc="left")
+            axis.set_xlabel("environment steps", fontsize=8)
+            axis.xaxis.set_major_formatter(EngFormatter())
+            axis.tick_params(labelsize=8)
+            axis.grid(alpha=0.3)
+        row[0].legend(fontsize=8, frameon=False)
     figure.savefig(path, dpi=100)
 
 

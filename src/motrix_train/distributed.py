@@ -33,6 +33,7 @@ _LAUNCHERS = {  # how many processes it started -> the backend that it is for, t
     "JAX_WORLD_SIZE": ("jax", "JAX_RANK", "JAX_LOCAL_RANK"),
     "SLURM_STEP_NUM_TASKS": (None, "SLURM_PROCID", "SLURM_LOCALID"),  # of the step: a batch script is no worker
 }
+_IN_TRANSPORT = re.compile("gloo|nccl|coordination", re.IGNORECASE)  # in what Torch and JAX say of a lost connection
 _KINDS = {"UsageError": UsageError, "RunError": RunError}
 
 
@@ -141,7 +142,7 @@ class Workers:
         if self._transport is None:
             return array[None]
         data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-        with self._losses():
+        with self.reaching():
             gathered = self._transport.all_gather(data)
         return gathered.view(array.dtype).reshape(self.size, *array.shape)
 
@@ -208,6 +209,20 @@ class Workers:
             raise _KINDS[told["kind"]](f"worker {first}: {told['message']}")
         raise EndedElsewhere(2 if told["kind"] == "UsageError" else 1)
 
+    @contextmanager
+    def reaching(self) -> Iterator[None]:
+        """A block in which the others are reached.
+
+        Raises:
+            RunError: One of them is gone.
+        """
+        try:
+            yield
+        except RuntimeError as failure:
+            if self.size == 1 or not _IN_TRANSPORT.search(str(failure)):
+                raise
+            raise RunError(f"worker {self.rank} lost another one, which was killed or ended in an error") from failure
+
     def _all_texts(self, text: str) -> list[str]:
         """The texts of all workers."""
         data = text.encode()
@@ -221,15 +236,8 @@ class Workers:
         mine = np.frombuffer(_pack(tree), np.uint8) if self.rank == source else np.zeros(0, np.uint8)
         length = int(self.all_gather(np.array(len(mine)))[source])
         data = mine if self.rank == source else np.zeros(length, np.uint8)
-        with self._losses():
+        with self.reaching():
             return _unpack(self._transport.broadcast(data, source).tobytes())
-
-    @contextmanager
-    def _losses(self) -> Iterator[None]:
-        try:
-            yield
-        except RuntimeError as loss:  # of Torch and of JAX
-            raise RunError(f"worker {self.rank} lost another one, which was killed or ended with an error") from loss
 
 
 ALONE = Workers()

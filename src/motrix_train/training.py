@@ -412,7 +412,7 @@ class _Session:
             full = self._collect(rollout, stop_requested)
         if self._workers.any(not full):
             return False
-        with rollout.clock("update"):
+        with rollout.clock("update"), self._workers.reaching():
             update = self._agent.learn()
         assert update is not None
         rollout.end()
