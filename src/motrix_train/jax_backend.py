@@ -421,13 +421,17 @@ def _kl_adaptive_of_all_workers(**kwargs: Any) -> Callable[..., float]:  # SKRL 
 
 
 def _mean_of_all_workers(tree: Any) -> Any:
-    means = _compiled_mean()(jax.tree.map(lambda leaf: leaf[None], tree))
-    return jax.tree.map(lambda leaf: leaf[0], means)
+    return _compiled_mean()(tree)
 
 
 @functools.cache
 def _compiled_mean() -> Callable[[Any], Any]:
-    return jax.pmap(lambda tree: jax.lax.pmean(tree, "workers"), axis_name="workers")
+    """The mean of a pytree over the workers, on the device on which it is: any other placement compiles anew."""
+    here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    enclosed = jax.jit(lambda tree: jax.tree.map(lambda leaf: leaf[None], tree))
+    mean = jax.pmap(lambda tree: jax.lax.pmean(tree, "workers"), axis_name="workers")
+    opened = jax.jit(lambda tree: jax.tree.map(lambda leaf: leaf[0], tree), out_shardings=here)
+    return lambda tree: opened(mean(enclosed(tree)))
 
 
 def _padded(data: np.ndarray) -> np.ndarray:  # (n,) uint8 -> (2**k,)
