@@ -218,7 +218,7 @@ class Workers:
         """
         try:
             yield
-        except RuntimeError as failure:
+        except (RuntimeError, ValueError) as failure:
             if self.size == 1 or not _IN_TRANSPORT.search(str(failure)):
                 raise
             raise RunError(f"worker {self.rank} lost another one, which was killed or ended in an error") from failure
