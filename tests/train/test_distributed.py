@@ -58,8 +58,10 @@ def test_two_workers(backend: str, tmp_path: Path, capsys: pytest.CaptureFixture
 
     networks_are_equal_on_both(arrays)
     rows_are_those_of_one_process(arrays)
+    assert [part["updates before the stop"] for part in seen] == [2, 2]
     stopped_and_resumed_is_exact(whole, resumed, arrays)
     scalers_know_the_rows_of_both(arrays)
+    halves_teach_what_the_whole_does(arrays)
     assert [part["mean_gradient"].min() for part in arrays] == [part["mean_gradient"].max() for part in arrays]
     assert [part["mean_gradient"].flat[0] for part in arrays] == [1.5, 1.5]
     logs_are_of_both(whole, seen)
@@ -113,6 +115,14 @@ def scalers_know_the_rows_of_both(arrays: list[dict[str, np.ndarray]]) -> None:
             assert part[f"scaler/{scaler}/current_count"] == count
             assert part[f"scaler/{scaler}/running_mean"] == pytest.approx(mean, rel=1e-5)
             assert part[f"scaler/{scaler}/running_variance"] == pytest.approx(variance, rel=1e-5)
+
+
+def halves_teach_what_the_whole_does(arrays: list[dict[str, np.ndarray]]) -> None:
+    alone = {name.removeprefix("alone/"): value for name, value in arrays[0].items() if name.startswith("alone/")}
+    assert any("learning_rate" in name for name in alone)
+    for part in arrays:
+        for name, value in alone.items():
+            assert part[f"together/{name}"] == pytest.approx(value, rel=1e-3, abs=2e-5), name
 
 
 def logs_are_of_both(whole: RunDirectory, seen: list[dict[str, Any]]) -> None:

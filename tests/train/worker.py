@@ -3,6 +3,7 @@
 <launcher> worker.py BACKEND DIRECTORY
 """
 
+import importlib
 import json
 import signal
 import sys
@@ -17,7 +18,7 @@ from test_resume import TINY, Stopper
 from motrix_train import checkpoint, environment, training
 from motrix_train.agent import Agent
 from motrix_train.backend import select
-from motrix_train.distributed import Place, Workers
+from motrix_train.distributed import ALONE, Place, Workers
 from motrix_train.errors import EndedElsewhere, RunError, UsageError
 from motrix_train.job import Job, assist, carry_out
 from motrix_train.run_directory import RunDirectory
@@ -65,12 +66,14 @@ def main(name: str, directory: Path) -> None:
     seen["mean_return"] = scribe.session._episodes.mean_return
     seen["episodes"] = scribe.session._episodes.count
 
-    stop_in_the_middle_of_update(4, if_rank=1, workers=workers)
+    stop_after_updates(2, if_rank=1, workers=workers)
     train(job, directory / "resumed", workers)
+    seen["updates before the stop"] = scribe.session._updates
     train(None, directory / "resumed", workers)
     arrays |= {f"resumed/{path}": value for path, value in checkpoint.leaves(scribe.state)}
 
     arrays |= pooled_scaler(name, workers)
+    arrays |= learned_from_halves(name, workers)
     arrays["mean_gradient"] = mean_gradient(name, scribe.session._agent, workers.rank)
 
     stopper = replace(job, cfg=replace(TINY, kl_threshold=0.1))
@@ -92,14 +95,14 @@ def train(job: Job | None, path: Path, workers: Workers) -> None:
     carry_out(job.create_run("", path) if job else RunDirectory.open(path), Stopper(), workers=workers)
 
 
-def stop_in_the_middle_of_update(update: int, if_rank: int, workers: Workers) -> None:
-    """One worker alone is asked to stop; the other hears of it from that one."""
+def stop_after_updates(updates: int, if_rank: int, workers: Workers) -> None:
+    """One worker alone is asked to stop, amid the next rollout; the other hears of it from that one."""
     act, calls = Agent.act, 0
 
     def asked_to_stop(self: Agent, observations: np.ndarray) -> np.ndarray:
         nonlocal calls
         calls += 1
-        if calls == update * TINY.rollouts + 5:
+        if calls == updates * TINY.rollouts + 5:
             Agent.act = act
             signal.raise_signal(signal.SIGTERM)
         return act(self, observations)
@@ -124,6 +127,54 @@ def batches() -> np.ndarray:  # (workers, batches, rows, k) float32
     """The rows that each worker standardises."""
     shift = np.array([0.0, 5.0])[:, None, None, None]
     return (np.random.default_rng(1).normal(2.0, 3.0, (2, 4, 10, KAPPA)) + shift).astype(np.float32)
+
+
+def learned_from_halves(name: str, workers: Workers) -> dict[str, np.ndarray]:
+    """The networks after three updates from half of the rows each, and after the same from all rows in one process.
+
+    Advantages are left as they are here, since each worker standardises its own, and a mini-batch is the whole rollout.
+    """
+    ppo = importlib.import_module(f"skrl.agents.{name}.ppo.ppo")
+    compute = "compute_gae" if name == "torch" else "_compute_gae"
+    standardised = getattr(ppo, compute)
+
+    def plain(**kwargs: Any) -> Any:
+        returns, _ = standardised(**kwargs)
+        return returns, returns - kwargs["values"]
+
+    setattr(ppo, compute, plain)
+    half = TINY.num_envs
+    parts = {
+        "together": (workers, slice(workers.rank * half, (workers.rank + 1) * half)),
+        "alone": (ALONE, slice(None)),
+    }
+    learned = {part: learned_from(name, *where) for part, where in parts.items()}
+    setattr(ppo, compute, standardised)
+    return {f"{part}/{path}": value for part, state in learned.items() for path, value in checkpoint.leaves(state)}
+
+
+def learned_from(name: str, workers: Workers, rows: slice) -> dict[str, Any]:
+    """The state of an agent after three updates from the same transitions of some rows."""
+    chosen, steps, every = select(name), 3 * TINY.rollouts, 2 * TINY.num_envs
+    rng = np.random.default_rng(2)
+    observations = rng.normal(1.0, 2.0, (steps + 1, every, KAPPA)).astype(np.float32)[:, rows]
+    actions = rng.normal(0.0, 1.0, (steps, every, 2)).astype(np.float32)[:, rows]
+    rewards = rng.normal(1.0, 1.0, (steps, every))[:, rows] + observations[:-1, :, 0]
+    terminated = rng.random((steps, every))[:, rows] < 0.1
+    spaces = gymnasium.spaces.Box(-9, 9, (KAPPA,)), gymnasium.spaces.Box(-1, 1, (2,))
+    chosen.seed_everything(4)
+    cfg = replace(TINY, num_envs=observations.shape[1], mini_batches=1)
+    agent = chosen.make_agent(*spaces, cfg.num_envs, cfg, None, "cpu", workers)
+    for step in range(steps):
+        agent.act(observations[step])
+        agent._actions = agent._to_device(actions[step])
+        inputs = {"observations": agent.ppo._observation_preprocessor(agent._observations)}
+        with agent._inference():
+            _, outputs = agent.ppo.policy.act({**inputs, "taken_actions": agent._actions}, role="policy")
+        agent.ppo._current_log_prob = outputs["log_prob"]
+        agent.record(rewards[step], observations[step + 1], terminated[step], np.zeros_like(terminated[step]), {})
+        agent.learn()
+    return chosen.agent_state(agent)
 
 
 def mean_gradient(name: str, agent: Agent, rank: int) -> np.ndarray:
