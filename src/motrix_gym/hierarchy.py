@@ -151,6 +151,7 @@ class HierarchicalVectorEnv(VectorEnv):
             observations = self.env.set_state(_put_back(self.env.get_state(), waiting))
 
         groups = {"reward_terms": sums.reward_terms, "termination": sums.termination, "metrics": sums.mean_metrics}
+        groups |= sums.success
         info = _masked(groups, sums.control_steps > 0)
         ended = sums.terminated | sums.truncated
         if ended.any() and self.autoreset_mode is AutoresetMode.SAME_STEP:
@@ -214,6 +215,7 @@ class _Sums:
         self.reward_terms: dict[str, np.ndarray] = {}
         self.metrics: dict[str, np.ndarray] = {}
         self.termination: dict[str, np.ndarray] = {}
+        self.success: dict[str, np.ndarray] = {}  # empty for a task without; else that of the last control step
 
     def add(
         self,
@@ -231,6 +233,8 @@ class _Sums:
             sums |= {name: sums.get(name, 0.0) + np.where(rows, x, 0.0) for name, x in info[group].items()}
         reasons = self.termination
         reasons |= {name: reasons.get(name, False) | (rows & x) for name, x in info["termination"].items()}
+        if "success" in info:
+            self.success = {"success": np.where(rows, info["success"], self.success.get("success", False))}
 
     @property
     def mean_metrics(self) -> dict[str, np.ndarray]:
@@ -273,6 +277,6 @@ def _put_back(state: State, waiting: list[tuple[np.ndarray, State]]) -> State:
     return state
 
 
-def _masked(groups: dict[str, dict[str, np.ndarray]], mask: np.ndarray) -> dict[str, Any]:
+def _masked(groups: dict[str, Any], mask: np.ndarray) -> dict[str, Any]:
     """An info in Gymnasium's form: every key k with the rows it holds for in _k."""
     return groups | {f"_{name}": mask.copy() for name in groups}

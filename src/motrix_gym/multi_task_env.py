@@ -73,6 +73,7 @@ class MultiTaskVectorEnv(MotrixVectorEnv):
         terms = {name: np.zeros(n) for name in self._terms}
         reasons = {name: np.zeros(n, dtype=bool) for name in self._reasons}
         metrics = {name: np.zeros(n) for name in self._metrics}
+        success = np.zeros(n, dtype=bool)
         for k, rows, member in self._groups():
             observation, rewards[rows], terminated[rows], truncated[rows], info = member.step(action[rows])
             self._put_observation(observations, k, rows, observation)
@@ -84,7 +85,10 @@ class MultiTaskVectorEnv(MotrixVectorEnv):
                 reasons[reason][rows] = x
             for metric, x in info["metrics"].items():
                 metrics[f"{self.task_names[k]}/{metric}"][rows] = x
+            success[rows] = info.get("success", False)
         groups = {"reward_terms": terms, "termination": reasons, "metrics": metrics, "task": self._task.copy()}
+        if self._solvable.any():
+            groups["success"] = success
         info = self._masked(groups, stepped)
         self._ended = ended = terminated | truncated
         if ended.any() and self.autoreset_mode is AutoresetMode.SAME_STEP:
@@ -138,6 +142,7 @@ class MultiTaskVectorEnv(MotrixVectorEnv):
             for k, (name, info) in enumerate(zip(self.task_names, infos, strict=True))
             for metric in info["metrics"]
         }
+        self._solvable = np.array(["success" in info for info in infos])
 
     def _made(self, k: int, num_rows: int) -> MotrixVectorEnv:
         return MotrixVectorEnv(
@@ -268,7 +273,10 @@ class MultiTaskVectorEnv(MotrixVectorEnv):
     def _masked(self, groups: dict[str, Any], mask: np.ndarray) -> dict[str, Any]:
         """An info in Gymnasium's form, in which a metric too has a mask: the rows of its task."""
         own = {f"_{metric}": mask & (self._task == k) for metric, k in self._metrics.items()}
-        return groups | {"metrics": groups["metrics"] | own} | {f"_{name}": mask.copy() for name in groups}
+        masks = {f"_{name}": mask.copy() for name in groups}
+        if "success" in groups:
+            masks["_success"] = mask & self._solvable[self._task]
+        return groups | {"metrics": groups["metrics"] | own} | masks
 
 
 def _corner(rows: np.ndarray, x: np.ndarray) -> tuple[Any, ...]:

@@ -93,6 +93,7 @@ ENVS = (
         max_episode_steps=1000,
         kwargs={"move_speed": 10.0},
     ),
+    Env("Motrix/BounceBall-v0", "motrix_gym.tasks.basic.bounce_ball:BounceBall", max_episode_steps=1000),
     Env("Motrix/Go1-v0", "motrix_gym.tasks.locomotion.velocity:Go1", max_episode_steps=1000),
     Env("Motrix/MultiTask-v0", "motrix_gym.multi_task:MultiTask", max_episode_steps=1000),
 )

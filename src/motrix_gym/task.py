@@ -190,6 +190,10 @@ class Task:
         """What one would report about a step beside the reward, each (N,), in physical units."""
         return {}
 
+    def success(self, t: Transition) -> Array | None:
+        """Whether an episode that ended here would have succeeded, (N,) bool; None for a task that is never solved."""
+        return None
+
     def markers(self, memory: Any) -> dict[str, Array]:
         """Where pictures show what only the memory knows.
 

@@ -24,7 +24,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
 
 _ROWS = 4
-_ROWS_OF_INFO = ("reward_terms", "termination", "metrics", "final_obs")
+_ROWS_OF_INFO = ("reward_terms", "termination", "metrics", "success", "final_obs")
 _ARRAY_SPACES = (gym.spaces.Box, gym.spaces.Discrete, gym.spaces.MultiDiscrete, gym.spaces.MultiBinary)
 
 Outcome = dict[str, np.ndarray]  # what one row got in one step, by name

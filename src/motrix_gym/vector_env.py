@@ -130,7 +130,8 @@ class MotrixVectorEnv(VectorEnv):
         Returns:
             Observations (N, k) float32, rewards (N,) float64, terminated (N,) bool, truncated (N,) bool, and the
             info: ``reward_terms`` (weighted; their sum is the reward), ``termination`` (by reason), ``metrics``,
-            and in same-step autoreset ``final_obs`` and ``final_info`` when a row ended.
+            ``success`` (N,) bool where the task can be solved (see `Task.success`), and in same-step autoreset
+            ``final_obs`` and ``final_info`` when a row ended.
 
         Raises:
             ValueError: Actions of another shape, or NaN.
@@ -151,6 +152,7 @@ class MotrixVectorEnv(VectorEnv):
         weights = self.task.weights
         terms = {name: weights[name] * term for name, term in self.task.reward(t).items()}
         metrics = self.task.metrics(t)
+        success = self.task.success(t)
         self._elapsed = self._elapsed + 1
         terminated = t.terminated
         truncated = ~terminated & self._out_of_time()
@@ -165,7 +167,9 @@ class MotrixVectorEnv(VectorEnv):
             self._draws.counter = np.where(waiting, counter_before, self._draws.counter)
             self._restart(np.flatnonzero(waiting))
 
-        groups = {"reward_terms": terms, "termination": reasons, "metrics": metrics}
+        groups: dict[str, Any] = {"reward_terms": terms, "termination": reasons, "metrics": metrics}
+        if success is not None:
+            groups["success"] = success & ~waiting
         info = _masked(groups, ~waiting)
         observations = self._observe(self._frame, self._memory)
         self._ended = terminated | truncated
@@ -391,7 +395,7 @@ def _seeds_by_row(seed: int | Sequence[int | None], num_rows: int) -> list[int |
     return [None if s is None else _whole(f"seed[{row}]", s, at_least=0) for row, s in enumerate(seed)]
 
 
-def _masked(groups: dict[str, dict[str, np.ndarray]], mask: np.ndarray) -> dict[str, Any]:
+def _masked(groups: dict[str, Any], mask: np.ndarray) -> dict[str, Any]:
     """An info in Gymnasium's form: every key k with the rows it holds for in _k."""
     return groups | {f"_{name}": mask.copy() for name in groups}
 

@@ -102,6 +102,11 @@ class PPOCfg:
     """Whether the first episode of each environment is cut, at moments spread over the time limit, so that the
     environments do not go through their episodes in step. Matters where most episodes last as long as the limit."""
 
+    max_episode_steps: int | None = None
+    """Time limit of an episode while training, in control steps; None keeps the environment's. Where an episode is
+    decided early, shorter ones show more beginnings in the same number of steps. Evaluations keep the environment's
+    limit, and so does a limit that is given as a field of the environment."""
+
     random_timesteps: int = 0
     """Random actions before learning. SKRL 2 has no such phase, so only 0 is accepted."""
 
@@ -186,6 +191,9 @@ class PPOCfg:
             "kl_threshold",
         ):
             self._require(name, getattr(self, name) >= 0.0, "give 0 or more")
+        self._require(
+            "max_episode_steps", self.max_episode_steps is None or self.max_episode_steps >= 1, "give 1 or more"
+        )
         self._require("seed", self.seed is None or self.seed >= 0, "give 0 or more, or none for a random one")
         for name in ("random_timesteps", "learning_starts"):
             self._require(name, getattr(self, name) == 0, "SKRL 2 has no such phase: give 0")

@@ -266,7 +266,8 @@ def _quantities(env: VectorEnv, evaluated: bool) -> list[str]:
     *_, infos = env.step(np.zeros(env.action_space.shape or (), np.float32))
     groups = {kind: _names(infos.get(kind, {})) for kind in ("metrics", "reward_terms")}
     if evaluated:
-        groups["evaluation"] = [*EVALUATED, *groups["metrics"]]
+        success = ["success"] if "success" in infos else []
+        groups["evaluation"] = [*EVALUATED, *success, *groups["metrics"]]
     return [*QUANTITIES, *(f"{group}/{name}" for group, names in groups.items() for name in names)]
 
 

@@ -30,6 +30,7 @@ class TaskEvaluation:
     mean_length: float
     termination: dict[str, float]
     truncation: float
+    success: float | None
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class Evaluation:
         termination_ci95: Where each of these shares lies with 95 % confidence, by Wilson's score interval
             (Wilson 1927, https://doi.org/10.1080/01621459.1927.10502953).
         truncation: Share of the episodes that reached the time limit.
+        success: Share of the episodes that ended in success; None for a task that is never solved.
+        success_ci95: Where this share lies with 95 % confidence, by Wilson's score interval.
         metrics: The task's own metrics, each averaged over all steps that have it, in the task's units.
         by_task: The same of each task's episodes, where several are joined; else empty.
     """
@@ -63,6 +66,8 @@ class Evaluation:
     termination: dict[str, float]
     termination_ci95: dict[str, tuple[float, float]]
     truncation: float
+    success: float | None
+    success_ci95: tuple[float, float] | None
     metrics: dict[str, float]
     by_task: dict[str, TaskEvaluation]
 
@@ -81,6 +86,8 @@ class _Episodes:
         lengths: (N,) control steps.
         reasons: Rows that terminated, by reason, (N,) bool each, a row under its first reason only.
         truncated: (N,) bool.
+        succeeded: (N,) bool, whether the last step was a success.
+        solvable: (N,) bool, rows whose task can be solved.
         metrics: Sums of each metric, (N,) each.
         measured: Steps that have each metric, (N,) int each.
         task: (N,) int, the index of the row's task where several are joined, else 0.
@@ -90,6 +97,8 @@ class _Episodes:
     lengths: np.ndarray
     reasons: dict[str, np.ndarray]
     truncated: np.ndarray
+    succeeded: np.ndarray
+    solvable: np.ndarray
     metrics: dict[str, np.ndarray]
     measured: dict[str, np.ndarray]
     task: np.ndarray
@@ -148,6 +157,9 @@ def evaluate(
         seed=seed,
         **vars(_summary(found, np.ones(episodes, dtype=bool))),
         termination_ci95={name: share_interval(count, episodes) for name, count in ended.items()},
+        success_ci95=(
+            share_interval(int(found.succeeded.sum()), int(found.solvable.sum())) if found.solvable.any() else None
+        ),
         metrics={
             name: float(found.metrics[name].sum() / steps.sum())
             for name, steps in found.measured.items()
@@ -164,6 +176,7 @@ def evaluate(
 def _summary(found: _Episodes, rows: np.ndarray) -> TaskEvaluation:
     """What the episodes of some rows, (N,) bool, were like."""
     returns = found.returns[rows]
+    solvable = rows & found.solvable
     return TaskEvaluation(
         episodes=len(returns),
         mean_return=float(returns.mean()),
@@ -172,6 +185,7 @@ def _summary(found: _Episodes, rows: np.ndarray) -> TaskEvaluation:
         mean_length=float(found.lengths[rows].mean()),
         termination={name: float(applies[rows].mean()) for name, applies in found.reasons.items()},
         truncation=float(found.truncated[rows].mean()),
+        success=float(found.succeeded[solvable].mean()) if solvable.any() else None,
     )
 
 
@@ -199,7 +213,7 @@ def _first_episodes(policy: Policy, env: VectorEnv, seed: int, on_progress: Call
     n = env.num_envs
     running = np.ones(n, dtype=bool)
     returns, lengths = np.zeros(n), np.zeros(n, dtype=np.int64)
-    truncations = np.zeros(n, dtype=bool)
+    truncations, succeeded, solvable = np.zeros((3, n), dtype=bool)
     reasons: dict[str, np.ndarray] = {}
     metrics: dict[str, np.ndarray] = {}
     measured: dict[str, np.ndarray] = {}
@@ -220,10 +234,14 @@ def _first_episodes(policy: Policy, env: VectorEnv, seed: int, on_progress: Call
             reasons[name] = reasons.get(name, np.zeros(n, dtype=bool)) | (unexplained & applies)
             unexplained = unexplained & ~applies
         truncations |= running & truncated
+        if "success" in info:
+            having = running & info["_success"]
+            solvable |= having
+            succeeded = np.where(having, info["success"], succeeded)
         running &= ~(terminated | truncated)
         step += 1
         on_progress(step / limit if running.any() else 1.0)
-    return _Episodes(returns, lengths, reasons, truncations, metrics, measured, task)
+    return _Episodes(returns, lengths, reasons, truncations, succeeded, solvable, metrics, measured, task)
 
 
 def mean_interval(values: np.ndarray) -> tuple[float, float] | None:

@@ -233,7 +233,7 @@ def train(
                     "epoch each at another step: give kl_threshold=0"
                 )
             threads = num_threads if num_threads or workers.size == 1 else workers.cpus
-            env = opened.enter_context(closing(environment.make(env_id, num_envs, env_kwargs, threads)))
+            env = opened.enter_context(closing(_training_env(env_id, env_kwargs, cfg, threads)))
             backend.seed_everything(seeds.networks)
             agent = fresh_agent(env, env_id, cfg, backend, device, workers)
             if resumed is not None:
@@ -276,6 +276,11 @@ def train(
     if listener is not None and summary is not None:
         listener.finished(summary)
     return summary
+
+
+def _training_env(env_id: str, env_kwargs: Mapping[str, Any], cfg: PPOCfg, num_threads: int) -> VectorEnv:
+    limit = {} if cfg.max_episode_steps is None else {"max_episode_steps": cfg.max_episode_steps}
+    return environment.make(env_id, cfg.num_envs, limit | dict(env_kwargs), num_threads)
 
 
 @dataclass(frozen=True)
@@ -702,6 +707,7 @@ def _columns(found: Evaluation) -> dict[str, float]:
         "mean_return": found.mean_return,
         "standard_error": found.standard_error,
         "mean_length": found.mean_length,
+        **({} if found.success is None else {"success": found.success}),
         **found.metrics,
         **{f"{name}/mean_return": task.mean_return for name, task in found.by_task.items()},
     }

@@ -68,12 +68,16 @@ def _evaluation_table(measured: evaluation.Evaluation) -> Table:
     for reason, share in measured.termination.items():
         table.add_row(f"ended: {reason}", f"{share:.2%}{_between(measured.termination_ci95[reason], '.2%')}")
     table.add_row("reached the time limit", f"{measured.truncation:.2%}")
+    if measured.success is not None:
+        table.add_row("success", f"{measured.success:.2%}{_between(measured.success_ci95, '.2%')}")
     for name, value in measured.metrics.items():
         table.add_row(name, f"{value:.4g}")
     for name, task in measured.by_task.items():
         table.add_row(f"{name}: episodes", f"{task.episodes}")
         table.add_row(f"{name}: return", f"{task.mean_return:.4g}{_between(task.return_ci95, '.4g')}")
         table.add_row(f"{name}: reached the time limit", f"{task.truncation:.2%}")
+        if task.success is not None:
+            table.add_row(f"{name}: success", f"{task.success:.2%}")
     return table
 
 

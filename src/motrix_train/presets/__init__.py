@@ -53,6 +53,8 @@ SUITE = PPOCfg(
     entropy_loss_scale=0.003,
 )
 
+DECIDED_EARLY = replace(SUITE, max_episode_steps=200)
+
 MOVER = replace(SUITE, policy_hidden_layer_sizes=(128, 128), value_hidden_layer_sizes=(128, 128))
 
 _PRESETS: dict[str, PPOCfg] = {
@@ -62,20 +64,21 @@ _PRESETS: dict[str, PPOCfg] = {
     "Motrix/Pendulum-v0": replace(SUITE, max_env_steps=10_000_000),
     "Motrix/Acrobot-v0": replace(SUITE, max_env_steps=20_000_000),
     "Motrix/PointMass-v0": SUITE,
-    "Motrix/ReacherEasy-v0": replace(SUITE, max_env_steps=8_000_000),
-    "Motrix/ReacherHard-v0": replace(SUITE, max_env_steps=15_000_000),
+    "Motrix/ReacherEasy-v0": DECIDED_EARLY,
+    "Motrix/ReacherHard-v0": replace(DECIDED_EARLY, max_env_steps=5_000_000),
     "Motrix/FingerSpin-v0": replace(SUITE, max_env_steps=5_000_000),
     "Motrix/FingerTurnEasy-v0": replace(SUITE, max_env_steps=10_000_000),
     "Motrix/FingerTurnHard-v0": replace(SUITE, max_env_steps=15_000_000),
-    "Motrix/CheetahRun-v0": replace(MOVER, max_env_steps=15_000_000),
+    "Motrix/CheetahRun-v0": replace(MOVER, max_env_steps=10_000_000),
     "Motrix/HopperStand-v0": replace(MOVER, max_env_steps=10_000_000),
     "Motrix/HopperHop-v0": replace(MOVER, max_env_steps=20_000_000),
-    "Motrix/WalkerStand-v0": replace(MOVER, max_env_steps=5_000_000),
-    "Motrix/WalkerWalk-v0": replace(MOVER, max_env_steps=10_000_000),
+    "Motrix/WalkerStand-v0": replace(MOVER, max_env_steps=3_000_000),
+    "Motrix/WalkerWalk-v0": replace(MOVER, max_env_steps=4_000_000),
     "Motrix/WalkerRun-v0": replace(MOVER, max_env_steps=15_000_000),
     "Motrix/HumanoidStand-v0": replace(MOVER, max_env_steps=15_000_000),
     "Motrix/HumanoidWalk-v0": replace(MOVER, max_env_steps=15_000_000),
     "Motrix/HumanoidRun-v0": replace(MOVER, max_env_steps=15_000_000),
+    "Motrix/BounceBall-v0": replace(MOVER, max_env_steps=10_000_000, initial_log_std=-1.0, discount_factor=0.99),
     "Motrix/Go1-v0": GO1,
     "Motrix/MultiTask-v0": MULTI_TASK,
 }

@@ -1,0 +1,233 @@
+"""Bounce ball: an arm keeps a ball bouncing on a paddle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import mujoco
+import numpy as np
+from gymnasium import spaces
+
+from motrix_gym.draws import Draws
+from motrix_gym.rewards import sum_squares, tolerance
+from motrix_gym.task import Array, Frame, Memory, Task, Transition, load_model
+
+MODEL = "bounce_ball.xml"
+ARM = slice(0, 6)  # in qpos and qvel
+HOME = np.deg2rad([0.0, 40.0, 110.0, 0.0, -60.0, 0.0])  # joint angles that hold the paddle level
+PADDLE = np.array([0.593561, 0.0, 0.279797])  # m, where the paddle's centre is then
+GRAVITY = 9.81  # m/s^2
+BALL_ON_PADDLE = 0.0225  # m from the paddle's centre to that of a ball that lies on it
+POSITIVE = ("joint_speed", "joint_reach", "bounce_height", "rest_time", "max_distance", "successful_bounces")
+
+
+@dataclass(frozen=True)
+class BounceBallMemory(Memory):
+    """What BounceBall remembers.
+
+    Attributes:
+        joint_target: Angles that the servos are told, (N, 6) rad.
+        apex: How high the ball is to rise over the paddle at home, (N, 1) m.
+        bounces: How often the ball has bounced, (N,).
+        low_time: For how long the ball has been below the height that makes a bounce, (N,) s.
+    """
+
+    joint_target: Array
+    apex: Array
+    bounces: Array
+    low_time: Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class BounceBall(Task):
+    """Keep a table-tennis ball bouncing on a paddle, up to the same height each time.
+
+    An arm with six joints holds the paddle level, 0.28 m over the floor; the ball comes off it with 0.85 of its speed
+    and without friction. Each action, in [-1, 1], moves the target of a joint's servo by up to `joint_speed`, within
+    `joint_reach` of home; the servo follows with a lag of 50 ms. An episode begins with the ball above the paddle,
+    nearly at rest, and has 1000 steps of 20 ms.
+
+    Heights are over the middle of the paddle at home, distances from it in the plane. The ball bounces when it rises
+    past `bounce_height`: it was lower, and only the paddle can send it up again. The apex is where it rises to, or
+    came from: its height plus (vertical velocity)^2 / (2 x 9.81 m/s^2). It lands where it will next be as high as a
+    ball that lies on the paddle.
+
+    Observation:
+
+    | index | block | quantity | unit |
+    |---|---|---|---|
+    | 0-5 | joint_position | joint angles from home | rad |
+    | 6-11 | joint_velocity | joint velocities | rad/s |
+    | 12-17 | joint_target | targets of the servos from home | rad |
+    | 18-20 | ball_position | of the ball from the middle of the paddle at home | m |
+    | 21-23 | ball_velocity | of the ball | m/s |
+    | 24-26 | paddle_to_ball | from the middle of the paddle to the ball | m |
+    | 27-29 | paddle_normal | direction in which the paddle faces | 1 |
+    | 30 | apex_command | how high the ball is to rise | m |
+
+    Reward:
+
+    | term | formula | weight |
+    |---|---|---|
+    | apex | 1 within 0.02 m of the apex asked for, falling to 0.1 at 0.15 m off | 1.0 |
+    | centred | 1 where the ball lands within 0.01 m of the middle, falling to 0.1 at 0.15 m off | 0.5 |
+    | bounce | 1 in a step in which the ball bounces | 5.0 |
+    | posture | sum of squared joint angles from home | -0.5 |
+    | effort | sum of squared actions | -0.01 |
+    | termination | 1 in a step that terminates | -10.0 |
+
+    Termination:
+
+    | reason | condition |
+    |---|---|
+    | lost | the ball is 0.1 m below the paddle at home, or more than `max_distance` from its middle |
+    | at_rest | the ball has not risen past `bounce_height` for `rest_time` |
+    | diverged | the physics diverged |
+
+    Success:
+
+    The ball has bounced `successful_bounces` times in the episode, which are in a row since a lost ball ends it.
+
+    Attributes:
+        joint_speed: Speed of a servo's target at a unit action, rad/s.
+        joint_reach: How far a servo's target may be from home, rad.
+        apex_range: Lowest and highest apex asked for, drawn for each episode, m.
+        bounce_height: How high the ball must rise for it to be a bounce, m.
+        rest_time: Longest time below that, s.
+        max_distance: Distance from the middle at which the ball is lost, m.
+        successful_bounces: Bounces that make an episode a success.
+    """
+
+    WEIGHTS: ClassVar = {
+        "apex": 1.0,
+        "centred": 0.5,
+        "bounce": 5.0,
+        "posture": -0.5,
+        "effort": -0.01,
+        "termination": -10.0,
+    }
+    control_dt: float = 0.02
+    joint_speed: float = 2.0
+    joint_reach: float = 0.5
+    apex_range: tuple[float, float] = (0.25, 0.55)
+    bounce_height: float = 0.1
+    rest_time: float = 0.5
+    max_distance: float = 0.3
+    successful_bounces: int = 10
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in POSITIVE:
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it takes a number above 0")
+        lowest, highest = self.apex_range
+        if not self.bounce_height < lowest <= highest:
+            raise ValueError(
+                f"apex_range is {self.apex_range} m; it takes the lowest, then the highest apex, "
+                f"both above the bounce_height {self.bounce_height} m"
+            )
+
+    def model(self) -> mujoco.MjModel:
+        return load_model(MODEL)
+
+    def action_space(self) -> spaces.Box:
+        return spaces.Box(-1.0, 1.0, (len(HOME),), np.float32)
+
+    def begin(self, draws: Draws) -> tuple[Array, Array, BounceBallMemory]:
+        n = len(draws)
+        unit = draws.uniform(-1.0, 1.0, 11)
+        joints = HOME + 0.01 * unit[:, ARM]
+        drop = 0.4 + 0.1 * unit[:, 6:7]
+        ball = PADDLE + np.concatenate([0.02 * unit[:, 7:9], drop], axis=1)
+        upright = np.tile([1.0, 0.0, 0.0, 0.0], (n, 1))
+        qpos = np.concatenate([joints, ball, upright], axis=1)
+        qvel = np.concatenate([np.zeros((n, 6)), 0.05 * unit[:, 9:11], np.zeros((n, 4))], axis=1)
+        memory = BounceBallMemory(
+            joint_target=joints,
+            apex=draws.uniform(*self.apex_range),
+            bounces=np.zeros(n),
+            low_time=np.zeros(n),
+        )
+        return qpos, qvel, memory
+
+    def control(self, frame: Frame, memory: BounceBallMemory, action: Array) -> Array:
+        moved = memory.joint_target + self.joint_speed * self.control_dt * action
+        return np.clip(moved, HOME - self.joint_reach, HOME + self.joint_reach)
+
+    def observe(self, frame: Frame, memory: BounceBallMemory) -> dict[str, Array]:
+        return {
+            "joint_position": frame.qpos[:, ARM] - HOME,
+            "joint_velocity": frame.qvel[:, ARM],
+            "joint_target": memory.joint_target - HOME,
+            "ball_position": _ball(frame),
+            "ball_velocity": frame.sensor["ball_velocity"],
+            "paddle_to_ball": frame.sensor["ball_position"] - frame.sensor["paddle_position"],
+            "paddle_normal": frame.sensor["paddle_normal"],
+            "apex_command": memory.apex,
+        }
+
+    def reward(self, t: Transition) -> dict[str, Array]:
+        return {
+            "apex": tolerance(self._apex_error(t), bounds=(0.0, 0.02), margin=0.15),
+            "centred": tolerance(landing_distance(t.now), bounds=(0.0, 0.01), margin=0.15),
+            "bounce": 1.0 * self._bounced(t),
+            "posture": sum_squares(t.now.qpos[:, ARM] - HOME),
+            "effort": sum_squares(t.action),
+            "termination": 1.0 * t.terminated,
+        }
+
+    def terminated(self, t: Transition) -> dict[str, Array]:
+        ball = _ball(t.now)
+        away = np.linalg.norm(ball[:, :2], axis=1) > self.max_distance
+        return {
+            "lost": away | (ball[:, 2] < -0.1),
+            "at_rest": self._low_time(t) > self.rest_time,
+        }
+
+    def success(self, t: Transition) -> Array:
+        return self._bounces(t) >= self.successful_bounces
+
+    def advance(self, t: Transition, draws: Draws) -> BounceBallMemory:
+        return replace(
+            t.memory,
+            joint_target=self.control(t.before, t.memory, t.action),
+            bounces=self._bounces(t),
+            low_time=self._low_time(t),
+        )
+
+    def metrics(self, t: Transition) -> dict[str, Array]:
+        return {"apex_error": self._apex_error(t), "distance": np.linalg.norm(_ball(t.now)[:, :2], axis=1)}
+
+    def markers(self, memory: BounceBallMemory) -> dict[str, Array]:
+        return {"apex": np.pad(memory.apex, ((0, 0), (2, 0)))}
+
+    def _apex_error(self, t: Transition) -> Array:  # (N,) m
+        return np.abs(apex(t.now) - t.memory.apex[:, 0])
+
+    def _bounced(self, t: Transition) -> Array:  # (N,) bool
+        return (_ball(t.before)[:, 2] < self.bounce_height) & (_ball(t.now)[:, 2] >= self.bounce_height)
+
+    def _bounces(self, t: Transition) -> Array:  # (N,) with the one of this step
+        return t.memory.bounces + self._bounced(t)
+
+    def _low_time(self, t: Transition) -> Array:  # (N,) s with this step
+        return np.where(_ball(t.now)[:, 2] < self.bounce_height, t.memory.low_time + self.control_dt, 0.0)
+
+
+def apex(frame: Frame) -> Array:
+    """How high the ball would rise, or came from, over the paddle at home, (N,) m."""
+    return _ball(frame)[:, 2] + np.square(frame.sensor["ball_velocity"][:, 2]) / (2 * GRAVITY)
+
+
+def landing_distance(frame: Frame) -> Array:
+    """How far from the middle of the paddle at home the ball will land, (N,) m."""
+    ball, velocity = _ball(frame), frame.sensor["ball_velocity"]
+    fall = np.maximum(ball[:, 2] - BALL_ON_PADDLE, 0.0)
+    flight = (velocity[:, 2] + np.sqrt(np.square(velocity[:, 2]) + 2 * GRAVITY * fall)) / GRAVITY
+    return np.linalg.norm(ball[:, :2] + velocity[:, :2] * np.maximum(flight, 0.0)[:, None], axis=1)
+
+
+def _ball(frame: Frame) -> Array:
+    """Where the ball is, (N, 3) m from the middle of the paddle at home."""
+    return frame.sensor["ball_position"] - PADDLE
