@@ -92,7 +92,8 @@ class MultiTask:
 
     The metrics of all tasks, each named after its task, as in `walk/velocity_error`. Beside each stands the mask of
     the rows that have it, `_walk/velocity_error`, over which to take its mean. `infos["task"]` is the index of each
-    row's task, `envs.unwrapped.task_names` has the names.
+    row's task, `envs.unwrapped.task_names` has the names. `infos["success"]` is there where one of the tasks can be
+    solved, masked in the rows of those that cannot.
 
     Attributes:
         tasks: The tasks, each `{"id": ..., "name": ..., "weight": ..., "kwargs": {...}}`. All but the id can be left

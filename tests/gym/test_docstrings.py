@@ -73,6 +73,12 @@ def test_the_termination_table(envs, sections):
     assert [reason for reason, _ in rows(sections["Termination"], "Termination")] == list(info["termination"])
 
 
+def test_success_is_described_where_there_is_one(envs, sections):
+    envs.reset(seed=0)
+    *_, info = envs.step(np.zeros(envs.action_space.shape))
+    assert ("Success" in sections) == ("success" in info)
+
+
 def test_every_field_is_described(envs):
     described = re.findall(r"^    (\w+): \S", sections_of(envs)["Attributes"], flags=re.MULTILINE)
     fields = [field.name for field in dataclasses.fields(envs.task)]

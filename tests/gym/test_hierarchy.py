@@ -58,6 +58,9 @@ class Commanded(CartPole):
     def metrics(self, t):
         return {"angle": abs(t.now.qpos[:, HINGE]), "commanded": t.memory.command[:, 0]}
 
+    def success(self, t):
+        return t.now.qpos[:, HINGE] > 0
+
 
 def follow(observations: np.ndarray) -> np.ndarray:
     """The command itself."""
@@ -120,6 +123,7 @@ def held_by_hand(seed: int, hold: int, limit: int, actions: np.ndarray) -> list[
         for group in GROUPS:
             held = {name: [info[group][name][0] for info in infos] for name in infos[0][group]}
             event |= {f"{group}.{name}": reduce[group](values) for name, values in held.items()}
+        event["success"] = infos[-1]["success"][0]
         events.append(event)
         if ended:
             observation, _ = env.reset()

@@ -99,6 +99,7 @@ def test_a_row_is_the_single_environment(env_id, seed, limit):
             assert {n: x for n, x in event.items() if "." in n} == {
                 f"{group}.{name}": x for group in GROUPS for name, x in info[group].items()
             }
+            assert event.get("success") == info.get("success")
 
 
 def test_a_row_at_the_limit_terminates_or_truncates(env_id):

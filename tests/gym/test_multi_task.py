@@ -73,6 +73,9 @@ class Slider(CartPole):
     def metrics(self, t):
         return {"distance": abs(self._distance(t))}
 
+    def success(self, t):
+        return self._distance(t) > 0
+
     def _drawn(self, steps, draws):
         return Counts(steps, draws.uniform(-1, 1))
 
@@ -256,6 +259,7 @@ def test_a_row_is_a_row_of_its_task(seed, mode):
             for what in mine.keys() - {"begin", "observation"}:
                 group, _, inner = what.partition(".")
                 named = f"{group}.{name}/{inner}" if group in ("reward_terms", "metrics") else what
+                assert ("success" in mine) == ("success" in joint) == (name == "Slider")
                 np.testing.assert_array_equal(joint[named], mine[what], err_msg=what)
 
 
@@ -300,15 +304,19 @@ def test_infos_are_those_that_gymnasium_makes_of_single_environments():
         if told.any():
             np.testing.assert_array_equal(mine["task"][told], gymnasiums["task"][told])
             np.testing.assert_array_equal(told, gymnasiums["_task"])
-            np.testing.assert_array_equal(mine["metrics"]["_Slider/distance"], told & (mine["task"] == 1))
+            for mask in (mine["metrics"]["_Slider/distance"], mine["_success"]):
+                np.testing.assert_array_equal(mask, told & (mine["task"] == 1))
+            for row in np.flatnonzero(mine["_success"]):
+                assert gymnasiums["_success"][row]
+                assert mine["success"][row] == gymnasiums["success"][row]
 
 
 def test_the_single_environment_tells_what_its_task_has():
     env = gymnasium.make(MULTI, tasks=UNLIKE)
-    for seed, metrics in ((0, []), (1, ["Slider/distance"])):
+    for seed, metrics in ((0, []), (1, ["Slider/distance"])):  # of the pole and of the slider
         env.reset(seed=seed)
         info = env.step(env.action_space.sample())[4]
-        assert (info["task"], list(info["metrics"])) == (seed, metrics)
+        assert (info["task"], list(info["metrics"]), "success" in info) == (seed, metrics, bool(metrics))
 
 
 def test_the_reflection_is_that_of_the_tasks():

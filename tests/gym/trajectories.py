@@ -63,6 +63,8 @@ def play(
                 "truncated": truncated[row],
             }
             event |= {f"{group}.{name}": x for group in GROUPS for name, x in of_row(info[group], row).items()}
+            if "success" in info and info["_success"][row]:
+                event["success"] = info["success"][row]
             events[row].append(event)
             if final:
                 events[row].append({"begin": observation[row]})

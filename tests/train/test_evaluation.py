@@ -50,6 +50,31 @@ def test_every_episode_ends_once_and_for_one_reason():
     assert measured.termination["pole_fell"] == 1.0
 
 
+def test_success_is_that_of_the_last_step_of_each_episode():
+    def still(observations: np.ndarray) -> np.ndarray:
+        return np.zeros((len(observations), 6), dtype=np.float32)
+
+    ball, needed, episodes = "Motrix/BounceBall-v0", {"successful_bounces": 2}, 12
+    measured = evaluation.evaluate(still, ball, needed, episodes=episodes, seed=3, num_threads=1)
+    successes = []
+    for row in range(episodes):
+        env = gymnasium.make(ball, **needed)
+        observation, _ = env.reset(seed=evaluation.first_row_seed(3) + row)
+        ended = False
+        while not ended:
+            observation, _, terminated, truncated, info = env.step(still(observation[None])[0])
+            ended = terminated or truncated
+        successes.append(info["success"])
+    assert 0 < sum(successes) < episodes
+    assert measured.success == sum(successes) / episodes
+    assert measured.success_ci95[0] < measured.success < measured.success_ci95[1]
+
+
+def test_a_task_that_is_never_solved_has_no_success():
+    measured = evaluation.evaluate(passive, CARTPOLE, {}, episodes=1, num_threads=1)
+    assert (measured.success, measured.success_ci95) == (None, None)
+
+
 def test_an_episode_that_lasts_is_truncated():
     measured = evaluation.evaluate(balance, CARTPOLE, {}, episodes=2, num_threads=1)
     assert measured.truncation == 1.0
