@@ -78,7 +78,7 @@ _PRESETS: dict[str, PPOCfg] = {
     "Motrix/HumanoidStand-v0": replace(MOVER, max_env_steps=15_000_000),
     "Motrix/HumanoidWalk-v0": replace(MOVER, max_env_steps=15_000_000),
     "Motrix/HumanoidRun-v0": replace(MOVER, max_env_steps=15_000_000),
-    "Motrix/BounceBall-v0": replace(MOVER, max_env_steps=10_000_000, initial_log_std=-1.0, discount_factor=0.99),
+    "Motrix/BounceBall-v0": replace(MOVER, max_env_steps=4_000_000, initial_log_std=-1.0, discount_factor=0.99),
     "Motrix/Go1-v0": GO1,
     "Motrix/MultiTask-v0": MULTI_TASK,
 }
