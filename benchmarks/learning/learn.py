@@ -94,7 +94,8 @@ def write_table(results: list[dict]) -> None:
     lines = []
     for result in results:
         found = result["evaluation"]
-        metrics = ", ".join(f"{name} {value:.3f}" for name, value in found["metrics"].items()) or "-"
+        success = {} if found.get("success") is None else {"success": found["success"]}
+        metrics = ", ".join(f"{name} {value:.3f}" for name, value in (success | found["metrics"]).items()) or "-"
         falls = sum(found["termination"].values())
         lines.append(
             f"| {result['env_id']} | {result['backend']} | {result['seed']} | {found['env_steps'] / 1e6:.2f} M "
