@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -25,12 +26,14 @@ from matplotlib.ticker import EngFormatter
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 CURVE = ("env_steps", "seconds", "mean_return", "metrics/velocity_error", "metrics/yaw_rate_error")
+EVALUATED = "evaluation/mean_return"
 POINTS = 60
 INTRODUCTION = """# What the presets learn
 
 Each line is a training that was run: `learn.py` beside this page calls the command, evaluates the policy at its end
 (mean action) over 256 episodes that training never saw, and writes this table and the pictures. Wall time is of the
-whole command, start included; a run on one core shared its machine with another.
+whole command, start included; a run on one core shared its machine with another. Curves are of training, with its
+exploration noise and, for some, shorter episodes; dots are of whole episodes with the mean action, 64 each.
 
 | environment | backend | seed | env steps | wall time | return | falls | metrics | command | machine |
 |---|---|---|---|---|---|---|---|---|---|
@@ -85,7 +88,8 @@ def train_and_evaluate(env_id: str, backend: str, seed: int, folder: Path) -> di
         "wall_seconds": round(seconds, 1),
         "machine": f"{platform.system()} {platform.machine()}, {_cores()}",
         "evaluation": evaluation,
-        "curve": {name: [_number(row[name]) for row in kept] for name in CURVE if name in rows[0]},
+        "curve": _columns(kept, CURVE),
+        "evaluations": _columns([row for row in rows if row.get(EVALUATED)], ("env_steps", EVALUATED)),
     }
 
 
@@ -115,7 +119,9 @@ def draw(results: list[dict], path: Path) -> None:
         for result in results:
             curve = result["curve"]
             values = [float("nan") if y is None else y for y in curve[column]]
-            axis.plot(curve["env_steps"], values, label=f"seed {result['seed']}", linewidth=1.2)
+            [line] = axis.plot(curve["env_steps"], values, label=f"seed {result['seed']}", linewidth=1.2)
+            if column == "mean_return" and EVALUATED in result.get("evaluations", {}):
+                axis.plot(*result["evaluations"].values(), ".", color=line.get_color(), markersize=5)
         axis.set_title(column.removeprefix("metrics/"), fontsize=9, loc="left")
         axis.set_xlabel("environment steps", fontsize=8)
         axis.xaxis.set_major_formatter(EngFormatter())
@@ -123,6 +129,11 @@ def draw(results: list[dict], path: Path) -> None:
         axis.grid(alpha=0.3)
     figure.axes[0].legend(fontsize=8, frameon=False)
     figure.savefig(path, dpi=100)
+
+
+def _columns(rows: list[dict[str, str]], names: Sequence[str]) -> dict[str, list[float | None]]:
+    """Those columns of some lines of progress.csv that it has."""
+    return {name: [_number(row[name]) for row in rows] for name in names if rows and name in rows[0]}
 
 
 def _name(result: dict) -> str:
