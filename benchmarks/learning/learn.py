@@ -40,6 +40,37 @@ exploration noise and, for some, shorter episodes; dots are of whole episodes wi
 """
 
 
+COMPARISON = """
+## Beside a target, and beside PPO elsewhere
+
+Mean return of 1000 over the seeds above. The target is what the preset is meant to reach. Elsewhere are the returns
+that SLM-Lab reports for PPO with 100 M env steps on MuJoCo Playground's versions of the same tasks
+(https://github.com/kengz/SLM-Lab/pull/535). [FINDINGS.md](FINDINGS.md) says what is behind the targets that are missed.
+
+| environment | target | torch | jax | PPO elsewhere, 100 M steps |
+|---|---|---|---|---|
+"""
+TARGETS = {  # Motrix/<name>-v0: the target, and the return elsewhere where there is one
+    "CartPoleBalance": (950, 968),
+    "CartPoleSwingup": (800, 729),
+    "Pendulum": (700, 637),
+    "Acrobot": (150, 253),
+    "PointMass": (850, 868),
+    "ReacherEasy": (900, 955),
+    "ReacherHard": (850, 947),
+    "FingerSpin": (700, 713),
+    "FingerTurnEasy": (700, 664),
+    "FingerTurnHard": (500, 590),
+    "CheetahRun": (700, 883),
+    "HopperStand": (850, 237),
+    "HopperHop": (200, 22),
+    "WalkerStand": (950, 948),
+    "WalkerWalk": (900, 945),
+    "WalkerRun": (500, 760),
+    "HumanoidStand": (500, 115),
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("env_id", nargs="?", help="train and evaluate this environment first")
@@ -106,8 +137,22 @@ def write_table(results: list[dict]) -> None:
             f"| {result['wall_seconds'] / 60:.1f} min | {found['mean_return']:.0f} | {100 * falls:.1f} % | {metrics} "
             f"| `{result['command']}` | {result['machine']} |"
         )
+    lines += [COMPARISON + "\n".join(_compared(name, results) for name in TARGETS)]
     pictures = [f"\n![{path.stem}]({path.name})" for path in sorted({HERE / f"{_name(r)}.png" for r in results})]
     (HERE / "README.md").write_text(INTRODUCTION + "\n".join(lines + pictures) + "\n", "utf-8")
+
+
+def _compared(name: str, results: list[dict]) -> str:
+    target, elsewhere = TARGETS[name]
+    cells = []
+    for backend in ("torch", "jax"):
+        returns = [
+            result["evaluation"]["mean_return"]
+            for result in results
+            if (result["env_id"], result["backend"]) == (f"Motrix/{name}-v0", backend)
+        ]
+        cells.append(f"{sum(returns) / len(returns):.0f}" if returns else "-")
+    return f"| Motrix/{name}-v0 | {target} | {' | '.join(cells)} | {elsewhere} |"
 
 
 def draw(results: list[dict], path: Path) -> None:

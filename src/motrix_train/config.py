@@ -6,10 +6,11 @@ A preset is a difference, ``replace(GO1, rollouts=32)``. Every mistake is a
 
 import dataclasses
 import difflib
+import json
 import math
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from motrix_train.errors import UsageError
@@ -102,10 +103,10 @@ class PPOCfg:
     """Whether the first episode of each environment is cut, at moments spread over the time limit, so that the
     environments do not go through their episodes in step. Matters where most episodes last as long as the limit."""
 
-    max_episode_steps: int | None = None
-    """Time limit of an episode while training, in control steps; None keeps the environment's. Where an episode is
-    decided early, shorter ones show more beginnings in the same number of steps. Evaluations keep the environment's
-    limit, and so does a limit that is given as a field of the environment."""
+    training_env: dict[str, Any] = field(default_factory=dict)
+    """Fields of the environment that are different while training, as in ``{"max_episode_steps": 200}``, which
+    shows more beginnings in the same number of steps, or a reward that is felt from farther off. Evaluations are
+    of the environment itself, and a field that is given for the environment holds for both."""
 
     random_timesteps: int = 0
     """Random actions before learning. SKRL 2 has no such phase, so only 0 is accepted."""
@@ -142,8 +143,8 @@ class PPOCfg:
     """Factor on every reward before learning. Logged returns are those of the environment."""
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            _check_type(field.name, getattr(self, field.name), _types()[field.name])
+        for name, expected in _types().items():
+            _check_type(name, getattr(self, name), expected)
         self._check_ranges()
         self._check_combinations()
 
@@ -191,9 +192,6 @@ class PPOCfg:
             "kl_threshold",
         ):
             self._require(name, getattr(self, name) >= 0.0, "give 0 or more")
-        self._require(
-            "max_episode_steps", self.max_episode_steps is None or self.max_episode_steps >= 1, "give 1 or more"
-        )
         self._require("seed", self.seed is None or self.seed >= 0, "give 0 or more, or none for a random one")
         for name in ("random_timesteps", "learning_starts"):
             self._require(name, getattr(self, name) == 0, "SKRL 2 has no such phase: give 0")
@@ -264,6 +262,8 @@ def _check_type(name: str, value: Any, expected: Any) -> None:
         return
     if expected == tuple[int, ...]:
         fits = isinstance(value, tuple) and all(type(width) is int for width in value)
+    elif expected == dict[str, Any]:
+        fits = isinstance(value, dict) and all(isinstance(name, str) for name in value)
     elif expected is float:
         fits = type(value) in (int, float) and math.isfinite(value)
     elif expected == int | None:
@@ -286,6 +286,8 @@ def _parse(name: str, text: str, expected: Any) -> Any:
             return None
         if expected == tuple[int, ...]:
             return tuple(_integer(width) for width in text.strip("()[]").split(",") if width.strip())
+        if expected == dict[str, Any]:
+            return json.loads(text)
         return float(text) if expected is float else _integer(text)
     except (ValueError, KeyError):
         raise UsageError(f"{name}={text} cannot be read: give {_described(expected)}") from None
@@ -307,6 +309,8 @@ def _described(expected: Any) -> str:
         return "integers such as 256,128,64"
     if expected == int | None:
         return "an integer or none"
+    if expected == dict[str, Any]:
+        return 'a JSON object such as {"max_episode_steps": 200}'
     return {int: "an integer", float: "a finite number", bool: "true or false"}[expected]
 
 

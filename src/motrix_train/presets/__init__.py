@@ -53,7 +53,7 @@ SUITE = PPOCfg(
     entropy_loss_scale=0.003,
 )
 
-DECIDED_EARLY = replace(SUITE, max_episode_steps=200)
+DECIDED_EARLY = replace(SUITE, training_env={"max_episode_steps": 200})
 
 MOVER = replace(SUITE, policy_hidden_layer_sizes=(128, 128), value_hidden_layer_sizes=(128, 128))
 

@@ -24,9 +24,9 @@ class Hopper(Mover):
     with the torso 1 m above the ground, at any pitch and with joint angles uniform in their ranges, and has 1000 steps
     of 20 ms.
 
-    In the reward, "standing" is 1 while the torso's centre of mass is 0.6 to 2 m above that of the foot, else 0,
-    "gentle" is 1 - mean squared action / 5, and "pace" is the forward velocity of the centre of mass / `move_speed`,
-    clipped to 0 to 1.
+    In the reward, "standing" is 1 while the torso's centre of mass is 0.6 to 2 m above that of the foot, falling to 0
+    over `height_margin`, "gentle" is 1 - mean squared action / 5, and "pace" is the forward velocity of the centre of
+    mass / `move_speed`, clipped to 0 to 1.
 
     Observation:
 
@@ -50,11 +50,19 @@ class Hopper(Mover):
 
     Attributes:
         move_speed: Speed that earns the full reward of hopping, m/s; 0 asks to stand.
+        height_margin: How far below and above these heights standing has fallen to 0, linearly, m; 0 for at once, as
+            in dm_control.
     """
 
     MODEL: ClassVar = "hopper.xml"
     WEIGHTS: ClassVar = {"stand_and_hop": 1.0}
     control_dt: float = 0.02
+    height_margin: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.height_margin >= 0:
+            raise ValueError(f"height_margin is {self.height_margin} m; it takes a number of at least 0")
 
     def begin(self, draws: Draws) -> tuple[Array, Array, Memory]:
         qpos = random_joints(self.MODEL, draws)
@@ -64,7 +72,8 @@ class Hopper(Mover):
         return {"position": frame.qpos[:, 1:], "velocity": frame.qvel, "touch": np.log1p(frame.sensor["touch"])}
 
     def reward(self, t: Transition) -> dict[str, Array]:
-        standing = tolerance(self.height(t.now), STANDING_HEIGHTS)
+        height = self.height(t.now)
+        standing = tolerance(height, STANDING_HEIGHTS, self.height_margin, sigmoid="linear", value_at_margin=0.0)
         gentle = 1.0 - np.square(t.action).mean(axis=1) / 5
         return {"stand_and_hop": standing * (self.pace(self.speed(t.now)) if self.move_speed > 0 else gentle)}
 

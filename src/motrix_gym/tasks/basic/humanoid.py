@@ -27,7 +27,8 @@ class Humanoid(Mover):
     turned by a unit quaternion in the direction of four numbers uniform in [0, 1), drawn again while anything touches.
     It has 1000 steps of 25 ms.
 
-    In the reward, "tall" is 1 from a head height of 1.4 m on and falls below it as a Gaussian with 0.1 at 1.05 m,
+    In the reward, "tall" is 1 from a head height of 1.4 m on and falls below it as a Gaussian with 0.1 at
+    `height_margin` below,
     "upright" is (1 + cosine of the torso's tilt) / 1.9, at most 1, "gentle" is 1 - mean squared action / 5, "still" is
     the mean over both horizontal components of the velocity of a Gaussian with 0.1 at 2 m/s, "pace" is the horizontal
     speed / `move_speed`, at most 1, both of the centre of mass, and "posture" is tall x upright x gentle.
@@ -57,11 +58,18 @@ class Humanoid(Mover):
 
     Attributes:
         move_speed: Speed that earns the full reward, m/s; 0 asks to stand still.
+        height_margin: How far below the height of standing "tall" is 0.1, m.
     """
 
     MODEL: ClassVar = "humanoid.xml"
     WEIGHTS: ClassVar = {"stand_and_move": 1.0}
     control_dt: float = 0.025
+    height_margin: float = STANDING_HEIGHT / 4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.height_margin > 0:
+            raise ValueError(f"height_margin is {self.height_margin} m; it takes a number above 0")
 
     def begin(self, draws: Draws) -> tuple[Array, Array, Memory]:
         pose, turn = random_joints(self.MODEL, draws), draws.uniform(size=4)
@@ -83,7 +91,7 @@ class Humanoid(Mover):
         }
 
     def reward(self, t: Transition) -> dict[str, Array]:
-        tall = tolerance(self.height(t.now), (STANDING_HEIGHT, np.inf), margin=STANDING_HEIGHT / 4)
+        tall = tolerance(self.height(t.now), (STANDING_HEIGHT, np.inf), margin=self.height_margin)
         upright = np.minimum((1 + t.now.sensor["up"][:, 2]) / 1.9, 1.0)
         gentle = 1.0 - np.square(t.action).mean(axis=1) / 5
         if self.move_speed > 0:

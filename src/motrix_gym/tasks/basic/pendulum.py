@@ -31,7 +31,7 @@ class Pendulum(SuiteTask):
 
     | term | formula | weight |
     |---|---|---|
-    | upright | 1 within `upright_angle` of upright, else 0 | 1.0 |
+    | upright | 1 within `upright_angle` of upright, falling to 0 over a `height_margin` below | 1.0 |
 
     Termination:
 
@@ -41,17 +41,22 @@ class Pendulum(SuiteTask):
 
     Attributes:
         upright_angle: Angle from upright that still counts as upright, rad.
+        height_margin: How far below, in lengths of the pole, the reward has fallen to 0, linearly; 0 for at once, as in
+            dm_control.
     """
 
     MODEL: ClassVar = "pendulum.xml"
     WEIGHTS: ClassVar = {"upright": 1.0}
     control_dt: float = 0.02
     upright_angle: float = np.deg2rad(8).item()
+    height_margin: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 < self.upright_angle <= np.pi:
             raise ValueError(f"upright_angle is {self.upright_angle} rad; it takes a number above 0, up to pi")
+        if not self.height_margin >= 0:
+            raise ValueError(f"height_margin is {self.height_margin}; it takes a number of at least 0")
 
     def begin(self, draws: Draws) -> tuple[Array, Array, Memory]:
         return draws.uniform(-np.pi, np.pi), np.zeros((len(draws), 1)), Memory()
@@ -60,4 +65,6 @@ class Pendulum(SuiteTask):
         return {"orientation": frame.sensor["pole_axis"][:, [2, 0]], "velocity": frame.qvel}
 
     def reward(self, t: Transition) -> dict[str, Array]:
-        return {"upright": tolerance(t.now.sensor["pole_axis"][:, 2], bounds=(np.cos(self.upright_angle), 1.0))}
+        height = t.now.sensor["pole_axis"][:, 2]
+        upright = (np.cos(self.upright_angle), 1.0)
+        return {"upright": tolerance(height, upright, self.height_margin, sigmoid="linear", value_at_margin=0.0)}

@@ -1,4 +1,4 @@
-"""Episodes that are shorter in training than in the environment."""
+"""Fields of the environment that differ while training: here the time limit."""
 
 from dataclasses import replace
 
@@ -7,16 +7,18 @@ import numpy as np
 import pytest
 from test_resume import TINY, Stopper, job
 
+from motrix_train.config import override
 from motrix_train.errors import UsageError
 from motrix_train.job import carry_out
 
 LIMIT, TRAINING_LIMIT = 20, 5
+SHORTER = {"max_episode_steps": TRAINING_LIMIT}
 ENV = {"env_id": "Motrix/Pendulum-v0"}  # no episode of which terminates
 
 
-def columns(tmp_path, env_kwargs: dict, max_episode_steps: int | None) -> dict[str, np.ndarray]:
+def columns(tmp_path, env_kwargs: dict, training_env: dict) -> dict[str, np.ndarray]:
     """The curves of a short training."""
-    cfg = replace(TINY, staggered_starts=False, max_episode_steps=max_episode_steps)
+    cfg = replace(TINY, staggered_starts=False, training_env=training_env)
     run = replace(job("torch", cfg), **ENV, env_kwargs=env_kwargs).create_run("", tmp_path / "run")
     carry_out(run, Stopper())
     return run.progress()
@@ -33,20 +35,27 @@ def limit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_training_has_short_episodes_and_evaluation_whole_ones(tmp_path, limit):
-    found = columns(tmp_path, {}, TRAINING_LIMIT)
+    found = columns(tmp_path, {}, SHORTER)
     assert seen(found["mean_episode_length"]) == {TRAINING_LIMIT}
     assert seen(found["evaluation/mean_length"]) == {LIMIT}
 
 
 def test_without_it_the_limit_is_that_of_the_environment(tmp_path, limit):
-    assert seen(columns(tmp_path, {}, None)["mean_episode_length"]) == {LIMIT}
+    assert seen(columns(tmp_path, {}, {})["mean_episode_length"]) == {LIMIT}
 
 
 def test_a_limit_given_as_a_field_of_the_environment_holds_everywhere(tmp_path):
-    found = columns(tmp_path, {"max_episode_steps": 8}, TRAINING_LIMIT)
+    found = columns(tmp_path, {"max_episode_steps": 8}, SHORTER)
     assert seen(found["mean_episode_length"]) == seen(found["evaluation/mean_length"]) == {8}
 
 
-def test_a_limit_below_one_step_is_refused():
-    with pytest.raises(UsageError, match="max_episode_steps 0"):
-        replace(TINY, max_episode_steps=0)
+def test_a_field_that_the_task_does_not_have_is_refused_by_name(tmp_path):
+    with pytest.raises(UsageError, match="max_episode_step'"):
+        columns(tmp_path, {}, {"max_episode_step": 5})
+
+
+def test_it_is_written_as_json_on_the_command_line():
+    assert override(TINY, {"training_env": '{"max_episode_steps": 5}'}).training_env == SHORTER
+    for text in ("5", "{max_episode_steps: 5}"):
+        with pytest.raises(UsageError, match="training_env"):
+            override(TINY, {"training_env": text})
