@@ -1,5 +1,7 @@
 """The fields of the Control Suite's tasks: what they change, and what they refuse."""
 
+import itertools
+
 import gymnasium
 import numpy as np
 import pytest
@@ -38,6 +40,9 @@ def test_the_target_that_is_drawn_has_the_radius(name):
         *((name, {"target_radius": 0.0}) for name in IDS_WITH_A_RADIUS),
         ("Pendulum", {"upright_angle": 0.0}),
         ("Pendulum", {"upright_angle": 3.2}),
+        ("Pendulum", {"height_margin": -1.0}),
+        ("HopperStand", {"height_margin": -0.1}),
+        ("HumanoidStand", {"height_margin": 0.0}),
         ("FingerSpin", {"spin_speed": -15.0}),
         ("FingerSpin", {"spinner_damping": -0.1}),
         ("FingerTurnEasy", {"spinner_damping": 0.0}),
@@ -45,7 +50,7 @@ def test_the_target_that_is_drawn_has_the_radius(name):
 )
 def test_values_without_meaning_are_refused(name, fields):
     [(field, value)] = fields.items()
-    with pytest.raises(ValueError, match=f"{field} is {value}.*; it takes a number above 0"):
+    with pytest.raises(ValueError, match=f"{field} is {value}.*; it takes a number (above|of at least) 0"):
         make(name, **fields)
 
 
@@ -67,6 +72,23 @@ def test_more_of_the_circle_is_upright_with_a_larger_angle():
         earned.append(envs.step(np.zeros((256, 1)))[1].mean())
     np.testing.assert_allclose(earned, [0.1 / np.pi, 1 / np.pi, 1.0], atol=0.1)
     assert earned[0] < earned[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "margins"), [("Pendulum", (0, 1, 2)), ("HopperStand", (0, 0.3, 0.6)), ("HumanoidStand", (0.35, 0.7, 1.4))]
+)
+def test_a_reward_with_a_wider_margin_is_felt_from_farther_off(name, margins):
+    earned = []
+    for margin in margins:
+        envs = make(name, num_envs=64, height_margin=float(margin))
+        envs.reset(seed=0)
+        for _ in range(40):
+            reward = envs.step(np.zeros(envs.action_space.shape))[1]
+        earned.append(reward)
+    for narrow, wide in itertools.pairwise(earned):
+        assert (narrow <= wide + 1e-12).all()
+        assert narrow.mean() < wide.mean()
+        np.testing.assert_array_equal(wide[narrow == 1], 1)
 
 
 def test_only_a_spin_in_the_direction_of_the_stroke_counts():
