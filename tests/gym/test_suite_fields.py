@@ -42,6 +42,7 @@ def test_the_target_that_is_drawn_has_the_radius(name):
         ("Pendulum", {"upright_angle": 3.2}),
         ("Pendulum", {"height_margin": -1.0}),
         ("HopperStand", {"height_margin": -0.1}),
+        ("HopperStand", {"stand_height": 0.0}),
         ("HumanoidStand", {"height_margin": 0.0}),
         ("FingerSpin", {"spin_speed": -15.0}),
         ("FingerSpin", {"spinner_damping": -0.1}),

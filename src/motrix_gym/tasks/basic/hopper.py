@@ -12,7 +12,7 @@ from motrix_gym.rewards import tolerance
 from motrix_gym.task import Array, Frame, Memory, Transition
 from motrix_gym.tasks.basic.suite import Mover, random_joints
 
-STANDING_HEIGHTS = (0.6, 2.0)  # m
+HIGHEST = 2.0  # m of the torso above the foot that still counts as standing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +24,8 @@ class Hopper(Mover):
     with the torso 1 m above the ground, at any pitch and with joint angles uniform in their ranges, and has 1000 steps
     of 20 ms.
 
-    In the reward, "standing" is 1 while the torso's centre of mass is 0.6 to 2 m above that of the foot, falling to 0
-    over `height_margin`, "gentle" is 1 - mean squared action / 5, and "pace" is the forward velocity of the centre of
+    In the reward, "standing" is 1 while the torso's centre of mass is `stand_height` to 2 m above that of the foot,
+    falling to 0 over `height_margin`, "gentle" is 1 - mean squared action / 5, and "pace" is the forward velocity of the centre of
     mass / `move_speed`, clipped to 0 to 1.
 
     Observation:
@@ -50,6 +50,7 @@ class Hopper(Mover):
 
     Attributes:
         move_speed: Speed that earns the full reward of hopping, m/s; 0 asks to stand.
+        stand_height: Height of the torso above the foot from which on it stands, m.
         height_margin: How far below and above these heights standing has fallen to 0, linearly, m; 0 for at once, as
             in dm_control.
     """
@@ -57,10 +58,13 @@ class Hopper(Mover):
     MODEL: ClassVar = "hopper.xml"
     WEIGHTS: ClassVar = {"stand_and_hop": 1.0}
     control_dt: float = 0.02
+    stand_height: float = 0.6
     height_margin: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not 0 < self.stand_height < HIGHEST:
+            raise ValueError(f"stand_height is {self.stand_height} m; it takes a number above 0, below {HIGHEST}")
         if not self.height_margin >= 0:
             raise ValueError(f"height_margin is {self.height_margin} m; it takes a number of at least 0")
 
@@ -72,8 +76,8 @@ class Hopper(Mover):
         return {"position": frame.qpos[:, 1:], "velocity": frame.qvel, "touch": np.log1p(frame.sensor["touch"])}
 
     def reward(self, t: Transition) -> dict[str, Array]:
-        height = self.height(t.now)
-        standing = tolerance(height, STANDING_HEIGHTS, self.height_margin, sigmoid="linear", value_at_margin=0.0)
+        heights = (self.stand_height, HIGHEST)
+        standing = tolerance(self.height(t.now), heights, self.height_margin, sigmoid="linear", value_at_margin=0.0)
         gentle = 1.0 - np.square(t.action).mean(axis=1) / 5
         return {"stand_and_hop": standing * (self.pace(self.speed(t.now)) if self.move_speed > 0 else gentle)}
 
