@@ -25,8 +25,8 @@ class Hopper(Mover):
     of 20 ms.
 
     In the reward, "standing" is 1 while the torso's centre of mass is `stand_height` to 2 m above that of the foot,
-    falling to 0 over `height_margin`, "gentle" is 1 - mean squared action / 5, and "pace" is the forward velocity of the centre of
-    mass / `move_speed`, clipped to 0 to 1.
+    falling to 0 over `height_margin`, "gentle" is 1 - mean squared action / 5, and "pace" is the forward velocity of
+    the centre of mass / `move_speed`, clipped to 0 to 1.
 
     Observation:
 
