@@ -57,6 +57,16 @@ DECIDED_EARLY = replace(SUITE, training_env={"max_episode_steps": 200})
 
 MOVER = replace(SUITE, policy_hidden_layer_sizes=(128, 128), value_hidden_layer_sizes=(128, 128))
 
+HUMANOID = replace(
+    SUITE,
+    max_env_steps=8_000_000,
+    policy_hidden_layer_sizes=(256, 128),
+    value_hidden_layer_sizes=(256, 128),
+    learning_rate=5e-4,
+    discount_factor=0.98,
+    training_env={"max_episode_steps": 250, "height_margin": 1.2},
+)
+
 _PRESETS: dict[str, PPOCfg] = {
     "Motrix/CartPole-v0": CARTPOLE,
     "Motrix/CartPoleBalance-v0": SUITE,
@@ -76,10 +86,10 @@ _PRESETS: dict[str, PPOCfg] = {
     "Motrix/HopperHop-v0": replace(MOVER, max_env_steps=20_000_000),
     "Motrix/WalkerStand-v0": replace(MOVER, max_env_steps=3_000_000),
     "Motrix/WalkerWalk-v0": replace(MOVER, max_env_steps=4_000_000),
-    "Motrix/WalkerRun-v0": replace(MOVER, max_env_steps=10_000_000),
-    "Motrix/HumanoidStand-v0": replace(MOVER, max_env_steps=15_000_000),
-    "Motrix/HumanoidWalk-v0": replace(MOVER, max_env_steps=15_000_000),
-    "Motrix/HumanoidRun-v0": replace(MOVER, max_env_steps=15_000_000),
+    "Motrix/WalkerRun-v0": replace(MOVER, max_env_steps=6_000_000),
+    "Motrix/HumanoidStand-v0": HUMANOID,
+    "Motrix/HumanoidWalk-v0": replace(HUMANOID, max_env_steps=20_000_000),
+    "Motrix/HumanoidRun-v0": replace(HUMANOID, max_env_steps=20_000_000),
     "Motrix/BounceBall-v0": replace(MOVER, max_env_steps=4_000_000, initial_log_std=-1.0, discount_factor=0.99),
     "Motrix/Go1-v0": GO1,
     "Motrix/MultiTask-v0": MULTI_TASK,
