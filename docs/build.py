@@ -23,6 +23,7 @@ import numpy as np
 
 from motrix_gym.multi_task import MultiTask, cycle
 from motrix_gym.registration import ENVS, Env, task_class
+from motrix_gym.task import configured
 from motrix_train import presets
 from motrix_train.config import PPOCfg, to_json
 
@@ -89,7 +90,7 @@ def task_section(name: str, envs: list[Env], *, alone: bool) -> list[str]:
     """A task's docstring, and what only its live environments know; under a heading where it is not alone."""
     heading = "##" if alone else "###"
     text = re.sub(r"^([A-Z]\w+):$", rf"{heading} \1", _text(name), flags=re.MULTILINE)
-    default = task_class(name)()
+    default = configured(task_class(name), {})
     others = ", and of the task's other ids" if len(envs) > 1 else ""
     return [
         "",
@@ -244,7 +245,7 @@ def _time_limit(env: Env) -> str:
 
 def _difference(env: Env) -> str:
     """The fields of an environment's task that are not the defaults of its class."""
-    default, own = task_class(env.task)(), live(env.id).task
+    default, own = configured(task_class(env.task), {}), live(env.id).task
     values = {field.name: getattr(own, field.name) for field in dataclasses.fields(own)}
     changed = {name: value for name, value in values.items() if value != getattr(default, name)}
     return ", ".join(f"`{name}` {json.dumps(value)}" for name, value in changed.items())

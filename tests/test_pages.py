@@ -5,6 +5,7 @@ import inspect
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import gymnasium
 import pytest
@@ -40,10 +41,10 @@ def test_the_page_and_the_index_say_what_sets_an_environment_apart(env):
     page = env.task.partition(":")[0].rpartition(".")[2]
     [row] = [row for row in ROW.findall(PAGES[page]) if row[0] == env.id]
     _, name, steps, seconds, differing = row
-    control_dt = gymnasium.make_vec(env.id, num_envs=1).unwrapped.task.control_dt
+    envs: Any = gymnasium.make_vec(env.id, num_envs=1).unwrapped
     assert name == env.task.partition(":")[2]
     assert int(steps) == env.max_episode_steps
-    assert float(seconds) == pytest.approx(env.max_episode_steps * control_dt)
+    assert float(seconds) == pytest.approx(env.max_episode_steps * envs.task.control_dt)
     assert set(re.findall(r"`(\w+)` ", differing)) == env.kwargs.keys()
     first_line = inspect.cleandoc(task_class(env.task).__doc__ or "").partition("\n")[0].replace("``", "`")
     assert f"| [`{env.id}`]({page}.md) | {first_line} | {differing} |\n" in INDEX
