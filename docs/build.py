@@ -1,12 +1,14 @@
 """Writes the generated pages of docs/ from the live registry, and checks the links of every page.
 
-`python docs/build.py` exits with 1 where a page was out of date (it is right now: commit it) or a link leads nowhere.
+`python docs/build.py` exits with 1 where a page was out of date (it is right now: commit it), a page or a picture
+belongs to nothing or is missing, or a link leads nowhere.
 """
 
 from __future__ import annotations
 
 import ast
 import dataclasses
+import functools
 import inspect
 import itertools
 import json
@@ -21,6 +23,7 @@ import numpy as np
 
 from motrix_gym.multi_task import MultiTask, cycle
 from motrix_gym.registration import ENVS, Env, task_class
+from motrix_gym.task import configured
 from motrix_train import presets
 from motrix_train.config import PPOCfg, to_json
 
@@ -35,6 +38,7 @@ FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 def main() -> int:
     """Writes what is out of date and returns the exit code."""
     problems = [f"{name} was out of date and is written anew" for name, text in pages().items() if _write(name, text)]
+    problems += misfits()
     problems += dead_links(sorted([*ROOT.glob("*.md"), *PAGES.rglob("*.md")]))
     print("\n".join(problems) or "every page is up to date and every link leads somewhere")
     return 1 if problems else 0
@@ -42,63 +46,112 @@ def main() -> int:
 
 def pages() -> dict[str, str]:
     """The generated pages by path below docs/."""
-    names = {env.id: env.id.rpartition("/")[2] for env in ENVS}
-    written = {f"environments/{names[env.id]}.md": environment_page(env) for env in ENVS}
-    index = [f"| [`{env.id}`]({names[env.id]}.md) | {_summary(env)} |" for env in ENVS]
-    written["environments/README.md"] = _lines("# Environments", "", "| id | task |", "|---|---|", *index)
+    written = {f"environments/{family}.md": family_page(family, envs) for family, envs in families().items()}
+    written["environments/README.md"] = _lines(
+        "# Environments",
+        "",
+        "| id | task | fields that differ from the defaults |",
+        "|---|---|---|",
+        *(f"| {_link(env.id)} | {_text(env.task).partition(chr(10))[0]} | {_difference(env)} |" for env in ENVS),
+    )
     written["configuration.md"] = configuration_page()
     return written
 
 
-def environment_page(env: Env) -> str:
-    """One environment: its task's docstring, and what only the live environment knows."""
-    envs = gymnasium.make_vec(env.id, num_envs=1)
-    task = envs.unwrapped.task  # type: ignore[attr-defined]
-    text, _ = _docstring(task_class(env.task))
-    text = re.sub(r"^([A-Z]\w+):$", r"## \1", text, flags=re.MULTILINE)
-    steps = env.max_episode_steps
-    facts = {
-        "observation": _box(envs.single_observation_space),
-        "action": _box(envs.single_action_space),
-        "control step": f"{task.control_dt:g} s",
-        "physics step": ", ".join(f"{timestep:g} s" for timestep in _timesteps(task)),
-        "time limit": f"{steps} steps, {steps * task.control_dt:g} s",
-    }
-    envs.close()
-    joined = _joined(task, envs.unwrapped) if isinstance(task, MultiTask) else []
+def families() -> dict[str, list[Env]]:
+    """The environments by the file that their task is in, which names their page."""
+    found: dict[str, list[Env]] = {}
+    for env in ENVS:
+        module, _, _ = env.task.partition(":")
+        found.setdefault(module.rpartition(".")[2], []).append(env)
+    return found
+
+
+def family_page(family: str, envs: list[Env]) -> str:
+    """The environments of one file: a picture, what sets them apart, then each task."""
+    tasks: dict[str, list[Env]] = {}
+    for env in envs:
+        tasks.setdefault(env.task, []).append(env)
+    pictured = ", ".join(env.id.rpartition("/")[2] for env in envs)
     return _lines(
-        f"# {env.id}",
+        f"# {family.replace('_', ' ').capitalize()}",
         "",
-        text,
+        f"![{pictured}]({family}.png)",
         "",
-        *joined,
-        "## Spaces and times",
-        "",
-        "| | |",
-        "|---|---|",
-        *(f"| {name} | {value} |" for name, value in facts.items()),
-        "",
-        "## Fields",
-        "",
-        f'Keyword arguments of `gymnasium.make_vec("{env.id}", ...)`.',
-        "",
-        "| field | default | meaning |",
-        "|---|---|---|",
-        *(f"| `{name}` | {_code(getattr(task, name))} | {meaning} |" for name, meaning in _fields(task).items()),
+        *([f"*{pictured}*", ""] if len(envs) > 1 else []),
+        "| id | task | time limit | fields that differ from the defaults |",
+        "|---|---|---|---|",
+        *(f"| `{env.id}` | {_name(env.task)} | {_time_limit(env)} | {_difference(env)} |" for env in envs),
+        *(line for task, alike in tasks.items() for line in task_section(task, alike, alone=len(tasks) == 1)),
     )
 
 
-def _joined(task: MultiTask, envs: Any) -> list[str]:
+def task_section(name: str, envs: list[Env], *, alone: bool) -> list[str]:
+    """A task's docstring, and what only its live environments know; under a heading where it is not alone."""
+    heading = "##" if alone else "###"
+    text = re.sub(r"^([A-Z]\w+):$", rf"{heading} \1", _text(name), flags=re.MULTILINE)
+    default = configured(task_class(name), {})
+    others = ", and of the task's other ids" if len(envs) > 1 else ""
+    return [
+        "",
+        *([] if alone else [f"## {_name(name)}", ""]),
+        text,
+        *(_joined(default, live(envs[0].id), heading) if isinstance(default, MultiTask) else []),
+        "",
+        f"{heading} Spaces and times",
+        "",
+        "| | |",
+        "|---|---|",
+        *(f"| {quantity} | {value} |" for quantity, value in _spaces_and_times(envs).items()),
+        "",
+        f"{heading} Fields",
+        "",
+        f'Keyword arguments of `gymnasium.make_vec("{envs[0].id}", ...)`{others}.',
+        "",
+        "| field | default | meaning |",
+        "|---|---|---|",
+        *(f"| `{name}` | {_code(getattr(default, name))} | {meaning} |" for name, meaning in _fields(default).items()),
+    ]
+
+
+@functools.cache
+def live(env_id: str) -> Any:
+    """The environment, one row."""
+    return gymnasium.make_vec(env_id, num_envs=1).unwrapped
+
+
+def _spaces_and_times(envs: list[Env]) -> dict[str, str]:
+    """What holds for all of some environments, once; where they differ, of each."""
+    found = {
+        env.id: {
+            "observation": _box(live(env.id).single_observation_space),
+            "action": _box(live(env.id).single_action_space),
+            "control step": f"{live(env.id).task.control_dt:g} s",
+            "physics step": ", ".join(f"{timestep:g} s" for timestep in _timesteps(live(env.id).task)),
+        }
+        for env in envs
+    }
+    shown = {}
+    for quantity in found[envs[0].id]:
+        values = {env_id: facts[quantity] for env_id, facts in found.items()}
+        alike = len(set(values.values())) == 1
+        each = [f"{value} (`{env_id}`)" for env_id, value in values.items()]
+        shown[quantity] = values[envs[0].id] if alike else "; ".join(each)
+    return shown
+
+
+def _joined(task: MultiTask, envs: Any, heading: str) -> list[str]:
     """The default tasks of an environment that joins some, and where each observation block lies."""
     ids = [entry["id"] for entry in task.tasks]
     total = len(cycle(task.shares))
     rows = [
-        f"| {k} | {name} | [`{id}`]({id.rpartition('/')[2]}.md) | {share} of {total} |"
+        f"| {k} | {name} | {_link(id)} | {share} of {total} |"
         for k, (name, id, share) in enumerate(zip(task.members(), ids, task.shares, strict=True))
     ]
     blocks = [f"| {block.start}-{block.stop - 1} | {name} |" for name, block in envs.observation_blocks.items()]
     return [
-        "## The tasks by default",
+        "",
+        f"{heading} The tasks by default",
         "",
         "| index | name | id | rows |",
         "|---|---|---|---|",
@@ -107,7 +160,6 @@ def _joined(task: MultiTask, envs: Any) -> list[str]:
         "| index | observation block |",
         "|---|---|",
         *blocks,
-        "",
     ]
 
 
@@ -131,6 +183,20 @@ def configuration_page() -> str:
         "What differs from the defaults; a value of one backend alone is marked.",
         *(line for env_id in presets.preset_ids() for line in _preset(env_id, default)),
     )
+
+
+def misfits() -> list[str]:
+    """What lies in docs/environments and belongs to no family, and what a family lacks."""
+    pictures = {f"{family}.png" for family in families()}
+    there = {path.name for path in (PAGES / "environments").iterdir()}
+    strays = there - pictures - {Path(name).name for name in pages()}
+    return [
+        *(f"docs/environments/{name} belongs to no family of environments: delete it" for name in sorted(strays)),
+        *(
+            f"docs/environments/{name} is missing: draw it with `python docs/pictures.py families {Path(name).stem}`"
+            for name in sorted(pictures - there)
+        ),
+    ]
 
 
 def dead_links(files: list[Path]) -> list[str]:
@@ -160,8 +226,29 @@ def _lines(*lines: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _summary(env: Env) -> str:
-    return _docstring(task_class(env.task))[0].partition("\n")[0]
+def _name(task: str) -> str:
+    return task.partition(":")[2]
+
+
+def _text(task: str) -> str:
+    return _docstring(task_class(task))[0]
+
+
+def _link(env_id: str) -> str:
+    """The link to an environment's page from another of them."""
+    return next(f"[`{env_id}`]({family}.md)" for family, envs in families().items() if env_id in {e.id for e in envs})
+
+
+def _time_limit(env: Env) -> str:
+    return f"{env.max_episode_steps} steps, {env.max_episode_steps * live(env.id).task.control_dt:g} s"
+
+
+def _difference(env: Env) -> str:
+    """The fields of an environment's task that are not the defaults of its class."""
+    default, own = configured(task_class(env.task), {}), live(env.id).task
+    values = {field.name: getattr(own, field.name) for field in dataclasses.fields(own)}
+    changed = {name: value for name, value in values.items() if value != getattr(default, name)}
+    return ", ".join(f"`{name}` {json.dumps(value)}" for name, value in changed.items())
 
 
 def _preset(env_id: str, default: dict[str, Any]) -> list[str]:

@@ -1,21 +1,41 @@
-"""Draws docs/go1.png and docs/go1_strip.png from a trained policy: `python docs/pictures.py RUN/checkpoints/best.pt`.
+"""Draws the pictures of the pages from the live environments.
 
-The robot is told to walk ahead at 1 m/s. The picture is of one moment, the strip of one stride in six.
+    python docs/pictures.py families --runs RUNS             docs/environments/*.png, every family
+    python docs/pictures.py families reacher --policy FILE   one family
+    python docs/pictures.py go1 RUN/checkpoints/best.pt      docs/go1.png and docs/go1_strip.png
+
+A picture of a family has a tile for each of its ids, in the order of its page. Where there is a policy for an id, the
+tile is the best moment in the first steps of the best of some episodes, by their rewards; else a beginning.
 """
 
-import sys
+import argparse
+import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import gymnasium
 import numpy as np
+from build import families, live
 from matplotlib.image import imsave
+from PIL import Image
 
-import motrix_gym  # noqa: F401  registers the ids
-from motrix_gym.rendering import strip
+from motrix_gym.rendering import grid, strip
 from motrix_train import backend, checkpoint
+from motrix_train.checkpoint import Checkpoint
+from motrix_train.errors import RunError, UsageError
 
 HERE = Path(__file__).parent
+TILE = (400, 300)  # pixels
+COLUMNS = 3  # at most
+GAP = 4  # pixels between tiles
+COLOURS = 256
+RUN = "{}_torch_seed0"  # as benchmarks/learning/learn.py --keep names it
+POLICIES = ("best.pt", "last.pt")
+EPISODES = 8  # of which the best is shown
+WATCHED = 500  # control steps
+SWINGING = 130  # control steps in which a pole that hangs gets halfway up
+
 AHEAD = [1.0, 0.0, 0.0]
 SEED = 14  # of a row that heads towards the camera
 SETTLED = 100  # control steps
@@ -23,11 +43,90 @@ STRIDE = 25  # control steps of the 2 Hz gait
 MOMENTS = 6
 
 
-def main(path: Path) -> None:
-    saved = checkpoint.read(path)
-    policy = backend.select(saved.backend).policy(saved, "cpu")
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True)
+
+    command = commands.add_parser("families", help="the pictures of docs/environments")
+    command.add_argument("names", nargs="*", type=family, metavar="FAMILY", help="by default all")
+    command.add_argument("--runs", type=Path, help="folder of runs, as `benchmarks/learning/learn.py --keep` leaves it")
+    command.add_argument("--policy", type=Path, action="append", default=[], help="a policy, instead of that in RUNS")
+    command.set_defaults(draw=lambda args: draw_families(args.names or families(), policies(args.runs, args.policy)))
+
+    command = commands.add_parser("go1", help="docs/go1.png and docs/go1_strip.png")
+    command.add_argument("policy", type=Path, help="a trained policy of Motrix/Go1-v0")
+    command.set_defaults(draw=lambda args: draw_go1(checkpoint.read(args.policy)))
+
+    args = parser.parse_args()
+    try:
+        args.draw(args)
+    except (UsageError, RunError) as refusal:
+        parser.error(str(refusal))
+
+
+def family(name: str) -> str:
+    """The name of a page in docs/environments."""
+    if name not in families():
+        raise argparse.ArgumentTypeError(f"there is no family {name!r}; the families are {', '.join(families())}")
+    return name
+
+
+def policies(runs: Path | None, files: Iterable[Path]) -> dict[str, Checkpoint]:
+    """The policies by the id that each was trained for."""
+    ids = [env.id for envs in families().values() for env in envs]
+    folders = [runs / RUN.format(id.rpartition("/")[2]) / "checkpoints" for id in ids] if runs else []
+    found = [next((folder / name for name in POLICIES if (folder / name).exists()), None) for folder in folders]
+    read = [checkpoint.read(path) for path in [*found, *files] if path]
+    return {saved.env_id: saved for saved in read}
+
+
+def draw_families(names: Iterable[str], trained: dict[str, Checkpoint]) -> None:
+    """One picture for each family, a tile for each id, in the order of the family's page."""
+    for name in names:
+        steps = SWINGING if name == "cartpole_suite" else WATCHED
+        tiles = [tile for env in families()[name] for tile in moments(env.id, trained.get(env.id), steps)]
+        lines = math.ceil(len(tiles) / COLUMNS)
+        columns = math.ceil(len(tiles) / lines)
+        tiles += [np.full_like(tiles[0], 255)] * (lines * columns - len(tiles))
+        framed = [np.pad(tile, ((0, GAP), (0, GAP), (0, 0)), constant_values=255) for tile in tiles]
+        picture = Image.fromarray(grid(framed, columns)[:-GAP, :-GAP])
+        path = HERE / "environments" / f"{name}.png"
+        picture.quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+        shown = ", ".join(env.id for env in families()[name] if env.id in trained) or "none"
+        print(f"{path}: {path.stat().st_size / 1000:.0f} kB; trained: {shown}")
+
+
+def moments(env_id: str, trained: Checkpoint | None, steps: int) -> list[np.ndarray]:
+    """The frame to show of an environment, or of each task that it joins."""
+    tasks = len(getattr(live(env_id), "task_names", [env_id]))
+    rows = tasks * EPISODES
+    envs = gymnasium.make_vec(env_id, num_envs=rows, num_threads=1, render_mode="rgb_array", render_size=TILE)
+    robots: Any = envs.unwrapped
+    observations, _ = envs.reset(seed=0)
+    states, rewards, task = [robots.get_state()], [np.zeros(rows)], np.arange(rows) % tasks
+    if trained:
+        policy = backend.select(trained.backend).policy(trained, "cpu")
+        for _ in range(steps):
+            observations, reward, terminated, truncated, info = envs.step(policy(observations))
+            states.append(robots.get_state())
+            rewards.append(np.where(terminated | truncated, -np.inf, reward))
+            task = info.get("task", task)
+    frames = []
+    for k in range(tasks):
+        [candidates] = np.nonzero(task == k)
+        row = candidates[np.sum(rewards, axis=0)[candidates].argmax()]
+        last_best = max(range(len(states)), key=lambda step, row=row: (rewards[step][row], step))
+        robots.set_state(states[last_best])
+        frames += robots.render_rows([row])
+    envs.close()
+    return frames
+
+
+def draw_go1(trained: Checkpoint) -> None:
+    """A robot told to walk ahead at 1 m/s: one moment, and a strip of one stride in six."""
+    policy = backend.select(trained.backend).policy(trained, "cpu")
     envs = gymnasium.make_vec(
-        saved.env_id,
+        trained.env_id,
         num_envs=1,
         render_mode="rgb_array",
         render_size=[800, 500],
@@ -48,4 +147,4 @@ def main(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main()

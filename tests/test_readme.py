@@ -27,7 +27,7 @@ def test_the_table_of_ids_is_the_registry():
         seconds = env.max_episode_steps * envs.unwrapped.task.control_dt
         observation, action = envs.single_observation_space.shape[0], envs.single_action_space.shape[0]
         assert [int(number) for number in numbers] == [observation, action, env.max_episode_steps, seconds]
-        assert (ROOT / page).is_file()
+        assert f"| `{env_id}` | " in (ROOT / page).read_text(encoding="utf-8")
 
 
 def test_there_are_two_setup_commands_and_ci_runs_the_second():

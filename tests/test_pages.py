@@ -1,0 +1,106 @@
+"""The generated pages: every environment is on one, with a picture, and says there what its code says."""
+
+import importlib.util
+import inspect
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import pytest
+
+from motrix_gym.registration import ENVS, task_class
+
+ROOT = Path(__file__).parents[1]
+PAGES = {page.stem: page.read_text(encoding="utf-8") for page in (ROOT / "docs" / "environments").glob("*.md")}
+INDEX = PAGES.pop("README")
+ROW = re.compile(r"^\| `(Motrix/\S+)` \| (\w+) \| (\d+) steps, (\S+) s \| (.*) \|$", re.MULTILINE)
+PICTURE_BYTES = 150_000
+
+
+@pytest.fixture
+def build(monkeypatch):
+    """The module docs/build.py."""
+    spec = importlib.util.spec_from_file_location("docs_build", ROOT / "docs" / "build.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "docs_build", module)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_environment_is_on_exactly_the_page_of_its_file():
+    on_pages = sorted((env_id, page) for page, text in PAGES.items() for env_id, *_ in ROW.findall(text))
+    assert on_pages == sorted((env.id, env.task.partition(":")[0].rpartition(".")[2]) for env in ENVS)
+
+
+@pytest.mark.parametrize("env", ENVS, ids=lambda env: env.id)
+def test_the_page_and_the_index_say_what_sets_an_environment_apart(env):
+    page = env.task.partition(":")[0].rpartition(".")[2]
+    [row] = [row for row in ROW.findall(PAGES[page]) if row[0] == env.id]
+    _, name, steps, seconds, differing = row
+    envs: Any = gymnasium.make_vec(env.id, num_envs=1).unwrapped
+    assert name == env.task.partition(":")[2]
+    assert int(steps) == env.max_episode_steps
+    assert float(seconds) == pytest.approx(env.max_episode_steps * envs.task.control_dt)
+    assert set(re.findall(r"`(\w+)` ", differing)) == env.kwargs.keys()
+    first_line = inspect.cleandoc(task_class(env.task).__doc__ or "").partition("\n")[0].replace("``", "`")
+    assert f"| [`{env.id}`]({page}.md) | {first_line} | {differing} |\n" in INDEX
+
+
+def test_variants_can_be_told_apart():
+    rows = [line.split(" | ", 1)[1] for line in INDEX.splitlines() if line.startswith("| [`Motrix/")]
+    assert len(rows) == len(set(rows)) == len(ENVS)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_has_a_small_picture_near_the_top(page):
+    heading, _, picture, *_ = PAGES[page].splitlines()
+    assert heading.startswith("# ")
+    [name] = re.findall(r"^!\[.+\]\((.+)\)$", picture)
+    content = (ROOT / "docs" / "environments" / name).read_bytes()
+    assert name == f"{page}.png"
+    assert content.startswith(b"\x89PNG")
+    assert len(content) < PICTURE_BYTES
+
+
+@pytest.mark.parametrize("task", sorted({env.task for env in ENVS}))
+def test_a_page_has_the_docstring_of_its_tasks_once(task):
+    module, _, name = task.partition(":")
+    text, _, attributes = (
+        inspect.cleandoc(task_class(task).__doc__ or "").replace("``", "`").partition("\nAttributes:\n")
+    )
+    page = PAGES[module.rpartition(".")[2]]
+    alone = len({env.task for env in ENVS if env.task.startswith(f"{module}:")}) == 1
+    own = page if alone else page.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+    for line in text.splitlines():
+        shown = re.sub(r"^([A-Z]\w+):$", r"# \1", line)
+        assert shown in own, line
+    for entry in re.findall(r"^ {4}(\w+): ", attributes, flags=re.MULTILINE):
+        assert len(re.findall(rf"^\| `{entry}` \| ", own, re.MULTILINE)) == 1
+    assert own.count(text.partition("\n")[0]) == 1
+
+
+def test_what_belongs_to_no_environment_or_is_missing_is_said(build, tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "docs" / "environments"
+    folder.mkdir(parents=True)
+    monkeypatch.setattr(build, "PAGES", tmp_path / "docs")
+    monkeypatch.setattr(build, "ROOT", tmp_path)
+    pictures = [folder / f"{family}.png" for family in build.families()]
+    for path in pictures:
+        path.touch()
+    assert build.main() == 1
+    assert build.main() == 0
+    (folder / "unicycle.md").touch()
+    pictures[0].unlink()
+    capsys.readouterr()
+    assert build.main() == 1
+    stray, missing, dead = capsys.readouterr().out.splitlines()
+    assert stray == "docs/environments/unicycle.md belongs to no family of environments: delete it"
+    assert missing == (
+        f"docs/environments/{pictures[0].name} is missing: "
+        f"draw it with `python docs/pictures.py families {pictures[0].stem}`"
+    )
+    assert pictures[0].name in dead
