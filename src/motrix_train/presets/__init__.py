@@ -57,6 +57,12 @@ DECIDED_EARLY = replace(SUITE, training_env={"max_episode_steps": 200})
 
 MOVER = replace(SUITE, policy_hidden_layer_sizes=(128, 128), value_hidden_layer_sizes=(128, 128))
 
+HOPPER = replace(
+    MOVER,
+    max_env_steps=10_000_000,
+    training_env={"max_episode_steps": 250, "stand_height": 0.8, "height_margin": 0.7},
+)
+
 HUMANOID = replace(
     SUITE,
     max_env_steps=8_000_000,
@@ -82,8 +88,8 @@ _PRESETS: dict[str, PPOCfg] = {
     "Motrix/FingerTurnEasy-v0": replace(DECIDED_EARLY, max_env_steps=4_000_000),
     "Motrix/FingerTurnHard-v0": replace(DECIDED_EARLY, max_env_steps=6_000_000),
     "Motrix/CheetahRun-v0": replace(MOVER, max_env_steps=15_000_000),
-    "Motrix/HopperStand-v0": replace(MOVER, max_env_steps=10_000_000),
-    "Motrix/HopperHop-v0": replace(MOVER, max_env_steps=20_000_000),
+    "Motrix/HopperStand-v0": HOPPER,
+    "Motrix/HopperHop-v0": HOPPER,
     "Motrix/WalkerStand-v0": replace(MOVER, max_env_steps=3_000_000),
     "Motrix/WalkerWalk-v0": replace(MOVER, max_env_steps=4_000_000),
     "Motrix/WalkerRun-v0": replace(MOVER, max_env_steps=6_000_000),
