@@ -53,7 +53,7 @@ SUITE = PPOCfg(
     entropy_loss_scale=0.003,
 )
 
-DECIDED_EARLY = replace(SUITE, training_env={"max_episode_steps": 200})
+DECIDED_EARLY = replace(SUITE, max_env_steps=5_000_000, training_env={"max_episode_steps": 200})
 
 MOVER = replace(SUITE, policy_hidden_layer_sizes=(128, 128), value_hidden_layer_sizes=(128, 128))
 
@@ -83,7 +83,7 @@ _PRESETS: dict[str, PPOCfg] = {
     "Motrix/Acrobot-v0": replace(SUITE, max_env_steps=10_000_000),
     "Motrix/PointMass-v0": SUITE,
     "Motrix/ReacherEasy-v0": DECIDED_EARLY,
-    "Motrix/ReacherHard-v0": replace(DECIDED_EARLY, max_env_steps=5_000_000),
+    "Motrix/ReacherHard-v0": DECIDED_EARLY,
     "Motrix/FingerSpin-v0": replace(SUITE, max_env_steps=4_000_000),
     "Motrix/FingerTurnEasy-v0": replace(DECIDED_EARLY, max_env_steps=4_000_000),
     "Motrix/FingerTurnHard-v0": replace(DECIDED_EARLY, max_env_steps=6_000_000),
