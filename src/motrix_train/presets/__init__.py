@@ -60,7 +60,8 @@ MOVER = replace(SUITE, policy_hidden_layer_sizes=(128, 128), value_hidden_layer_
 HOPPER = replace(
     MOVER,
     max_env_steps=10_000_000,
-    training_env={"max_episode_steps": 250, "stand_height": 0.8, "height_margin": 0.7},
+    entropy_loss_scale=0.01,
+    training_env={"max_episode_steps": 250, "stand_height": 0.8, "height_margin": 0.4},
 )
 
 HUMANOID = replace(
