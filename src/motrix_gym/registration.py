@@ -95,6 +95,8 @@ ENVS = (
     ),
     Env("Motrix/BounceBall-v0", "motrix_gym.tasks.basic.bounce_ball:BounceBall", max_episode_steps=1000),
     Env("Motrix/Go1-v0", "motrix_gym.tasks.locomotion.velocity:Go1", max_episode_steps=1000),
+    Env("Motrix/Go2-v0", "motrix_gym.tasks.locomotion.velocity:Go2", max_episode_steps=1000),
+    Env("Motrix/AnymalC-v0", "motrix_gym.tasks.locomotion.velocity:AnymalC", max_episode_steps=1000),
     Env("Motrix/MultiTask-v0", "motrix_gym.multi_task:MultiTask", max_episode_steps=1000),
 )
 

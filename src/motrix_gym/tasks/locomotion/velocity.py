@@ -16,31 +16,36 @@ from motrix_gym.task import Array, Flip, Frame, Memory, Mirror, Task, Transition
 
 @dataclass(frozen=True)
 class Quadruped:
-    """What the task must know of a robot. Its legs are in the order FR, FL, RR, RL, each hip, thigh, calf.
+    """What the task must know of a robot.
+
+    Its legs are the two in front and then the two behind, each hip, thigh, calf; which side comes first is its own
+    affair. In its model, hips turn about the forward axis, thighs and calves about the leftward one.
 
     Attributes:
         model: The file in `motrix_gym.models`.
-        stand_pose: Joint angles of a leg when standing, rad.
-        stand_height: Height of the trunk when standing so, m.
+        front_pose: Joint angles of a front leg when standing, rad.
+        hind_pose: Joint angles of a hind leg when standing, rad.
+        start_height: Height of the trunk when an episode begins, m: it drops a little.
         foot_radius: Height of a foot's centre on the ground, m.
     """
 
     model: str
-    stand_pose: tuple[float, float, float]
-    stand_height: float
+    front_pose: tuple[float, float, float]
+    hind_pose: tuple[float, float, float]
+    start_height: float
     foot_radius: float
 
     @property
     def default_joints(self) -> Array:
         """Joint angles when standing, (12,) rad."""
-        return np.tile(self.stand_pose, LEGS)
+        return np.array([*self.front_pose, *self.front_pose, *self.hind_pose, *self.hind_pose])
 
 
 LEGS = 4
 HIPS = slice(0, None, 3)
 JOINTS_IN_QPOS = slice(7, None)
 JOINTS_IN_QVEL = slice(6, None)
-TROT_OFFSET = np.array([0.0, 0.5, 0.5, 0.0])  # FR and RL step together, FL and RR half a cycle later
+TROT_OFFSET = np.array([0.0, 0.5, 0.5, 0.0])  # the legs of a diagonal step together
 POSITIVE = ("action_scale", "tracking_variance", "approach_variance", "gait_frequency", "swing_height", "max_tilt")
 
 MIRRORED_JOINTS = Flip(index=np.array([3, 4, 5, 0, 1, 2, 9, 10, 11, 6, 7, 8]), sign=np.tile([-1.0, 1.0, 1.0], LEGS))
@@ -49,7 +54,9 @@ POLAR = Flip.signs(1, -1, 1)
 AXIAL = Flip.signs(-1, 1, -1)
 MIRRORED_COMMAND = Flip.signs(1, -1, -1)
 
-GO1 = Quadruped("go1.xml", stand_pose=(0.0, 0.9, -1.8), stand_height=0.2878, foot_radius=0.023)
+GO1 = Quadruped("go1.xml", (0.0, 0.9, -1.8), (0.0, 0.9, -1.8), start_height=0.3078, foot_radius=0.023)
+GO2 = Quadruped("go2.xml", (0.0, 0.9, -1.8), (0.0, 0.9, -1.8), start_height=0.32, foot_radius=0.022)
+ANYMAL_C = Quadruped("anymal_c.xml", (0.0, 0.4, -0.8), (0.0, -0.4, 0.8), start_height=0.6, foot_radius=0.03)
 
 
 @dataclass(frozen=True)
@@ -73,7 +80,74 @@ class VelocityMemory(Memory):
 
 @dataclass(frozen=True, kw_only=True)
 class VelocityTask(Task):
-    """Follow a velocity command; `Go1` describes the fields and has the tables."""
+    """A robot with four legs follows a velocity command on flat ground.
+
+    It is commanded a forward and a leftward velocity and a yaw rate, which change every few seconds and are zero for
+    some of the time. Each action in [-1, 1] shifts the target angle of a position servo by `action_scale` radians from
+    the standing pose. Episodes start near the standing pose with a random heading and last 1000 steps of 20 ms.
+
+    A clock of `gait_frequency` asks for a trot, diagonal legs together, whenever there is a command to follow or
+    speed to lose; in the formulas "moving" is 1 then and 0 for a robot below `still_speed` that is told to stand,
+    and "lift" is max(0, sin(2 pi (phase + offset))) x moving, with the offset 0 for the first leg and the one diagonal
+    to it, and 1/2 for the others. A foot is asked to stand where its lift is zero.
+
+    Observation:
+
+    | index | block | quantity | unit |
+    |---|---|---|---|
+    | 0-2 | linear_velocity | velocity of the trunk's origin, in the trunk's axes | m/s |
+    | 3-5 | angular_velocity | angular velocity of the trunk, in its axes | rad/s |
+    | 6-8 | gravity | direction of gravity in the trunk's axes, (0, 0, -1) when level | 1 |
+    | 9-20 | joint_position | joint angles from the standing pose | rad |
+    | 21-32 | joint_velocity | joint velocities | rad/s |
+    | 33-44 | last_action | the last action | 1 |
+    | 45-47 | command | forward and leftward velocity, yaw rate | m/s, m/s, rad/s |
+    | 48-49 | gait_clock | sine and cosine of 2 pi phase, zero when not moving | 1 |
+
+    Reward:
+
+    | term | formula | weight |
+    |---|---|---|
+    | tracking_lin_vel | exp(-(error of the planar velocity)^2 / `tracking_variance`) | 1.0 |
+    | approach_lin_vel | the same with `approach_variance`: felt from far off | 0.5 |
+    | tracking_ang_vel | exp(-(error of the yaw rate)^2 / `tracking_variance`) | 0.5 |
+    | lin_vel_z | (vertical velocity)^2 | -1.0 |
+    | ang_vel_xy | (roll rate)^2 + (pitch rate)^2 | -0.02 |
+    | orientation | sum of the squares of the horizontal components of gravity | -1.0 |
+    | torques | sum of squared servo torques | -0.0001 |
+    | dof_acc | sum of squared joint accelerations | -1e-07 |
+    | action_rate | sum of squared changes of the action | -0.02 |
+    | feet_air_time | sum over landing feet of (time in the air - 0.1 s), moving | 1.0 |
+    | hip_pos | (1 - min(abs(leftward command), 1)) x sum of squared hip angles | -0.5 |
+    | stand_still | sum of absolute joint angles from the standing pose, not moving | -0.1 |
+    | gait | share of the feet whose contact is as the clock asks, moving | 0.3 |
+    | feet_height | mean over feet of (foot height / `swing_height` - lift)^2 | -0.3 |
+    | feet_slip | sum of squared planar velocities of the feet in contact | -0.05 |
+    | termination | 1 in a step that terminates | -10.0 |
+
+    Termination:
+
+    | reason | condition |
+    |---|---|
+    | tilted | the trunk is tilted by more than `max_tilt` |
+    | trunk_contact | the trunk touches the ground |
+    | diverged | the physics diverged |
+
+    Attributes:
+        control_dt: Seconds between two actions.
+        reward_weights: Weights that replace those of the table, by term.
+        action_scale: Servo target shift of a unit action, rad.
+        command_low: Lowest forward and leftward velocity and yaw rate commanded, m/s, m/s, rad/s.
+        command_high: Highest ones.
+        command_interval: Shortest and longest time between new commands, s.
+        still_probability: Share of the commands that are zero.
+        still_speed: Planar speed below which a zero command asks for all feet on the ground, m/s.
+        tracking_variance: Width of the tracking terms, (m/s)^2 and (rad/s)^2.
+        approach_variance: Width of the approach term, (m/s)^2.
+        gait_frequency: Strides a second.
+        swing_height: Height of a foot in the middle of its swing, m.
+        max_tilt: Tilt that counts as a fall, rad.
+    """
 
     ROBOT: ClassVar[Quadruped]
     WEIGHTS: ClassVar = {
@@ -134,7 +208,7 @@ class VelocityTask(Task):
         start = draws.uniform(-1.0, 1.0, 20)
         joints = robot.default_joints + 0.1 * start[:, :12]
         xy = np.zeros((n, 2))
-        height = np.full((n, 1), robot.stand_height + 0.02)
+        height = np.full((n, 1), robot.start_height)
         qpos = np.concatenate([xy, height, rotations.from_yaw(np.pi * start[:, 12]), joints], axis=1)
         qvel = np.concatenate([0.3 * start[:, 13:19], np.zeros_like(joints)], axis=1)
         memory = VelocityMemory(
@@ -276,72 +350,47 @@ class VelocityTask(Task):
 class Go1(VelocityTask):
     """A Unitree Go1 follows a velocity command on flat ground.
 
-    The robot (12.7 kg, 12 joints in the order FR, FL, RR, RL x hip, thigh, calf) is commanded a forward and a
-    leftward velocity and a yaw rate, which change every few seconds and are zero for some of the time. Each action
-    in [-1, 1] shifts the target angle of a position servo (35 N m/rad) by `action_scale` radians from the standing
-    pose. Episodes start near the standing pose with a random heading and last 1000 steps of 20 ms.
-
-    A clock of `gait_frequency` asks for a trot, diagonal legs together, whenever there is a command to follow or
-    speed to lose; in the formulas "moving" is 1 then and 0 for a robot below `still_speed` that is told to stand,
-    and "lift" is max(0, sin(2 pi (phase + offset))) x moving, with the leg's offset 0 (FR, RL) or 1/2 (FL, RR). A
-    foot is asked to stand where its lift is zero.
-
-    Observation:
-
-    | index | block | quantity | unit |
-    |---|---|---|---|
-    | 0-2 | linear_velocity | velocity of the trunk's origin, in the trunk's axes | m/s |
-    | 3-5 | angular_velocity | angular velocity of the trunk, in its axes | rad/s |
-    | 6-8 | gravity | direction of gravity in the trunk's axes, (0, 0, -1) when level | 1 |
-    | 9-20 | joint_position | joint angles from the standing pose | rad |
-    | 21-32 | joint_velocity | joint velocities | rad/s |
-    | 33-44 | last_action | the last action | 1 |
-    | 45-47 | command | forward and leftward velocity, yaw rate | m/s, m/s, rad/s |
-    | 48-49 | gait_clock | sine and cosine of 2 pi phase, zero when not moving | 1 |
-
-    Reward:
-
-    | term | formula | weight |
-    |---|---|---|
-    | tracking_lin_vel | exp(-(error of the planar velocity)^2 / `tracking_variance`) | 1.0 |
-    | approach_lin_vel | the same with `approach_variance`: felt from far off | 0.5 |
-    | tracking_ang_vel | exp(-(error of the yaw rate)^2 / `tracking_variance`) | 0.5 |
-    | lin_vel_z | (vertical velocity)^2 | -1.0 |
-    | ang_vel_xy | (roll rate)^2 + (pitch rate)^2 | -0.02 |
-    | orientation | sum of the squares of the horizontal components of gravity | -1.0 |
-    | torques | sum of squared servo torques | -0.0001 |
-    | dof_acc | sum of squared joint accelerations | -1e-07 |
-    | action_rate | sum of squared changes of the action | -0.02 |
-    | feet_air_time | sum over landing feet of (time in the air - 0.1 s), moving | 1.0 |
-    | hip_pos | (1 - min(abs(leftward command), 1)) x sum of squared hip angles | -0.5 |
-    | stand_still | sum of absolute joint angles from the standing pose, not moving | -0.1 |
-    | gait | share of the feet whose contact is as the clock asks, moving | 0.3 |
-    | feet_height | mean over feet of (foot height / `swing_height` - lift)^2 | -0.3 |
-    | feet_slip | sum of squared planar velocities of the feet in contact | -0.05 |
-    | termination | 1 in a step that terminates | -10.0 |
-
-    Termination:
-
-    | reason | condition |
-    |---|---|
-    | tilted | the trunk is tilted by more than `max_tilt` |
-    | trunk_contact | the trunk touches the ground |
-    | diverged | the physics diverged |
-
-    Attributes:
-        control_dt: Seconds between two actions.
-        reward_weights: Weights that replace those of the table, by term.
-        action_scale: Servo target shift of a unit action, rad.
-        command_low: Lowest forward and leftward velocity and yaw rate commanded, m/s, m/s, rad/s.
-        command_high: Highest ones.
-        command_interval: Shortest and longest time between new commands, s.
-        still_probability: Share of the commands that are zero.
-        still_speed: Planar speed below which a zero command asks for all feet on the ground, m/s.
-        tracking_variance: Width of the tracking terms, (m/s)^2 and (rad/s)^2.
-        approach_variance: Width of the approach term, (m/s)^2.
-        gait_frequency: Strides a second.
-        swing_height: Height of a foot in the middle of its swing, m.
-        max_tilt: Tilt that counts as a fall, rad.
+    The robot weighs 12.7 kg. Its 12 joints are in the order FR, FL, RR, RL x hip, thigh, calf; their servos have
+    35 N m/rad.
     """
 
     ROBOT: ClassVar = GO1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Go2(VelocityTask):
+    """A Unitree Go2 follows a velocity command on flat ground.
+
+    The robot weighs 15.2 kg. Its 12 joints are in the order FR, FL, RR, RL x hip, thigh, calf; their servos have
+    50 N m/rad.
+
+    Weights:
+
+    | term | weight |
+    |---|---|
+    | torques | -7e-05 |
+    """
+
+    ROBOT: ClassVar = GO2
+    WEIGHTS: ClassVar = {**VelocityTask.WEIGHTS, "torques": -7e-5}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnymalC(VelocityTask):
+    """An ANYbotics ANYmal C follows a velocity command on flat ground.
+
+    The robot weighs 45.0 kg. Its 12 joints are in the order LF, RF, LH, RH x hip (HAA), thigh (HFE), calf (KFE); their
+    servos have 80 N m/rad. It stands with its knees inward, those in front bent as those behind, mirrored.
+
+    Weights:
+
+    | term | weight |
+    |---|---|
+    | torques | -8e-06 |
+    """
+
+    ROBOT: ClassVar = ANYMAL_C
+    WEIGHTS: ClassVar = {**VelocityTask.WEIGHTS, "torques": -8e-6}
+    action_scale: float = 0.5
+    gait_frequency: float = 1.5
+    swing_height: float = 0.12
