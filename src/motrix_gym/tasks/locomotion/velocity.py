@@ -380,7 +380,7 @@ class AnymalC(VelocityTask):
     """An ANYbotics ANYmal C follows a velocity command on flat ground.
 
     The robot weighs 45.0 kg. Its 12 joints are in the order LF, RF, LH, RH x hip (HAA), thigh (HFE), calf (KFE); their
-    servos have 80 N m/rad. It stands with its knees inward, those in front bent as those behind, mirrored.
+    servos have 100 N m/rad. It stands with its knees inward, those in front bent as those behind, mirrored.
 
     Weights:
 
