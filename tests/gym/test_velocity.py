@@ -113,6 +113,51 @@ def test_tilted_too_far_it_has_fallen(env_id, angle, reasons):
     assert [name for name, holds in info["termination"].items() if holds[0]] == reasons
 
 
+@pytest.mark.parametrize("env_id", IDS)
+def test_an_episode_begins_on_its_feet_just_above_the_ground(env_id):
+    envs = gymnasium.make_vec(env_id, num_envs=64, num_threads=1).unwrapped
+    envs.reset(seed=0)
+    state = envs.get_state()
+    heights = state["sensor.position"][:, 2::3] - envs.task.ROBOT.foot_radius
+    assert heights.min() > -0.003
+    assert heights.max() < 0.1
+    assert not state["sensor.body_contact"].any()
+    np.testing.assert_allclose(state["sensor.gravity_direction"], [[0, 0, -1]] * 64, atol=1e-12)
+
+
+@pytest.mark.parametrize("env_id", IDS)
+def test_without_actions_it_stands_to_the_end(env_id):
+    envs = gymnasium.make_vec(env_id, num_envs=4, num_threads=1).unwrapped
+    envs.reset(seed=0)
+    lowest = 0.7 * envs.get_state()["qpos"][:, 2]
+    for _ in range(envs.max_episode_steps - 1):
+        _, _, terminated, _, _ = envs.step(np.zeros(envs.action_space.shape))
+        assert not terminated.any()
+    assert (envs.get_state()["qpos"][:, 2] > lowest).all()
+
+
+@pytest.mark.parametrize("env_id", IDS)
+def test_pushed_ahead_it_sees_a_forward_velocity(env_id):
+    envs = gymnasium.make_vec(env_id, num_envs=8, num_threads=1).unwrapped
+    envs.reset(seed=0)
+    state = envs.get_state()
+    time, nq = 1, state["qpos"].shape[1]
+    _, _, _, w, x, y, z = state["qpos"].T[:7]
+    ahead = np.stack([1 - 2 * (y * y + z * z), 2 * (x * y + w * z)], axis=1)
+    feet = state["sensor.position"].reshape(8, 4, 3)[:, :2].mean(axis=1) - state["qpos"][:, :3]
+    assert ((feet[:, :2] * ahead).sum(axis=1) > 0.1).all()  # the first two legs are those in front
+    qpos, qvel = (state["simulation"][:, part] for part in (slice(time, time + nq), slice(time + nq, time + nq + 18)))
+    qpos[:, 2] += 1.0
+    qvel[:] = 0
+    qvel[:, :2] = 2.0 * ahead
+    qvel[:, 5] = 0.5
+    envs.set_state(state)
+    observation, *_ = envs.step(np.zeros(envs.action_space.shape))
+    blocks = envs.observation_blocks
+    np.testing.assert_allclose(observation[:, blocks["linear_velocity"]][:, :2], [[2, 0]] * 8, atol=0.2)
+    np.testing.assert_allclose(observation[:, blocks["angular_velocity"]][:, 2], 0.5, atol=0.2)
+
+
 def _rows(x: object, rows: np.ndarray) -> object:
     return {name: value[rows] for name, value in x.items()} if isinstance(x, dict) else x[rows]
 

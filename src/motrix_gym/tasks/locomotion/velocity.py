@@ -55,8 +55,8 @@ AXIAL = Flip.signs(-1, 1, -1)
 MIRRORED_COMMAND = Flip.signs(1, -1, -1)
 
 GO1 = Quadruped("go1.xml", (0.0, 0.9, -1.8), (0.0, 0.9, -1.8), start_height=0.3078, foot_radius=0.023)
-GO2 = Quadruped("go2.xml", (0.0, 0.9, -1.8), (0.0, 0.9, -1.8), start_height=0.32, foot_radius=0.022)
-ANYMAL_C = Quadruped("anymal_c.xml", (0.0, 0.4, -0.8), (0.0, -0.4, 0.8), start_height=0.6, foot_radius=0.03)
+GO2 = Quadruped("go2.xml", (0.0, 0.9, -1.8), (0.0, 0.9, -1.8), start_height=0.315, foot_radius=0.022)
+ANYMAL_C = Quadruped("anymal_c.xml", (0.0, 0.4, -0.8), (0.0, -0.4, 0.8), start_height=0.59, foot_radius=0.03)
 
 
 @dataclass(frozen=True)
@@ -373,6 +373,7 @@ class Go2(VelocityTask):
 
     ROBOT: ClassVar = GO2
     WEIGHTS: ClassVar = {**VelocityTask.WEIGHTS, "torques": -7e-5}
+    action_scale: float = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
