@@ -82,20 +82,27 @@ def family_page(family: str, envs: list[Env]) -> str:
         "| id | task | time limit | fields that differ from the defaults |",
         "|---|---|---|---|",
         *(f"| `{env.id}` | {_name(env.task)} | {_time_limit(env)} | {_difference(env)} |" for env in envs),
+        *(line for base in _bases(list(tasks)) for line in ("", f"## {base.__name__}", "", _with_headings(base, "###"))),
         *(line for task, alike in tasks.items() for line in task_section(task, alike, alone=len(tasks) == 1)),
     )
+
+
+def _bases(tasks: list[str]) -> list[type]:
+    """The classes that some tasks inherit their tables from, each once."""
+    classes = [task_class(task) for task in tasks]
+    described = [next(c for c in cls.__mro__ if "Observation:" in _docstring(c)[0].splitlines()) for cls in classes]
+    return [cls for cls in dict.fromkeys(described) if cls not in classes]
 
 
 def task_section(name: str, envs: list[Env], *, alone: bool) -> list[str]:
     """A task's docstring, and what only its live environments know; under a heading where it is not alone."""
     heading = "##" if alone else "###"
-    text = re.sub(r"^([A-Z]\w+):$", rf"{heading} \1", _text(name), flags=re.MULTILINE)
     default = configured(task_class(name), {})
     others = ", and of the task's other ids" if len(envs) > 1 else ""
     return [
         "",
         *([] if alone else [f"## {_name(name)}", ""]),
-        text,
+        _with_headings(task_class(name), heading),
         *(_joined(default, live(envs[0].id), heading) if isinstance(default, MultiTask) else []),
         "",
         f"{heading} Spaces and times",
@@ -232,6 +239,10 @@ def _name(task: str) -> str:
 
 def _text(task: str) -> str:
     return _docstring(task_class(task))[0]
+
+
+def _with_headings(cls: type, heading: str) -> str:
+    return re.sub(r"^([A-Z]\w+):$", rf"{heading} \1", _docstring(cls)[0], flags=re.MULTILINE)
 
 
 def _link(env_id: str) -> str:

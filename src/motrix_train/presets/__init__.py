@@ -99,6 +99,8 @@ _PRESETS: dict[str, PPOCfg] = {
     "Motrix/HumanoidRun-v0": replace(HUMANOID, max_env_steps=20_000_000),
     "Motrix/BounceBall-v0": replace(MOVER, max_env_steps=4_000_000, initial_log_std=-1.0, discount_factor=0.99),
     "Motrix/Go1-v0": GO1,
+    "Motrix/Go2-v0": GO1,
+    "Motrix/AnymalC-v0": GO1,
     "Motrix/MultiTask-v0": MULTI_TASK,
 }
 

@@ -366,6 +366,8 @@ class Go2(VelocityTask):
 
     Weights:
 
+    Those that differ from the weights of the Go1, which the table of all has.
+
     | term | weight |
     |---|---|
     | torques | -7e-05 |
@@ -381,9 +383,11 @@ class AnymalC(VelocityTask):
     """An ANYbotics ANYmal C follows a velocity command on flat ground.
 
     The robot weighs 45.0 kg. Its 12 joints are in the order LF, RF, LH, RH x hip (HAA), thigh (HFE), calf (KFE); their
-    servos have 100 N m/rad. It stands with its knees inward, those in front bent as those behind, mirrored.
+    servos have 100 N m/rad. It stands with all knees bent inward.
 
     Weights:
+
+    Those that differ from the weights of the Go1, which the table of all has.
 
     | term | weight |
     |---|---|
