@@ -70,7 +70,7 @@ def refused(work, capsys):
         ([*TRAIN, "--seed=-1"], "--seed"),
         ([*TRAIN, "--max-env-steps=0"], "--max-env-steps"),
         ([*TRAIN, "--run-dir=."], "run directory . exists"),
-        (["show", "Motrix/Go7-v0"], "did you mean Motrix/Go1-v0?"),
+        (["show", "Motrix/Goo1-v0"], "did you mean Motrix/Go1-v0?"),
         (["evaluate", CARTPOLE], f"first `motrix-train train {CARTPOLE}`"),
         (["evaluate", "runs/none"], "there is no run directory runs/none"),
         (["evaluate", "policy.pt"], "there is no policy policy.pt"),
