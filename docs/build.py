@@ -82,12 +82,12 @@ def family_page(family: str, envs: list[Env]) -> str:
         "| id | task | time limit | fields that differ from the defaults |",
         "|---|---|---|---|",
         *(f"| `{env.id}` | {_name(env.task)} | {_time_limit(env)} | {_difference(env)} |" for env in envs),
-        *(line for base in _bases(list(tasks)) for line in ("", f"## {base.__name__}", "", _with_headings(base, "###"))),
+        *(line for base in bases(list(tasks)) for line in ("", f"## {base.__name__}", "", _with_headings(base, "###"))),
         *(line for task, alike in tasks.items() for line in task_section(task, alike, alone=len(tasks) == 1)),
     )
 
 
-def _bases(tasks: list[str]) -> list[type]:
+def bases(tasks: list[str]) -> list[type]:
     """The classes that some tasks inherit their tables from, each once."""
     classes = [task_class(task) for task in tasks]
     described = [next(c for c in cls.__mro__ if "Observation:" in _docstring(c)[0].splitlines()) for cls in classes]

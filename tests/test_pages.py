@@ -85,7 +85,7 @@ def test_a_page_has_the_docstring_of_its_tasks_once(task):
 
 def test_a_page_has_the_tables_that_its_tasks_share_once(build):
     for family, envs in build.families().items():
-        for base in build._bases([env.task for env in envs]):
+        for base in build.bases([env.task for env in envs]):
             first_line = inspect.cleandoc(base.__doc__).partition("\n")[0]
             own = PAGES[family].partition(f"\n## {base.__name__}\n")[2].partition("\n## ")[0]
             assert PAGES[family].count(first_line) == own.count(first_line) == 1
