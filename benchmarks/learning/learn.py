@@ -30,13 +30,15 @@ EVALUATED = "evaluation/mean_return"
 POINTS = 60
 INTRODUCTION = """# What the presets learn
 
-Each line is a training that was run: `learn.py` beside this page calls the command, evaluates the policy at its end
-(mean action) over 256 episodes that training never saw, and writes this table and the pictures. Wall time is of the
-whole command, start included; a run on one core shared its machine with another. Curves are of training, with its
-exploration noise and, for some, shorter episodes; dots are of whole episodes with the mean action, 64 each.
+Each line is a training that was run: `learn.py` beside this page calls the command, evaluates the policy that the run
+calls its best over 256 episodes that training never saw (mean action), and writes this table and the pictures. That is
+the policy that `motrix-train evaluate` takes; beside it stands after how many steps it was saved. The first runs, from
+before a training evaluated its policies, were judged by their last one. Wall time is of the whole command, start
+included; a run on one core shared its machine with another. Curves are of training, with its exploration noise and, for
+some, shorter episodes; dots are of whole episodes with the mean action, 64 each.
 
-| environment | backend | seed | env steps | wall time | return | falls | metrics | command | machine |
-|---|---|---|---|---|---|---|---|---|---|
+| environment | backend | seed | env steps | wall time | policy | return | falls | metrics | command | machine |
+|---|---|---|---|---|---|---|---|---|---|---|
 """
 
 
@@ -98,7 +100,7 @@ def train_and_evaluate(env_id: str, backend: str, seed: int, folder: Path) -> di
     start = time.perf_counter()
     subprocess.run([*trainer, *arguments, "--run-dir", str(run)], check=True)
     seconds = time.perf_counter() - start
-    [policy] = (run / "checkpoints").glob("last.*")
+    [policy] = (run / "checkpoints").glob("best.*")
     judged = subprocess.run(
         [*trainer, "evaluate", str(policy), "--episodes", "256", "--json"],
         check=True,
@@ -116,7 +118,9 @@ def train_and_evaluate(env_id: str, backend: str, seed: int, folder: Path) -> di
         "env_id": env_id,
         "backend": backend,
         "seed": seed,
+        "env_steps": int(rows[-1]["env_steps"]),
         "wall_seconds": round(seconds, 1),
+        "judged": policy.stem,
         "machine": f"{platform.system()} {platform.machine()}, {_cores()}",
         "evaluation": evaluation,
         "curve": _columns(kept, CURVE),
@@ -133,8 +137,9 @@ def write_table(results: list[dict]) -> None:
         metrics = ", ".join(f"{name} {value:.3f}" for name, value in (success | found["metrics"]).items()) or "-"
         falls = sum(found["termination"].values())
         lines.append(
-            f"| {result['env_id']} | {result['backend']} | {result['seed']} | {found['env_steps'] / 1e6:.2f} M "
-            f"| {result['wall_seconds'] / 60:.1f} min | {found['mean_return']:.0f} | {100 * falls:.1f} % | {metrics} "
+            f"| {result['env_id']} | {result['backend']} | {result['seed']} | {result['env_steps'] / 1e6:.2f} M "
+            f"| {result['wall_seconds'] / 60:.1f} min | {result['judged']}, {found['env_steps'] / 1e6:.2f} M "
+            f"| {found['mean_return']:.0f} | {100 * falls:.1f} % | {metrics} "
             f"| `{result['command']}` | {result['machine']} |"
         )
     lines += [COMPARISON + "\n".join(_compared(name, results) for name in TARGETS)]
