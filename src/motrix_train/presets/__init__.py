@@ -86,7 +86,7 @@ _PRESETS: dict[str, PPOCfg] = {
     "Motrix/ReacherEasy-v0": DECIDED_EARLY,
     "Motrix/ReacherHard-v0": DECIDED_EARLY,
     "Motrix/FingerSpin-v0": replace(SUITE, max_env_steps=4_000_000),
-    "Motrix/FingerTurnEasy-v0": replace(DECIDED_EARLY, max_env_steps=4_000_000),
+    "Motrix/FingerTurnEasy-v0": replace(DECIDED_EARLY, max_env_steps=10_000_000),
     "Motrix/FingerTurnHard-v0": replace(DECIDED_EARLY, max_env_steps=6_000_000),
     "Motrix/CheetahRun-v0": replace(MOVER, max_env_steps=15_000_000),
     "Motrix/HopperStand-v0": HOPPER,
