@@ -55,6 +55,8 @@ SUITE = PPOCfg(
 
 DECIDED_EARLY = replace(SUITE, max_env_steps=5_000_000, training_env={"max_episode_steps": 200})
 
+TURN = replace(SUITE, max_env_steps=10_000_000, training_env={"max_episode_steps": 250})
+
 MOVER = replace(SUITE, policy_hidden_layer_sizes=(128, 128), value_hidden_layer_sizes=(128, 128))
 
 HOPPER = replace(
@@ -86,8 +88,8 @@ _PRESETS: dict[str, PPOCfg] = {
     "Motrix/ReacherEasy-v0": DECIDED_EARLY,
     "Motrix/ReacherHard-v0": DECIDED_EARLY,
     "Motrix/FingerSpin-v0": replace(SUITE, max_env_steps=4_000_000),
-    "Motrix/FingerTurnEasy-v0": replace(DECIDED_EARLY, max_env_steps=10_000_000),
-    "Motrix/FingerTurnHard-v0": replace(DECIDED_EARLY, max_env_steps=6_000_000),
+    "Motrix/FingerTurnEasy-v0": TURN,
+    "Motrix/FingerTurnHard-v0": TURN,
     "Motrix/CheetahRun-v0": replace(MOVER, max_env_steps=15_000_000),
     "Motrix/HopperStand-v0": HOPPER,
     "Motrix/HopperHop-v0": HOPPER,
