@@ -55,7 +55,7 @@ SUITE = PPOCfg(
 
 DECIDED_EARLY = replace(SUITE, max_env_steps=5_000_000, training_env={"max_episode_steps": 200})
 
-TURN = replace(SUITE, max_env_steps=10_000_000, training_env={"max_episode_steps": 250})
+TURN = replace(SUITE, max_env_steps=10_000_000, discount_factor=0.97, training_env={"max_episode_steps": 250})
 
 MOVER = replace(SUITE, policy_hidden_layer_sizes=(128, 128), value_hidden_layer_sizes=(128, 128))
 
@@ -85,9 +85,9 @@ _PRESETS: dict[str, PPOCfg] = {
     ),
     "Motrix/Acrobot-v0": replace(SUITE, max_env_steps=10_000_000),
     "Motrix/PointMass-v0": SUITE,
-    "Motrix/ReacherEasy-v0": DECIDED_EARLY,
+    "Motrix/ReacherEasy-v0": replace(DECIDED_EARLY, max_env_steps=3_000_000, discount_factor=0.97),
     "Motrix/ReacherHard-v0": DECIDED_EARLY,
-    "Motrix/FingerSpin-v0": replace(SUITE, max_env_steps=4_000_000),
+    "Motrix/FingerSpin-v0": replace(SUITE, discount_factor=0.95),
     "Motrix/FingerTurnEasy-v0": TURN,
     "Motrix/FingerTurnHard-v0": TURN,
     "Motrix/CheetahRun-v0": replace(MOVER, max_env_steps=15_000_000),
