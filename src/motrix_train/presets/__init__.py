@@ -55,7 +55,7 @@ SUITE = PPOCfg(
 
 DECIDED_EARLY = replace(SUITE, max_env_steps=5_000_000, training_env={"max_episode_steps": 200})
 
-TURN = replace(SUITE, max_env_steps=10_000_000, discount_factor=0.97, training_env={"max_episode_steps": 250})
+TURN = replace(SUITE, max_env_steps=10_000_000, training_env={"max_episode_steps": 250})
 
 MOVER = replace(SUITE, policy_hidden_layer_sizes=(128, 128), value_hidden_layer_sizes=(128, 128))
 
