@@ -44,6 +44,8 @@ def test_the_target_that_is_drawn_has_the_radius(name):
         ("HopperStand", {"height_margin": -0.1}),
         ("HopperStand", {"stand_height": 0.0}),
         ("HumanoidStand", {"height_margin": 0.0}),
+        ("Acrobot", {"target_margin": 0.0}),
+        ("FingerTurnEasy", {"target_margin": -0.1}),
         ("FingerSpin", {"spin_speed": -15.0}),
         ("FingerSpin", {"spinner_damping": -0.1}),
         ("FingerTurnEasy", {"spinner_damping": 0.0}),
@@ -76,12 +78,19 @@ def test_more_of_the_circle_is_upright_with_a_larger_angle():
 
 
 @pytest.mark.parametrize(
-    ("name", "margins"), [("Pendulum", (0, 1, 2)), ("HopperStand", (0, 0.3, 0.6)), ("HumanoidStand", (0.35, 0.7, 1.4))]
+    ("name", "field", "margins"),
+    [
+        ("Pendulum", "height_margin", (0, 1, 2)),
+        ("HopperStand", "height_margin", (0, 0.3, 0.6)),
+        ("HumanoidStand", "height_margin", (0.35, 0.7, 1.4)),
+        ("Acrobot", "target_margin", (1, 2, 4)),
+        ("FingerTurnHard", "target_margin", (0, 0.1, 0.3)),
+    ],
 )
-def test_a_reward_with_a_wider_margin_is_felt_from_farther_off(name, margins):
+def test_a_reward_with_a_wider_margin_is_felt_from_farther_off(name, field, margins):
     earned = []
     for margin in margins:
-        envs = make(name, num_envs=64, height_margin=float(margin))
+        envs = make(name, num_envs=64, **{field: float(margin)})
         envs.reset(seed=0)
         for _ in range(40):
             reward = envs.step(np.zeros(envs.action_space.shape))[1]

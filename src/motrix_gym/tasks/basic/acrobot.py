@@ -32,7 +32,7 @@ class Acrobot(Targeted):
 
     | term | formula | weight |
     |---|---|---|
-    | tip_high | 1 within `target_radius` of the highest point, falling to 0.1 at 1 m from it like a Gaussian | 1.0 |
+    | tip_high | 1 within `target_radius` of the highest point, falling like a Gaussian to 0.1 over a `target_margin` | 1.0 |
 
     Termination:
 
@@ -42,12 +42,15 @@ class Acrobot(Targeted):
 
     Attributes:
         target_radius: Radius of the target, m.
+        target_margin: How far from the target the reward is 0.1, m; the tip hangs 4 m below it.
     """
 
     MODEL: ClassVar = "acrobot.xml"
     WEIGHTS: ClassVar = {"tip_high": 1.0}
+    POSITIVE: ClassVar = ("target_radius", "target_margin")
     control_dt: float = 0.01
     target_radius: float = 0.2
+    target_margin: float = 1.0
 
     def begin(self, draws: Draws) -> tuple[Array, Array, Memory]:
         return draws.uniform(-np.pi, np.pi, 2), np.zeros((len(draws), 2)), Memory()
@@ -57,7 +60,7 @@ class Acrobot(Targeted):
         return {"orientations": np.concatenate([links[:, 0], links[:, 2]], axis=1), "velocity": frame.qvel}
 
     def reward(self, t: Transition) -> dict[str, Array]:
-        return {"tip_high": tolerance(distance(t.now), bounds=(0.0, self.target_radius), margin=1.0)}
+        return {"tip_high": tolerance(distance(t.now), bounds=(0.0, self.target_radius), margin=self.target_margin)}
 
     def metrics(self, t: Transition) -> dict[str, Array]:
         return {"distance": distance(t.now)}

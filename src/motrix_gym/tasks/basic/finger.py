@@ -9,6 +9,7 @@ import mujoco
 import numpy as np
 
 from motrix_gym.draws import Draws
+from motrix_gym.rewards import tolerance
 from motrix_gym.task import Array, Frame, Memory, Transition
 from motrix_gym.tasks.basic.suite import SuiteTask, Targeted, random_joints
 
@@ -124,7 +125,7 @@ class FingerTurn(Finger, Targeted):
 
     | term | formula | weight |
     |---|---|---|
-    | at_target | 1 where the tip is within `target_radius` of the target, else 0 | 1.0 |
+    | at_target | 1 where the tip is within `target_radius` of the target, falling to 0 over a `target_margin` | 1.0 |
 
     Termination:
 
@@ -134,13 +135,20 @@ class FingerTurn(Finger, Targeted):
 
     Attributes:
         target_radius: Radius of the target, m.
+        target_margin: How far from the target the reward has fallen to 0, linearly, m; 0 for at once, as in dm_control.
         spinner_damping: Damping of the spinner's hinge, N m s/rad.
     """
 
     WEIGHTS: ClassVar = {"at_target": 1.0}
     POSITIVE: ClassVar = ("spinner_damping", "target_radius")
     target_radius: float = 0.07
+    target_margin: float = 0.0
     spinner_damping: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.target_margin >= 0:
+            raise ValueError(f"target_margin is {self.target_margin} m; it takes a number of at least 0")
 
     def begin(self, draws: Draws) -> tuple[Array, Array, FingerMemory]:
         qpos, qvel, _ = super().begin(draws)
@@ -152,7 +160,8 @@ class FingerTurn(Finger, Targeted):
         return super().observe(frame, memory) | target
 
     def reward(self, t: Transition) -> dict[str, Array]:
-        return {"at_target": np.where(self.distance(t.now, t.memory) <= 0, 1.0, 0.0)}
+        away = self.distance(t.now, t.memory)
+        return {"at_target": tolerance(away, (-np.inf, 0.0), self.target_margin, "linear", value_at_margin=0.0)}
 
     def metrics(self, t: Transition) -> dict[str, Array]:
         return {"distance": self.distance(t.now, t.memory)}
