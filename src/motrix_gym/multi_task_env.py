@@ -173,6 +173,7 @@ class MultiTaskVectorEnv(MotrixVectorEnv):
         for block, width in widths.items():
             self.observation_blocks[block] = slice(start, start + width)
             start += width
+        self._privileged_width = 0  # joined tasks tell a critic no more than the policy
         self._columns = [
             np.r_[tuple(self.observation_blocks[block] for block in sample.observation_blocks)] for sample in samples
         ]

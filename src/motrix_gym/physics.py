@@ -15,6 +15,8 @@ _DIVERGENCE = [
     int(mujoco.mjtWarning.mjWARN_BADQVEL),
     int(mujoco.mjtWarning.mjWARN_BADQACC),
 ]
+_DERIVED_FROM = {"body_mass", "body_ipos", "body_inertia"}  # fields that MuJoCo computes constants from
+_NONE: Mapping[str, np.ndarray] = {}
 _COUNT = 1  # a warning is (last info, count)
 
 
@@ -39,9 +41,28 @@ class Physics:
             self._batch.bind(name) for name in ("qpos", "qvel", "ctrl", "sensordata")
         )
         self._sensor_slices = _sensor_slices(model)
+        self._varied: dict[str, np.ndarray] = {}
 
-    def step(self, ctrl: np.ndarray) -> tuple[Frame, np.ndarray]:
-        """Advances every row by one control step under `ctrl`, (N, nu).
+    def vary(self, rows: np.ndarray, fields: Mapping[str, np.ndarray]) -> None:
+        """Gives the models of `rows`, (M,) int, values of their own, and what MuJoCo derives from them.
+
+        Args:
+            rows: Which rows; before their `reset`, or with their state untouched.
+            fields: By name of a field of `mujoco.MjModel`, (M, ...).
+        """
+        for name in fields.keys() - self._varied.keys():
+            self._varied[name] = self._batch.expand(name)
+        for name, values in fields.items():
+            self._varied[name][rows] = values
+        if _DERIVED_FROM & fields.keys():
+            self._batch.set_const(rows)
+
+    def step(self, ctrl: np.ndarray, force: Mapping[str, np.ndarray] = _NONE) -> tuple[Frame, np.ndarray]:
+        """Advances every row by one control step.
+
+        Args:
+            ctrl: Actuator signals, (N, nu).
+            force: By body, force and torque on its centre of mass in the world's axes, (N, 6) N and N m.
 
         Returns:
             The frame that the step leads to, and (N,) bool, the rows whose simulation diverged: MuJoCo met a
@@ -49,6 +70,8 @@ class Physics:
         """
         warned = self._warnings()
         self._ctrl[:] = ctrl
+        for body, push in force.items():
+            self._batch.bind("xfrc_applied")[:, self.model.body(body).id] = push
         failed: np.ndarray | list[int] = []
         try:
             self._batch.step(nstep=self._substeps, stage=mujoco.mjtStage.mjSTAGE_VEL)

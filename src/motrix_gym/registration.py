@@ -95,8 +95,27 @@ ENVS = (
     ),
     Env("Motrix/BounceBall-v0", "motrix_gym.tasks.basic.bounce_ball:BounceBall", max_episode_steps=1000),
     Env("Motrix/Go1-v0", "motrix_gym.tasks.locomotion.velocity:Go1", max_episode_steps=1000),
+    Env(
+        "Motrix/Go1Rough-v0",
+        "motrix_gym.tasks.locomotion.velocity:Go1",
+        max_episode_steps=1000,
+        kwargs={"terrain": {"noise": 0.08, "slope_up": 0.35, "slope_down": 0.35, "blocks": 0.08}, "swing_height": 0.1},
+    ),
+    Env("Motrix/Go1Stairs-v0", "motrix_gym.tasks.locomotion.velocity:Go1Stairs", max_episode_steps=1000),
     Env("Motrix/Go2-v0", "motrix_gym.tasks.locomotion.velocity:Go2", max_episode_steps=1000),
+    Env(
+        "Motrix/Go2Rough-v0",
+        "motrix_gym.tasks.locomotion.velocity:Go2",
+        max_episode_steps=1000,
+        kwargs={"terrain": {"noise": 0.08, "slope_up": 0.35, "slope_down": 0.35, "blocks": 0.08}, "swing_height": 0.1},
+    ),
     Env("Motrix/AnymalC-v0", "motrix_gym.tasks.locomotion.velocity:AnymalC", max_episode_steps=1000),
+    Env(
+        "Motrix/AnymalCRough-v0",
+        "motrix_gym.tasks.locomotion.velocity:AnymalC",
+        max_episode_steps=1000,
+        kwargs={"terrain": {"noise": 0.12, "slope_up": 0.4, "slope_down": 0.4, "blocks": 0.12}, "swing_height": 0.15},
+    ),
     Env("Motrix/MultiTask-v0", "motrix_gym.multi_task:MultiTask", max_episode_steps=1000),
 )
 

@@ -162,6 +162,31 @@ class Task:
         """What an episode starts from: qpos (N, nq), qvel (N, nv), memory."""
         raise NotImplementedError
 
+    def begin_again(self, draws: Draws, last: Any) -> tuple[Array, Array, Any]:
+        """What the next episode of rows that have had one starts from, as `begin`.
+
+        Args:
+            draws: The streams of these rows.
+            last: The memory that their last episode ended with, however it ended: what a curriculum goes on from.
+        """
+        return self.begin(draws)
+
+    def varied(self, memory: Any) -> dict[str, Array]:
+        """What differs in the models of the rows during their episodes.
+
+        Returns:
+            Fields of `mujoco.MjModel` by name, each (N, ...), always the same ones.
+        """
+        return {}
+
+    def external_force(self, memory: Any) -> dict[str, Array]:
+        """What pushes bodies during the coming control step.
+
+        Returns:
+            By body, (N, 6): force, N, on its centre of mass and torque, N m, in the world's axes.
+        """
+        return {}
+
     def accepts(self, frame: Frame) -> Array:
         """Whether an episode may begin at what was drawn, (N,) bool; a row that may not is drawn again."""
         return np.ones(len(frame.qpos), dtype=bool)
@@ -173,6 +198,10 @@ class Task:
     def observe(self, frame: Frame, memory: Any) -> dict[str, Array]:
         """The observation in blocks, each (N, k), joined in this order."""
         raise NotImplementedError
+
+    def privileged(self, frame: Frame, memory: Any) -> dict[str, Array]:
+        """What a critic may see in training beside the observation, in blocks, each (N, k), joined in this order."""
+        return {}
 
     def reward(self, t: Transition) -> dict[str, Array]:
         """The unweighted reward terms, each (N,)."""
@@ -231,7 +260,12 @@ def configured(task: type[AnyFields], values: Mapping[str, Any]) -> AnyFields:
 
 def load_model(file_name: str) -> mujoco.MjModel:
     """Compiles a model of `motrix_gym.models`."""
-    return mujoco.MjModel.from_xml_string((resources.files("motrix_gym.models") / file_name).read_text("utf-8"))
+    return load_spec(file_name).compile()
+
+
+def load_spec(file_name: str) -> mujoco.MjSpec:
+    """A model of `motrix_gym.models` that can still be added to."""
+    return mujoco.MjSpec.from_string((resources.files("motrix_gym.models") / file_name).read_text("utf-8"))
 
 
 def take(memory: AnyMemory, rows: Any) -> AnyMemory:

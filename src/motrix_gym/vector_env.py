@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -48,6 +49,7 @@ class MotrixVectorEnv(VectorEnv):
         autoreset_mode: The `AutoresetMode` in force.
         observation_blocks: The columns of each observation block, by name, in order.
         mirror: The reflection of the task's robot, or None.
+        state_space: What `state` gives of one row, or None where the task tells a critic no more than the policy.
     """
 
     def __init__(
@@ -90,6 +92,8 @@ class MotrixVectorEnv(VectorEnv):
         self.single_action_space = action_space = task.action_space()
         self._action_bounds = action_space.low, action_space.high
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        more = self._privileged_width
+        self.state_space = gym.spaces.Box(-np.inf, np.inf, (width + more,), np.float32) if more else None
         self.action_space = batch_space(self.single_action_space, self.num_envs)
 
     @property
@@ -140,10 +144,10 @@ class MotrixVectorEnv(VectorEnv):
         action = self._checked(actions)
         self._require_episodes()
         waiting = self._ended
-        counter_before = self._draws.counter
+        memory_before, counter_before = self._memory, self._draws.counter
 
         ctrl = self.task.control(self._frame, self._memory, action)
-        now, diverged = self._physics.step(ctrl)
+        now, diverged = self._physics.step(ctrl, self.task.external_force(self._memory))
         now = _where(diverged, self._frame, now)
         t = Transition(self._frame, self._memory, action, now, np.zeros(self.num_envs, dtype=bool))
         reasons = {name: ended & ~diverged for name, ended in self.task.terminated(t).items()}
@@ -165,7 +169,9 @@ class MotrixVectorEnv(VectorEnv):
             terms, reasons, metrics = ({n: x * live for n, x in g.items()} for g in (terms, reasons, metrics))
             terminated, truncated = terminated & live, truncated & live
             self._draws.counter = np.where(waiting, counter_before, self._draws.counter)
-            self._restart(np.flatnonzero(waiting))
+            rows = np.flatnonzero(waiting)
+            self._memory = tasks.put(self._memory, rows, tasks.take(memory_before, rows))
+            self._restart(rows)
 
         groups: dict[str, Any] = {"reward_terms": terms, "termination": reasons, "metrics": metrics}
         if success is not None:
@@ -177,11 +183,24 @@ class MotrixVectorEnv(VectorEnv):
             ended = self._ended
             info |= {"final_obs": observations, "_final_obs": ended.copy()}
             info |= {"final_info": _masked(groups, ended), "_final_info": ended.copy()}
+            if self.state_space is not None:
+                info |= {"final_state": self.state(), "_final_state": ended.copy()}
             rows = np.flatnonzero(ended)
             frame, memory = self._restart(rows)
             observations = observations.copy()
             observations[rows] = self._observe(frame, memory)
         return observations, sum(terms.values(), np.zeros(self.num_envs)), terminated, truncated, info
+
+    def state(self) -> np.ndarray:
+        """What a critic may see in training: the observation, then `Task.privileged`, (N, k) float32.
+
+        Raises:
+            RuntimeError: The task tells a critic no more than the policy.
+        """
+        if self.state_space is None:
+            raise RuntimeError("this task tells a critic no more than the policy: there is no state beside observations")
+        frame, memory = self._frame, self._memory
+        return np.concatenate([self._observe(frame, memory), *self._privileged(frame, memory)], axis=1, dtype=np.float32)
 
     def get_state(self) -> dict[str, np.ndarray]:
         """The whole state, random streams included, as a flat dictionary of arrays; `set_state` goes on from it."""
@@ -217,6 +236,8 @@ class MotrixVectorEnv(VectorEnv):
         self._memory = type(self._memory)(
             **{f.name: state[f"memory.{f.name}"].copy() for f in dataclasses.fields(self._memory)}
         )
+        self._physics.vary(np.arange(self.num_envs), self.task.varied(self._memory))
+        self._new = np.zeros(self.num_envs, dtype=bool)
         self._forget_seeds((state["key"] != self._draws.key).any(axis=1))
         self._draws = Draws(state["key"].copy(), state["counter"].copy())
         self._elapsed, self._ended = state["elapsed"].copy(), state["ended"].copy()
@@ -268,18 +289,35 @@ class MotrixVectorEnv(VectorEnv):
         self.mirror: Mirror | None = task.mirror()
         self._draws = Draws(np.zeros((self.num_envs, 2), dtype=np.uint64))
         self._elapsed = np.zeros(self.num_envs, dtype=np.int64)
+        self._new = np.ones(self.num_envs, dtype=bool)  # rows that have had no episode since they were seeded
         self._frame, self._memory = self._drawn(np.arange(self.num_envs))
         self.observation_blocks: dict[str, slice] = {}
         width = 0
         for name, block in task.observe(self._frame, self._memory).items():
             self.observation_blocks[name] = slice(width, width + block.shape[1])
             width += block.shape[1]
+        self._privileged_width = sum(block.shape[1] for block in self._privileged(self._frame, self._memory))
 
     def _drawn(self, rows: np.ndarray) -> tuple[Frame, Any]:
         """Draws a beginning for `rows` from their own streams; returns the frame and the memory of these rows alone."""
+        new = self._new[rows]
+        if new.all():
+            return self._started(rows, self.task.begin)
+        frame, memory = _rows_of_frame(self._frame, rows), tasks.take(self._memory, rows)
+        later = np.flatnonzero(~new)
+        begin_again = functools.partial(self.task.begin_again, last=tasks.take(memory, later))
+        for which, begin in ((np.flatnonzero(new), self.task.begin), (later, begin_again)):
+            if which.size:
+                started, remembered = self._started(rows[which], begin)
+                frame, memory = _put_frame(frame, which, started), tasks.put(memory, which, remembered)
+        return frame, memory
+
+    def _started(self, rows: np.ndarray, begin: Callable[[Draws], tuple[Any, Any, Any]]) -> tuple[Frame, Any]:
+        """Puts `rows` where `begin` says; returns the frame and the memory of these rows alone."""
         draws = Draws(self._draws.key[rows], self._draws.counter[rows])
-        qpos, qvel, memory = self.task.begin(draws)
+        qpos, qvel, memory = begin(draws)
         self._draws.counter = _put(self._draws.counter, rows, draws.counter)
+        self._physics.vary(rows, self.task.varied(memory))
         return self._physics.reset(rows, qpos, qvel), memory
 
     def _begin(self, rows: np.ndarray) -> tuple[Frame, Any]:
@@ -307,10 +345,14 @@ class MotrixVectorEnv(VectorEnv):
         self._memory = tasks.put(self._memory, rows, memory)
         self._elapsed = _put(self._elapsed, rows, 0)
         self._ended = _put(self._ended, rows, False)
+        self._new = _put(self._new, rows, False)
         return frame, memory
 
     def _observe(self, frame: Frame, memory: Any) -> np.ndarray:
         return np.concatenate(list(self.task.observe(frame, memory).values()), axis=1).astype(np.float32)
+
+    def _privileged(self, frame: Frame, memory: Any) -> list[np.ndarray]:
+        return list(self.task.privileged(frame, memory).values())
 
     def _out_of_time(self) -> np.ndarray:
         if self.max_episode_steps is None:
@@ -375,6 +417,7 @@ class MotrixVectorEnv(VectorEnv):
     def _seed_rows(self, rows: list[int], seeds: list[int]) -> None:
         """Starts the streams of `rows` anew."""
         self._draws = Draws(_put(self._draws.key, rows, row_keys(seeds)), _put(self._draws.counter, rows, 0))
+        self._new = _put(self._new, rows, True)
 
     def _forget_seeds(self, rows: np.ndarray) -> None:
         """Says that `rows`, (N,) bool, have streams of which no seed is known."""
@@ -404,6 +447,10 @@ def _put(x: np.ndarray, rows: np.ndarray | list[int], new: Any) -> np.ndarray:
     result = x.copy()
     result[rows] = new
     return result
+
+
+def _rows_of_frame(frame: Frame, rows: np.ndarray) -> Frame:
+    return Frame(frame.qpos[rows], frame.qvel[rows], {name: x[rows] for name, x in frame.sensor.items()})
 
 
 def _put_frame(frame: Frame, rows: np.ndarray, new: Frame) -> Frame:

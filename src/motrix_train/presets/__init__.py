@@ -36,6 +36,8 @@ GO1 = PPOCfg(
     staggered_starts=False,
 )
 
+ROUGH = replace(GO1, max_env_steps=20_000_000, training_env={"terrain_curriculum": True})
+
 MULTI_TASK = replace(GO1, max_env_steps=8_000_000)
 
 SUITE = PPOCfg(
@@ -101,8 +103,12 @@ _PRESETS: dict[str, PPOCfg] = {
     "Motrix/HumanoidRun-v0": replace(HUMANOID, max_env_steps=20_000_000),
     "Motrix/BounceBall-v0": replace(MOVER, max_env_steps=4_000_000, initial_log_std=-1.0, discount_factor=0.99),
     "Motrix/Go1-v0": GO1,
+    "Motrix/Go1Rough-v0": ROUGH,
+    "Motrix/Go1Stairs-v0": ROUGH,
     "Motrix/Go2-v0": GO1,
+    "Motrix/Go2Rough-v0": ROUGH,
     "Motrix/AnymalC-v0": GO1,
+    "Motrix/AnymalCRough-v0": ROUGH,
     "Motrix/MultiTask-v0": MULTI_TASK,
 }
 

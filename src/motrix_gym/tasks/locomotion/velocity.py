@@ -1,17 +1,22 @@
-"""Legged robots that follow a velocity command. A robot is a table; the task is the same for all."""
+"""Legged robots that follow a velocity command. A robot is a table, a terrain a field; the task is the same for all."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import copy
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import ClassVar
 
 import mujoco
 import numpy as np
 from gymnasium import spaces
 
-from motrix_gym import rewards, rotations
+from motrix_gym import rewards, rotations, terrain
 from motrix_gym.draws import Draws
-from motrix_gym.task import Array, Flip, Frame, Memory, Mirror, Task, Transition, load_model
+from motrix_gym.task import Array, Flip, Frame, Mirror, Transition, load_spec
+from motrix_gym.tasks.locomotion.disturbances import JOINTS_IN_QVEL, MIRRORED_JOINTS, POLAR, Disturbed, DisturbedMemory
+from motrix_gym.terrain import Terrain
 
 
 @dataclass(frozen=True)
@@ -44,13 +49,20 @@ class Quadruped:
 LEGS = 4
 HIPS = slice(0, None, 3)
 JOINTS_IN_QPOS = slice(7, None)
-JOINTS_IN_QVEL = slice(6, None)
 TROT_OFFSET = np.array([0.0, 0.5, 0.5, 0.0])  # the legs of a diagonal step together
 POSITIVE = ("action_scale", "tracking_variance", "approach_variance", "gait_frequency", "swing_height", "max_tilt")
 
-MIRRORED_JOINTS = Flip(index=np.array([3, 4, 5, 0, 1, 2, 9, 10, 11, 6, 7, 8]), sign=np.tile([-1.0, 1.0, 1.0], LEGS))
 MIRRORED_FEET = Flip(index=np.array([1, 0, 3, 2]), sign=np.ones(LEGS))
-POLAR = Flip.signs(1, -1, 1)
+SCAN_X = np.linspace(-0.5, 0.8, 11)  # m ahead of the trunk's middle, where the ground is looked at
+SCAN_Y = np.linspace(-0.42, 0.42, 7)  # m to the left of it
+SCAN = np.stack(np.meshgrid(SCAN_X, SCAN_Y, indexing="ij"), axis=-1).reshape(-1, 2)
+SCAN_RANGE = 1.0  # m up and down
+MIRRORED_SCAN = Flip(np.arange(len(SCAN)).reshape(len(SCAN_X), -1)[:, ::-1].ravel(), np.ones(len(SCAN)))
+AROUND_MIDDLE = 0.2  # m, how far from the middle of a tile an episode begins, in x and y
+NEXT_TILE = terrain.TILE - 0.5  # m from the middle of a tile, where the flat middle of the next one is
+FOOTPRINT = 0.6  # m, no part of a standing robot is farther from its middle, in x and y
+CLEARANCE = 0.01  # m between the feet and the highest ground beneath a robot, on terrain
+FAR = 4.0  # m along the command, which an episode must have come to count as walked
 AXIAL = Flip.signs(-1, 1, -1)
 MIRRORED_COMMAND = Flip.signs(1, -1, -1)
 
@@ -60,7 +72,7 @@ ANYMAL_C = Quadruped("anymal_c.xml", (0.0, 0.4, -0.8), (0.0, -0.4, 0.8), start_h
 
 
 @dataclass(frozen=True)
-class VelocityMemory(Memory):
+class VelocityMemory(DisturbedMemory):
     """What the velocity task remembers.
 
     Attributes:
@@ -69,6 +81,10 @@ class VelocityMemory(Memory):
         phase: Phase of the gait clock, (N,) in [0, 1).
         action: The last action, (N, 12).
         air_time: Time since each foot last touched the ground, (N, 4) s.
+        level: Difficulty of the tile that the episode began on, (N,) int.
+        asked: How far the commands of the episode led until now, (N,) m.
+        walked: How far it came along them, (N,) m.
+        fell: Whether the episode has ended by a fall, (N,) bool.
     """
 
     command: Array
@@ -76,11 +92,15 @@ class VelocityMemory(Memory):
     phase: Array
     action: Array
     air_time: Array
+    level: Array
+    asked: Array
+    walked: Array
+    fell: Array
 
 
 @dataclass(frozen=True, kw_only=True)
-class VelocityTask(Task):
-    """A robot with four legs follows a velocity command on flat ground.
+class VelocityTask(Disturbed):
+    """A robot with four legs follows a velocity command.
 
     It is commanded a forward and a leftward velocity and a yaw rate, which change every few seconds and are zero for
     some of the time. Each action in [-1, 1] shifts the target angle of a position servo by `action_scale` radians from
@@ -90,6 +110,16 @@ class VelocityTask(Task):
     speed to lose; in the formulas "moving" is 1 then and 0 for a robot below `still_speed` that is told to stand,
     and "lift" is max(0, sin(2 pi (phase + offset))) x moving, with the offset 0 for the first leg and the one diagonal
     to it, and 1/2 for the others. A foot is asked to stand where its lift is zero.
+
+    The ground is a plane, or with `terrain` a grid of tiles, a column for each kind of ground and a row for each of
+    `terrain_levels`. The kinds and what their size means: `noise`, random heights up to so many m; `slope_up` and
+    `slope_down`, m a metre; `stairs_up` and `stairs_down`, height of a stair, m, each 0.3 m deep; `blocks`, square
+    blocks and holes so many m high or deep. Up and down are the ways out of the middle of a tile, where an episode
+    begins. The sizes given are those of the hardest level; they grow evenly from level to level. An episode begins on a
+    random tile; with `terrain_curriculum`, on a random tile of the row's level. The level of a new row is random in the
+    easier half. It rises by one when an episode came 4 m along its commands, at least 0.7 of the way they led, and did
+    not fall; it sinks by one when it fell before that, or came less than 0.4 of the way. Beyond the hardest level it is
+    random again.
 
     Observation:
 
@@ -103,6 +133,8 @@ class VelocityTask(Task):
     | 33-44 | last_action | the last action | 1 |
     | 45-47 | command | forward and leftward velocity, yaw rate | m/s, m/s, rad/s |
     | 48-49 | gait_clock | sine and cosine of 2 pi phase, zero when not moving | 1 |
+    | 50-126 | height_scan | with `height_scan`: ground under 11 x 7 points around the trunk, in its heading, above where \
+it would be under a standing robot, from -1 to 1 | m |
 
     Reward:
 
@@ -121,7 +153,7 @@ class VelocityTask(Task):
     | hip_pos | (1 - min(abs(leftward command), 1)) x sum of squared hip angles | -0.5 |
     | stand_still | sum of absolute joint angles from the standing pose, not moving | -0.1 |
     | gait | share of the feet whose contact is as the clock asks, moving | 0.3 |
-    | feet_height | mean over feet of (foot height / `swing_height` - lift)^2 | -0.3 |
+    | feet_height | mean over feet of (height above the ground / `swing_height` - lift)^2 | -0.3 |
     | feet_slip | sum of squared planar velocities of the feet in contact | -0.05 |
     | termination | 1 in a step that terminates | -10.0 |
 
@@ -136,6 +168,17 @@ class VelocityTask(Task):
     Attributes:
         control_dt: Seconds between two actions.
         reward_weights: Weights that replace those of the table, by term.
+        friction: Least and greatest factor on the friction of the robot, drawn for each episode, as are the next seven.
+        added_mass: Least and greatest mass that the trunk has more, as if denser, kg.
+        com_shift: How far the trunk's centre of mass is off at most, forward, sideways and upward, m.
+        motor_strength: Least and greatest factor on the greatest torque of each servo.
+        stiffness: Least and greatest factor on the stiffness of each servo.
+        damping: Least and greatest factor on the damping of each servo.
+        joint_offset: How far each joint is at most from where its encoder has it, rad.
+        action_delay: Least and greatest number of control steps by which actions come late.
+        observation_noise: Half the width of uniform noise, by block, in the block's unit.
+        push_speed: Change of the velocity by a push in a random direction, m/s; 0 for none.
+        push_interval: Shortest and longest time between pushes, s.
         action_scale: Servo target shift of a unit action, rad.
         command_low: Lowest forward and leftward velocity and yaw rate commanded, m/s, m/s, rad/s.
         command_high: Highest ones.
@@ -147,6 +190,11 @@ class VelocityTask(Task):
         gait_frequency: Strides a second.
         swing_height: Height of a foot in the middle of its swing, m.
         max_tilt: Tilt that counts as a fall, rad.
+        terrain: Size of each kind of ground at the hardest level, by kind; none is a plane.
+        terrain_seed: Seed of the ground.
+        terrain_levels: Levels of difficulty.
+        terrain_curriculum: Whether a row's level follows what it has mastered.
+        height_scan: Whether the ground around the trunk is observed.
     """
 
     ROBOT: ClassVar[Quadruped]
@@ -180,6 +228,11 @@ class VelocityTask(Task):
     gait_frequency: float = 2.0
     swing_height: float = 0.08
     max_tilt: float = 1.05
+    terrain: Mapping[str, float] = field(default_factory=dict)
+    terrain_seed: int = 0
+    terrain_levels: int = 6
+    terrain_curriculum: bool = False
+    height_scan: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -196,45 +249,116 @@ class VelocityTask(Task):
                 f"command_low {self.command_low} is above command_high {self.command_high} in one place or more; "
                 "lower it, or raise the other"
             )
+        if self.terrain:
+            terrain.generate(self.terrain, self.terrain_levels, self.terrain_seed)
+        elif self.terrain_curriculum:
+            raise ValueError("terrain_curriculum is true on a plane, which has no levels; give it a terrain")
+
+    @property
+    def ground(self) -> Terrain:
+        """The ground that the robot walks on."""
+        if not self.terrain:
+            return terrain.PLANE
+        return terrain.generate(self.terrain, self.terrain_levels, self.terrain_seed)
 
     def model(self) -> mujoco.MjModel:
-        return load_model(self.ROBOT.model)
+        return copy.copy(self._reference())
 
     def action_space(self) -> spaces.Box:
         return spaces.Box(-1.0, 1.0, (3 * LEGS,), np.float32)
 
     def begin(self, draws: Draws) -> tuple[Array, Array, VelocityMemory]:
+        return self._begin_on(self._first_level(draws), draws)
+
+    def begin_again(self, draws: Draws, last: VelocityMemory) -> tuple[Array, Array, VelocityMemory]:
+        return self._begin_on(self._next_level(last, draws) if self.terrain_curriculum else self._first_level(draws), draws)
+
+    def _begin_on(self, level: Array, draws: Draws) -> tuple[Array, Array, VelocityMemory]:
         n, robot = len(draws), self.ROBOT
         start = draws.uniform(-1.0, 1.0, 20)
         joints = robot.default_joints + 0.1 * start[:, :12]
-        xy = np.zeros((n, 2))
-        height = np.full((n, 1), robot.start_height)
-        qpos = np.concatenate([xy, height, rotations.from_yaw(np.pi * start[:, 12]), joints], axis=1)
+        xy, above = self._starting_place(level, draws)
+        height = robot.start_height + above[:, None]
+        yaw = self._starting_yaw(level, start[:, 12])
+        qpos = np.concatenate([xy, height, rotations.from_yaw(yaw), joints], axis=1)
         qvel = np.concatenate([0.3 * start[:, 13:19], np.zeros_like(joints)], axis=1)
         memory = VelocityMemory(
+            **self.begin_disturbed(draws),
             command=np.zeros((n, 3)),
             command_left=np.zeros(n),
             phase=0.5 + 0.5 * start[:, 19],
             action=np.zeros((n, 3 * LEGS)),
             air_time=np.zeros((n, LEGS)),
+            level=level,
+            asked=np.zeros(n),
+            walked=np.zeros(n),
+            fell=np.zeros(n, dtype=bool),
         )
         return qpos, qvel, self._with_new_command(memory, draws)
 
+    def _reference(self) -> mujoco.MjModel:
+        return _compiled(self.ROBOT.model, self.ground)
+
+    def _starting_place(self, level: Array, draws: Draws) -> tuple[Array, Array]:
+        """Where episodes begin, (N, 2) m, and how far above a robot on the plane, (N,) m."""
+        if not self.terrain:
+            return np.zeros((len(level), 2)), np.zeros(len(level))
+        unit = draws.uniform(size=3)
+        middles = self.ground.middles
+        tile = (unit[:, 0] * middles.shape[1]).astype(int)
+        xy = middles[level, tile] + AROUND_MIDDLE * (2 * unit[:, 1:] - 1)
+        return xy, self.ground.highest(xy, FOOTPRINT) + CLEARANCE
+
+    def _starting_yaw(self, level: Array, unit: Array) -> Array:
+        """The heading in which episodes begin, (N,) rad, from a random number from -1 to 1 each."""
+        return np.pi * unit
+
+    def _first_level(self, draws: Draws) -> Array:
+        """The level of rows without a past, (N,) int."""
+        if not self.terrain:
+            return np.zeros(len(draws), dtype=int)
+        levels = (self.terrain_levels + 1) // 2 if self.terrain_curriculum else self.terrain_levels
+        return (draws.uniform()[:, 0] * levels).astype(int)
+
+    def _next_level(self, last: VelocityMemory, draws: Draws) -> Array:
+        """The level that follows from how the last episode went, (N,) int."""
+        mastered = ~last.fell & (last.walked >= np.maximum(FAR, 0.7 * last.asked))
+        failed = (last.fell & (last.walked < FAR)) | ((last.asked >= FAR) & (last.walked < 0.4 * last.asked))
+        level = np.maximum(last.level + mastered - failed, 0)
+        anywhere = (draws.uniform()[:, 0] * self.terrain_levels).astype(int)
+        return np.where(level < self.terrain_levels, level, anywhere)
+
     def control(self, frame: Frame, memory: VelocityMemory, action: Array) -> Array:
-        return self.ROBOT.default_joints + self.action_scale * action
+        return self.ROBOT.default_joints + self.action_scale * self.delayed(memory, action) + self.offset(memory)
 
     def observe(self, frame: Frame, memory: VelocityMemory) -> dict[str, Array]:
+        return self.noisy(self._true_observation(frame, memory), memory)
+
+    def privileged(self, frame: Frame, memory: VelocityMemory) -> dict[str, Array]:
+        noiseless = self._true_observation(frame, memory)
+        return {
+            **{f"true_{name}": noiseless[name] for name in self.observation_noise},
+            "contact": self._contact(frame).astype(float),
+            "air_time": memory.air_time,
+            "push": memory.push,
+            "drawn": memory.drawn,
+            **({"ground": self._height_scan(frame)} if self.terrain else {}),
+        }
+
+    def _true_observation(self, frame: Frame, memory: VelocityMemory) -> dict[str, Array]:
         angle = 2 * np.pi * memory.phase
         clock = np.stack([np.sin(angle), np.cos(angle)], axis=1)
+        scan = {"height_scan": self._height_scan(frame)} if self.height_scan else {}
         return {
             "linear_velocity": frame.sensor["linear_velocity"],
             "angular_velocity": frame.sensor["angular_velocity"],
             "gravity": frame.sensor["gravity_direction"],
-            "joint_position": self._bend(frame),
+            "joint_position": self._bend(frame) - self.offset(memory),
             "joint_velocity": frame.qvel[:, JOINTS_IN_QVEL],
             "last_action": memory.action,
             "command": memory.command,
             "gait_clock": clock * self._moving(frame, memory)[:, None],
+            **scan,
         }
 
     def reward(self, t: Transition) -> dict[str, Array]:
@@ -246,7 +370,8 @@ class VelocityTask(Task):
         lift = self._lift(memory) * moving[:, None]
         stance = lift == 0
         landed = contact & (memory.air_time > 0)
-        foot_height = now.sensor["position"][:, 2::3] - self.ROBOT.foot_radius
+        feet = now.sensor["position"].reshape(-1, LEGS, 3)
+        foot_height = feet[:, :, 2] - self.ROBOT.foot_radius - self.ground.height(feet[:, :, :2])
         foot_velocity = now.sensor["velocity"].reshape(-1, LEGS, 3)[:, :, :2]
         bend = self._bend(now)
         sideways = np.minimum(np.abs(command[:, 1]), 1.0)
@@ -276,13 +401,19 @@ class VelocityTask(Task):
         }
 
     def advance(self, t: Transition, draws: Draws) -> VelocityMemory:
-        memory = t.memory
+        memory = self.advance_disturbed(t.memory, t.action, draws)
+        command, velocity = memory.command[:, :2], t.now.sensor["linear_velocity"][:, :2]
+        speed = np.sqrt(rewards.sum_squares(command))
+        along = (command * velocity).sum(axis=1) / np.maximum(speed, 1e-9)
         memory = replace(
             memory,
             command_left=memory.command_left - self.control_dt,
             phase=(memory.phase + self.gait_frequency * self.control_dt) % 1.0,
             action=t.action,
             air_time=np.where(self._contact(t.now), 0.0, memory.air_time + self.control_dt),
+            asked=memory.asked + self.control_dt * speed,
+            walked=memory.walked + self.control_dt * along,
+            fell=t.terminated,
         )
         return self._with_new_command(memory, draws)
 
@@ -291,25 +422,28 @@ class VelocityTask(Task):
         return {
             "velocity_error": np.sqrt(rewards.sum_squares(off)),
             "yaw_rate_error": np.abs(t.memory.command[:, 2] - t.now.sensor["angular_velocity"][:, 2]),
+            **({"terrain_level": t.memory.level.astype(float)} if self.terrain else {}),
         }
 
     def mirror(self) -> Mirror:
+        blocks = {
+            "linear_velocity": POLAR,
+            "angular_velocity": AXIAL,
+            "gravity": POLAR,
+            "joint_position": MIRRORED_JOINTS,
+            "joint_velocity": MIRRORED_JOINTS,
+            "last_action": MIRRORED_JOINTS,
+            "command": MIRRORED_COMMAND,
+            "gait_clock": Flip.signs(-1, -1),
+            **({"height_scan": MIRRORED_SCAN} if self.height_scan else {}),
+        }
         return Mirror(
             qpos=Flip.joined(POLAR, Flip.signs(1, -1, 1, -1), MIRRORED_JOINTS),
             qvel=Flip.joined(POLAR, AXIAL, MIRRORED_JOINTS),
             action=MIRRORED_JOINTS,
-            blocks={
-                "linear_velocity": POLAR,
-                "angular_velocity": AXIAL,
-                "gravity": POLAR,
-                "joint_position": MIRRORED_JOINTS,
-                "joint_velocity": MIRRORED_JOINTS,
-                "last_action": MIRRORED_JOINTS,
-                "command": MIRRORED_COMMAND,
-                "gait_clock": Flip.signs(-1, -1),
-            },
+            blocks=blocks,
             memory=lambda memory: replace(
-                memory,
+                self.mirrored_disturbances(memory, blocks),
                 command=MIRRORED_COMMAND(memory.command),
                 phase=(memory.phase + 0.5) % 1.0,
                 action=MIRRORED_JOINTS(memory.action),
@@ -330,6 +464,15 @@ class VelocityTask(Task):
             command_left=np.where(due, interval, memory.command_left),
         )
 
+    def _height_scan(self, frame: Frame) -> Array:
+        """The ground around the trunk, (N, 77) m."""
+        yaw = rotations.yaw(frame.qpos[:, 3:7])[:, None]
+        ahead, left = SCAN.T
+        x = frame.qpos[:, :1] + np.cos(yaw) * ahead - np.sin(yaw) * left
+        y = frame.qpos[:, 1:2] + np.sin(yaw) * ahead + np.cos(yaw) * left
+        ground = self.ground.height(np.stack([x, y], axis=-1))
+        return np.clip(ground - (frame.qpos[:, 2:3] - self.ROBOT.start_height), -SCAN_RANGE, SCAN_RANGE)
+
     def _bend(self, frame: Frame) -> Array:  # (N, 12) rad
         return frame.qpos[:, JOINTS_IN_QPOS] - self.ROBOT.default_joints
 
@@ -346,9 +489,18 @@ class VelocityTask(Task):
         return np.maximum(np.sin(2 * np.pi * (memory.phase[:, None] + TROT_OFFSET)), 0.0)
 
 
+@functools.lru_cache(maxsize=8)
+def _compiled(file_name: str, ground: Terrain) -> mujoco.MjModel:
+    """The model of a robot on a ground."""
+    spec = load_spec(file_name)
+    if ground is not terrain.PLANE:
+        ground.lay(spec)
+    return spec.compile()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Go1(VelocityTask):
-    """A Unitree Go1 follows a velocity command on flat ground.
+    """A Unitree Go1 follows a velocity command.
 
     The robot weighs 12.7 kg. Its 12 joints are in the order FR, FL, RR, RL x hip, thigh, calf; their servos have
     35 N m/rad.
@@ -359,7 +511,7 @@ class Go1(VelocityTask):
 
 @dataclass(frozen=True, kw_only=True)
 class Go2(VelocityTask):
-    """A Unitree Go2 follows a velocity command on flat ground.
+    """A Unitree Go2 follows a velocity command.
 
     The robot weighs 15.2 kg. Its 12 joints are in the order FR, FL, RR, RL x hip, thigh, calf; their servos have
     50 N m/rad.
@@ -380,7 +532,7 @@ class Go2(VelocityTask):
 
 @dataclass(frozen=True, kw_only=True)
 class AnymalC(VelocityTask):
-    """An ANYbotics ANYmal C follows a velocity command on flat ground.
+    """An ANYbotics ANYmal C follows a velocity command.
 
     The robot weighs 45.0 kg. Its 12 joints are in the order LF, RF, LH, RH x hip (HAA), thigh (HFE), calf (KFE); their
     servos have 100 N m/rad. It stands with all knees bent inward.
@@ -399,3 +551,78 @@ class AnymalC(VelocityTask):
     action_scale: float = 0.5
     gait_frequency: float = 1.5
     swing_height: float = 0.12
+
+
+@dataclass(frozen=True)
+class StairsMemory(VelocityMemory):
+    """What the task of the stairs remembers.
+
+    Attributes:
+        heading: The heading to keep, (N,) rad.
+        start: Where the episode began, (N, 2) m.
+        crossed: Whether the robot has come to the next tile, (N,) bool.
+    """
+
+    heading: Array
+    start: Array
+    crossed: Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class Go1Stairs(Go1):
+    """A Unitree Go1 walks over stairs, up and down.
+
+    The robot is that of Go1. It sees the ground around it, and is told to go ahead and to keep the heading that it
+    began with: the commanded yaw rate is its deviation from that, times 1/s, within the limits of the command. Each
+    tile has a flight of five stairs on every side of its middle, down into the tile or up. An episode begins in the
+    middle of one, facing the middle of a neighbour along x, of another level: the way there leads over one whole flight
+    up and one down.
+
+    Success:
+
+    The robot has come 4.5 m from where it began, which is the middle of the next tile, and has not fallen.
+    """
+
+    command_low: tuple[float, float, float] = (0.5, 0.0, -1.0)
+    command_high: tuple[float, float, float] = (1.0, 0.0, 1.0)
+    still_probability: float = 0.0
+    swing_height: float = 0.16
+    terrain: Mapping[str, float] = field(default_factory=lambda: {"stairs_up": 0.12, "stairs_down": 0.12})
+    height_scan: bool = True
+
+    def advance(self, t: Transition, draws: Draws) -> StairsMemory:
+        memory: StairsMemory = super().advance(t, draws)  # pyright: ignore[reportAssignmentType]
+        return self._keeping_heading(replace(memory, crossed=self._crossed(t)), t.now.qpos)
+
+    def success(self, t: Transition) -> Array:
+        return self._crossed(t) & ~t.terminated
+
+    def mirror(self) -> Mirror:
+        mirror = super().mirror()
+
+        def mirrored(memory: StairsMemory) -> StairsMemory:
+            return replace(mirror.memory(memory), heading=-memory.heading, start=memory.start * [1, -1])
+
+        return replace(mirror, memory=mirrored)
+
+    def _begin_on(self, level: Array, draws: Draws) -> tuple[Array, Array, StairsMemory]:
+        qpos, qvel, memory = super()._begin_on(level, draws)
+        parts = {f.name: getattr(memory, f.name) for f in fields(memory)}
+        heading, start = rotations.yaw(qpos[:, 3:7]), qpos[:, :2].copy()
+        memory = StairsMemory(**parts, heading=heading, start=start, crossed=np.zeros(len(draws), dtype=bool))
+        return qpos, qvel, self._keeping_heading(memory, qpos)
+
+    def _starting_yaw(self, level: Array, unit: Array) -> Array:
+        ahead = np.where(level == 0, True, np.where(level == self.terrain_levels - 1, False, unit >= 0))
+        return np.where(ahead, 0.0, np.pi) + 0.1 * unit
+
+    def _keeping_heading(self, memory: StairsMemory, qpos: Array) -> StairsMemory:
+        """The memory with the yaw rate that leads back to the heading as its command."""
+        off = memory.heading - rotations.yaw(qpos[:, 3:7])
+        wrapped = (off + np.pi) % (2 * np.pi) - np.pi
+        rate = np.clip(wrapped, self.command_low[2], self.command_high[2])
+        return replace(memory, command=np.concatenate([memory.command[:, :2], rate[:, None]], axis=1))
+
+    def _crossed(self, t: Transition) -> Array:
+        away = np.sqrt(rewards.sum_squares(t.now.qpos[:, :2] - t.memory.start))
+        return t.memory.crossed | (away >= NEXT_TILE)

@@ -1,0 +1,232 @@
+"""What differs between a legged robot and its model: options of every task of one, drawn anew for each episode."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import mujoco
+import numpy as np
+
+from motrix_gym.draws import Draws
+from motrix_gym.task import Array, Flip, Memory, Task, nearest
+
+TRUNK = "trunk"
+JOINTS = 12  # hip, thigh, calf of each leg
+JOINTS_IN_QVEL = slice(6, None)
+MIRRORED_JOINTS = Flip(index=np.array([3, 4, 5, 0, 1, 2, 9, 10, 11, 6, 7, 8]), sign=np.tile([-1.0, 1.0, 1.0], 4))
+UNSIGNED_JOINTS = Flip(MIRRORED_JOINTS.index, np.ones(JOINTS))
+POLAR = Flip.signs(1, -1, 1)
+SAME = Flip.signs(1)
+DRAWN = {  # what is drawn for an episode, each number from -1 to 1, and its mirror image
+    "friction": SAME,
+    "added_mass": SAME,
+    "com_shift": POLAR,
+    "motor_strength": UNSIGNED_JOINTS,
+    "stiffness": UNSIGNED_JOINTS,
+    "damping": UNSIGNED_JOINTS,
+    "joint_offset": MIRRORED_JOINTS,
+    "action_delay": SAME,
+}
+FACTORS = ("friction", "motor_strength", "stiffness", "damping")
+
+
+def _laid_out(flips: Mapping[str, Flip]) -> dict[str, slice]:
+    """The columns of parts that follow one another."""
+    stops = np.cumsum([len(flip.index) for flip in flips.values()]).tolist()
+    return {name: slice(stop - len(flip.index), stop) for (name, flip), stop in zip(flips.items(), stops, strict=True)}
+
+
+PLACES = _laid_out(DRAWN)
+WIDTH = PLACES["action_delay"].stop
+
+
+@dataclass(frozen=True)
+class DisturbedMemory(Memory):
+    """What a task remembers of its disturbances; an array is empty, (N, 0), where its options are off.
+
+    Attributes:
+        drawn: Where in its range each quantity of the episode lies, (N, 54) from -1 to 1, as `PLACES` says.
+        noise: The same for each element of the next observation, (N, k).
+        past_actions: The actions before this step, the latest first, (N, longest delay, 12).
+        push: Change of the velocity in this step, in the world's axes, (N, 3) m/s.
+        push_left: Time until the next push, (N,) s.
+    """
+
+    drawn: Array
+    noise: Array
+    past_actions: Array
+    push: Array
+    push_left: Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class Disturbed(Task):
+    """A task of a robot with four legs and twelve position servos, some of whose physics is not quite known."""
+
+    friction: tuple[float, float] = (1.0, 1.0)
+    added_mass: tuple[float, float] = (0.0, 0.0)
+    com_shift: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    motor_strength: tuple[float, float] = (1.0, 1.0)
+    stiffness: tuple[float, float] = (1.0, 1.0)
+    damping: tuple[float, float] = (1.0, 1.0)
+    joint_offset: float = 0.0
+    action_delay: tuple[int, int] = (0, 0)
+    observation_noise: Mapping[str, float] = field(default_factory=dict)
+    push_speed: float = 0.0
+    push_interval: tuple[float, float] = (5.0, 10.0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in (*FACTORS, "added_mass", "action_delay", "push_interval"):
+            low, high = getattr(self, name)
+            if low > high:
+                raise ValueError(f"{name} is {(low, high)}; it takes the lowest value, then the highest")
+        for name in (*FACTORS, "push_interval"):
+            if not getattr(self, name)[0] > 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it takes numbers above 0")
+        for name in ("com_shift", "joint_offset", "push_speed", "action_delay"):
+            if np.min(getattr(self, name)) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it takes numbers of at least 0")
+        if any(steps != int(steps) for steps in self.action_delay):
+            raise ValueError(f"action_delay is {self.action_delay} steps; it takes whole numbers")
+        trunk = self._reference().body_mass[self._trunk()]
+        if not trunk + self.added_mass[0] > 0:
+            raise ValueError(f"added_mass is {self.added_mass} kg; the trunk has {trunk:.3g} kg to be taken away")
+        blocks = self._block_places()
+        for block, size in self.observation_noise.items():
+            if block not in blocks:
+                raise ValueError(f"observation_noise has no block {block!r}{nearest(block, blocks)}")
+            if isinstance(size, bool) or not isinstance(size, (int, float)) or not size >= 0:
+                raise ValueError(f"observation_noise[{block!r}] is {size!r}; it takes a number of at least 0")
+
+    def varied(self, memory: Any) -> dict[str, Array]:
+        model, n, fields = self._reference(), len(memory.push), {}
+        if _spread(self.friction):
+            fields["geom_friction"] = np.tile(model.geom_friction, (n, 1, 1))
+            fields["geom_friction"][:, model.geom_bodyid > 0, 0] *= self.of_episode("friction", memory)
+        if _spread(self.added_mass):
+            trunk = self._trunk()
+            total = model.body_mass[trunk] + self.of_episode("added_mass", memory)[:, 0]
+            fields["body_mass"] = np.tile(model.body_mass, (n, 1))
+            fields["body_mass"][:, trunk] = total
+            fields["body_inertia"] = np.tile(model.body_inertia, (n, 1, 1))
+            fields["body_inertia"][:, trunk] *= (total / model.body_mass[trunk])[:, None]
+        if any(self.com_shift):
+            fields["body_ipos"] = np.tile(model.body_ipos, (n, 1, 1))
+            fields["body_ipos"][:, self._trunk()] += self.of_episode("com_shift", memory)
+        if _spread(self.motor_strength):
+            strength = self.of_episode("motor_strength", memory)
+            fields["actuator_forcerange"] = model.actuator_forcerange * strength[:, :, None]
+        if _spread(self.stiffness):
+            gain = np.tile(model.actuator_gainprm, (n, 1, 1))
+            bias = np.tile(model.actuator_biasprm, (n, 1, 1))
+            gain[:, :, 0] *= self.of_episode("stiffness", memory)
+            bias[:, :, 1] *= self.of_episode("stiffness", memory)
+            fields |= {"actuator_gainprm": gain, "actuator_biasprm": bias}
+        if _spread(self.damping):
+            fields["dof_damping"] = np.tile(model.dof_damping, (n, 1))
+            fields["dof_damping"][:, JOINTS_IN_QVEL] *= self.of_episode("damping", memory)
+        return fields
+
+    def external_force(self, memory: Any) -> dict[str, Array]:
+        if not self.push_speed:
+            return {}
+        force = self._reference().body_subtreemass[self._trunk()] * memory.push / self.control_dt
+        return {TRUNK: np.concatenate([force, np.zeros_like(force)], axis=1)}
+
+    def of_episode(self, name: str, memory: Any) -> Array:
+        """A quantity of the episode in its unit, as the field of this name says, (N, numbers)."""
+        unit = memory.drawn[:, PLACES[name]]
+        if name in ("com_shift", "joint_offset"):
+            return np.asarray(getattr(self, name)) * unit
+        low, high = getattr(self, name)
+        if name == "action_delay":
+            return np.floor(low + (high + 1 - low) * (0.5 + 0.5 * unit)).astype(int)
+        return low + (high - low) * (0.5 + 0.5 * unit)
+
+    def delayed(self, memory: Any, action: Array) -> Array:
+        """The action that reaches the servos, (N, 12)."""
+        if not self.action_delay[1]:
+            return action
+        actions = np.concatenate([action[:, None], memory.past_actions], axis=1)
+        return actions[np.arange(len(action)), self.of_episode("action_delay", memory)[:, 0]]
+
+    def offset(self, memory: Any) -> Array | float:
+        """How far each joint is from where its encoder has it, (N, 12) rad."""
+        return self.of_episode("joint_offset", memory) if self.joint_offset else 0.0
+
+    def noisy(self, blocks: dict[str, Array], memory: Any) -> dict[str, Array]:
+        """Observation blocks with their noise."""
+        if not self.observation_noise:
+            return blocks
+        places = self._block_places()
+        return blocks | {
+            name: blocks[name] + size * memory.noise[:, places[name]] for name, size in self.observation_noise.items()
+        }
+
+    def begin_disturbed(self, draws: Draws) -> dict[str, Array]:
+        """The fields of `DisturbedMemory` that an episode begins with."""
+        n = len(draws)
+        ranges = [getattr(self, name) for name in (*FACTORS, "added_mass", "action_delay")]
+        any_on = any(map(_spread, ranges)) or any(self.com_shift) or self.joint_offset > 0
+        low, high = self.push_interval
+        return {
+            "drawn": draws.uniform(-1.0, 1.0, WIDTH) if any_on else np.zeros((n, 0)),
+            "noise": self._next_noise(draws),
+            "past_actions": np.zeros((n, int(self.action_delay[1]), JOINTS)),
+            "push": np.zeros((n, 3)),
+            "push_left": low + (high - low) * draws.uniform()[:, 0] if self.push_speed else np.zeros(n),
+        }
+
+    def advance_disturbed(self, memory: Any, action: Array, draws: Draws) -> Any:
+        """The memory with what is new after a step in which the policy gave `action`, (N, 12)."""
+        past = np.concatenate([action[:, None], memory.past_actions], axis=1)[:, : int(self.action_delay[1])]
+        memory = replace(memory, noise=self._next_noise(draws), past_actions=past)
+        if not self.push_speed:
+            return memory
+        left = memory.push_left - self.control_dt
+        unit = draws.uniform(size=2)
+        angle = 2 * np.pi * unit[:, 0]
+        push = self.push_speed * np.stack([np.cos(angle), np.sin(angle), np.zeros_like(angle)], axis=1)
+        low, high = self.push_interval
+        due = left <= 0
+        return replace(
+            memory,
+            push=push * due[:, None],
+            push_left=np.where(due, low + (high - low) * unit[:, 1], left),
+        )
+
+    def mirrored_disturbances(self, memory: Any, blocks: Mapping[str, Flip]) -> Any:
+        """The memory with mirrored disturbances, where `blocks` reflect the observation."""
+        drawn, noise, observation = Flip.joined(*DRAWN.values()), memory.noise, Flip.joined(*blocks.values())
+        return replace(
+            memory,
+            drawn=drawn(memory.drawn) if memory.drawn.shape[1] else memory.drawn,
+            noise=observation(noise) if noise.shape[1] else noise,
+            past_actions=MIRRORED_JOINTS(memory.past_actions),
+            push=POLAR(memory.push),
+        )
+
+    def _next_noise(self, draws: Draws) -> Array:
+        if not self.observation_noise:
+            return np.zeros((len(draws), 0))
+        return draws.uniform(-1.0, 1.0, max(place.stop for place in self._block_places().values()))
+
+    def _block_places(self) -> dict[str, slice]:
+        """The columns of each observation block."""
+        mirror = self.mirror()
+        assert mirror is not None, "a robot with four legs has a mirror image"
+        return _laid_out(mirror.blocks)
+
+    def _reference(self) -> mujoco.MjModel:
+        """The compiled model, shared: to be read only."""
+        raise NotImplementedError
+
+    def _trunk(self) -> int:
+        return self._reference().body(TRUNK).id
+
+
+def _spread(values: tuple[float, float]) -> bool:
+    return values != (1.0, 1.0) and values != (0.0, 0.0)

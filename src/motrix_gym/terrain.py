@@ -1,0 +1,197 @@
+"""Ground made of numbers: a grid of tiles, one kind of ground beside the other, harder from tile to tile.
+
+The ground is a heightfield. A tile of each kind and level has a flat middle, where episodes begin, and a rim at height
+0, so that tiles join. The whole is a function of its kinds, their sizes, the number of levels and a seed.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import mujoco
+import numpy as np
+
+Array = np.ndarray
+
+CELL = 0.05  # m between two heights
+TILE = 5.0  # m, side of a tile
+RIM = 0.25  # m around a tile that stay at height 0
+MIDDLE = 0.8  # m from the middle of a tile that are flat there, but for noise
+TREAD = 0.3  # m, depth of a stair
+BUMP = 0.15  # m between two random heights of noise
+BORDER = 2.0  # m of flat heightfield around all tiles
+OUTSIDE = 100.0  # m of flat ground around that
+THICKNESS = 0.5  # m of the ground below its lowest point
+FLOOR = "floor"  # the plane of a model that the ground replaces
+
+
+@dataclass(frozen=True, eq=False)
+class Terrain:
+    """Heights on a square lattice around the origin, and where episodes may begin on them.
+
+    Between lattice points the ground is made of the two triangles of a cell that MuJoCo makes of it. Outside it is
+    flat, at height 0.
+
+    Attributes:
+        heights: (rows along y, columns along x), m, the outermost ones 0.
+        middles: Where the tiles have their middle, (levels, tiles of a level, 2), m.
+    """
+
+    heights: Array
+    middles: Array
+
+    @property
+    def half_size(self) -> Array:
+        """Half the extent in x and y, (2,) m."""
+        return (np.array(self.heights.shape[::-1]) - 1) * CELL / 2
+
+    def height(self, points: Array) -> Array:
+        """The height of the ground at `points`, (..., 2) m, as (...,) m."""
+        last = np.array(self.heights.shape[::-1]) - 1
+        place = np.clip((points + self.half_size) / CELL, 0, last)
+        cell = np.minimum(place.astype(np.intp), last - 1)
+        along, across = np.moveaxis(place - cell, -1, 0)
+        column, row = np.moveaxis(cell, -1, 0)
+        near, far = self.heights[row, column], self.heights[row + 1, column + 1]
+        right, left = self.heights[row, column + 1], self.heights[row + 1, column]
+        return np.where(
+            across <= along,
+            near + along * (right - near) + across * (far - right),
+            near + across * (left - near) + along * (far - left),
+        )
+
+    def highest(self, points: Array, radius: float) -> Array:
+        """The highest ground within a square of `radius` around `points`, (N, 2) m, as (N,) m."""
+        steps = np.arange(-np.ceil(radius / CELL), np.ceil(radius / CELL) + 1) * CELL
+        around = np.stack(np.meshgrid(steps, steps), axis=-1).reshape(-1, 2)
+        place = np.rint((points[:, None] + around + self.half_size) / CELL).astype(np.intp)
+        column, row = np.moveaxis(np.clip(place, 0, np.array(self.heights.shape[::-1]) - 1), -1, 0)
+        return self.heights[row, column].max(axis=1)
+
+    def lay(self, model: mujoco.MjSpec) -> None:
+        """Replaces the plane `FLOOR` of a model by this ground."""
+        low, span = self._range()
+        floor = next(geom for geom in model.worldbody.geoms if geom.name == FLOOR)
+        x, y = self.half_size
+        rows, columns = self.heights.shape
+        shares = ((self.heights - low) / span).ravel()
+        model.add_hfield(name=FLOOR, nrow=rows, ncol=columns, size=[x, y, span, THICKNESS], userdata=shares)
+        floor.type, floor.hfieldname, floor.pos = mujoco.mjtGeom.mjGEOM_HFIELD, FLOOR, [0, 0, low]
+        around = {"size": [OUTSIDE / 2, y + OUTSIDE, THICKNESS / 2]}, {"size": [x, OUTSIDE / 2, THICKNESS / 2]}
+        for sign in (-1, 1):
+            places = [sign * (x + OUTSIDE / 2), 0], [0, sign * (y + OUTSIDE / 2)]
+            for box, place in zip(around, places, strict=True):
+                model.worldbody.add_geom(
+                    type=mujoco.mjtGeom.mjGEOM_BOX, pos=[*place, -THICKNESS / 2], material=floor.material, **box
+                )
+
+    def _range(self) -> tuple[float, float]:
+        """The lowest height, and the span to the highest, m."""
+        low = float(self.heights.min())
+        return low, max(float(self.heights.max()) - low, CELL)
+
+
+PLANE = Terrain(np.zeros((2, 2)), np.zeros((1, 1, 2)))
+
+
+def noise(size: float, rng: np.random.Generator, x: Array, y: Array) -> Array:
+    """Random heights up to `size` m, every 0.15 m, and level ground in between them."""
+    along, across = (np.rint(axis / BUMP).astype(int) for axis in (x, y))
+    heights = rng.uniform(0.0, size, (np.ptp(across) + 1, np.ptp(along) + 1))
+    return heights[across - across.min(), along - along.min()] * (_from_rim(x, y) > 0)
+
+
+def slope_up(size: float, rng: np.random.Generator, x: Array, y: Array) -> Array:
+    """The way out of the middle leads up, `size` m a metre."""
+    return -size * _from_rim(x, y)
+
+
+def slope_down(size: float, rng: np.random.Generator, x: Array, y: Array) -> Array:
+    """The way out of the middle leads down, `size` m a metre."""
+    return size * _from_rim(x, y)
+
+
+def stairs_up(size: float, rng: np.random.Generator, x: Array, y: Array) -> Array:
+    """Stairs of `size` m each, 0.3 m deep, lead up out of the middle."""
+    return -stairs_down(size, rng, x, y)
+
+
+def stairs_down(size: float, rng: np.random.Generator, x: Array, y: Array) -> Array:
+    """Stairs of `size` m each, 0.3 m deep, lead down out of the middle."""
+    return size * np.ceil(np.round(_from_rim(x, y) / TREAD, 6))
+
+
+def blocks(size: float, rng: np.random.Generator, x: Array, y: Array) -> Array:
+    """Square blocks and holes, 0.3 to 0.9 m wide and up to `size` m high or deep."""
+    heights = np.zeros_like(x)
+    for _ in range(60):
+        (left, low), width = rng.uniform(-TILE / 2, TILE / 2, 2), rng.uniform(0.3, 0.9, 2)
+        inside = (x >= left) & (x <= left + width[0]) & (y >= low) & (y <= low + width[1])
+        heights[inside] = rng.choice([-size, -size / 2, size / 2, size])
+    return heights * (_from_rim(x, y) > 0) * (_from_middle(x, y) > MIDDLE)
+
+
+KINDS: Mapping[str, Callable[[float, np.random.Generator, Array, Array], Array]] = {
+    kind.__name__: kind for kind in (noise, slope_up, slope_down, stairs_up, stairs_down, blocks)
+}
+
+
+def generate(sizes: Mapping[str, float], levels: int, seed: int) -> Terrain:
+    """The ground with a tile for each of `levels` along x and for each kind along y.
+
+    Args:
+        sizes: The size of each kind at the hardest level, as the kinds say; the easiest level has `1 / levels` of it.
+        levels: Number of levels.
+        seed: Of what is random in the tiles.
+
+    Raises:
+        ValueError: An unknown kind, a size that is not positive, or a number that is too small.
+    """
+    for kind, size in sizes.items():
+        if kind not in KINDS:
+            raise ValueError(f"terrain has the kind {kind!r}; it takes some of {', '.join(KINDS)}")
+        if isinstance(size, bool) or not isinstance(size, (int, float)) or not 0 < size <= 1:
+            raise ValueError(f"terrain[{kind!r}] is {size!r}; it takes a number above 0, up to 1")
+    if levels < 1:
+        raise ValueError(f"terrain_levels is {levels}; it takes a whole number of at least 1")
+    if seed < 0:
+        raise ValueError(f"terrain_seed is {seed}; it takes a whole number of at least 0")
+    return _generated(tuple(sizes.items()), levels, seed)
+
+
+@functools.lru_cache(maxsize=8)
+def _generated(sizes: tuple[tuple[str, float], ...], levels: int, seed: int) -> Terrain:
+    per_tile, border = round(TILE / CELL), round(BORDER / CELL)
+    heights = np.zeros((len(sizes) * per_tile + 2 * border + 1, levels * per_tile + 2 * border + 1))
+    from_middle = (np.arange(per_tile + 1) - per_tile / 2) * CELL
+    x, y = np.meshgrid(from_middle, from_middle)
+    middles = np.empty((levels, len(sizes), 2))
+    for tile, (kind, size) in enumerate(sizes):
+        for level in range(levels):
+            rng = np.random.Generator(np.random.Philox([seed, level, list(KINDS).index(kind)]))
+            row, column = border + tile * per_tile, border + level * per_tile
+            place = np.s_[row : row + per_tile + 1, column : column + per_tile + 1]
+            heights[place] += KINDS[kind](size * (level + 1) / levels, rng, x, y)
+            middles[level, tile] = column + per_tile / 2, row + per_tile / 2
+    middles = middles * CELL - (np.array(heights.shape[::-1]) - 1) * CELL / 2
+    return _as_simulated(Terrain(heights, middles))
+
+
+def _as_simulated(terrain: Terrain) -> Terrain:
+    """The ground with heights that have gone through the single precision of a model."""
+    low, span = terrain._range()
+    heights = low + span * ((terrain.heights - low) / span).astype(np.float32).astype(float)
+    heights.flags.writeable = False
+    return Terrain(heights, terrain.middles)
+
+
+def _from_middle(x: Array, y: Array) -> Array:
+    """How far from the middle of a tile, (rows, columns) m, in the larger of both directions."""
+    return np.maximum(np.abs(x), np.abs(y))
+
+
+def _from_rim(x: Array, y: Array) -> Array:
+    """How far inside of the rim of a tile, m, at most as far as its flat middle."""
+    return np.clip(TILE / 2 - RIM - _from_middle(x, y), 0.0, TILE / 2 - RIM - MIDDLE)
