@@ -260,12 +260,16 @@ def configured(task: type[AnyFields], values: Mapping[str, Any]) -> AnyFields:
 
 def load_model(file_name: str) -> mujoco.MjModel:
     """Compiles a model of `motrix_gym.models`."""
-    return load_spec(file_name).compile()
+    return mujoco.MjModel.from_xml_string(_xml(file_name))
 
 
 def load_spec(file_name: str) -> mujoco.MjSpec:
     """A model of `motrix_gym.models` that can still be added to."""
-    return mujoco.MjSpec.from_string((resources.files("motrix_gym.models") / file_name).read_text("utf-8"))
+    return mujoco.MjSpec.from_string(_xml(file_name))
+
+
+def _xml(file_name: str) -> str:
+    return (resources.files("motrix_gym.models") / file_name).read_text("utf-8")
 
 
 def take(memory: AnyMemory, rows: Any) -> AnyMemory:

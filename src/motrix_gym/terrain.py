@@ -90,7 +90,7 @@ class Terrain:
     def _range(self) -> tuple[float, float]:
         """The lowest height, and the span to the highest, m."""
         low = float(self.heights.min())
-        return low, max(float(self.heights.max()) - low, CELL)
+        return low, float(self.heights.max()) - low
 
 
 PLANE = Terrain(np.zeros((2, 2)), np.zeros((1, 1, 2)))
@@ -154,11 +154,11 @@ def generate(sizes: Mapping[str, float], levels: int, seed: int) -> Terrain:
             raise ValueError(f"terrain has the kind {kind!r}; it takes some of {', '.join(KINDS)}")
         if isinstance(size, bool) or not isinstance(size, (int, float)) or not 0 < size <= 1:
             raise ValueError(f"terrain[{kind!r}] is {size!r}; it takes a number above 0, up to 1")
-    if levels < 1:
+    if levels < 1 or levels != int(levels):
         raise ValueError(f"terrain_levels is {levels}; it takes a whole number of at least 1")
-    if seed < 0:
+    if seed < 0 or seed != int(seed):
         raise ValueError(f"terrain_seed is {seed}; it takes a whole number of at least 0")
-    return _generated(tuple(sizes.items()), levels, seed)
+    return _generated(tuple(sizes.items()), int(levels), int(seed))
 
 
 @functools.lru_cache(maxsize=8)

@@ -110,6 +110,11 @@ def write_model(checkpoint: Checkpoint, path: Path) -> None:
     model = _model(env)
     if model is None:
         raise UsageError(f"{checkpoint.env_id} does not say what its model is: leave out --model")
+    if model.nhfield:
+        raise UsageError(
+            f"the ground of {checkpoint.env_id} is no part of an MJCF file: leave out --model, or export the robot of its "
+            "task on the plane"
+        )
     with replacement(path) as temporary:
         try:
             mujoco.mj_saveLastXML(str(temporary), model)

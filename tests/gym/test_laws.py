@@ -33,12 +33,12 @@ def task(env_id: str) -> Task | MultiTask:
 
 @pytest.fixture(scope="module")
 def mirrored_task(task: Task | MultiTask) -> Task:
-    """The task of an id, if it declares a mirror image."""
+    """The task of an id, if it declares a mirror image; on a plane, since a hill is not its own mirror image."""
     if isinstance(task, MultiTask):
         pytest.skip("each of the tasks that are joined has an id of its own")
     if task.mirror() is None:
         pytest.skip("the task declares no mirror image")
-    return task
+    return dataclasses.replace(task, terrain={}) if hasattr(task, "terrain") else task
 
 
 def test_the_checker_finds_nothing(env_id, mode):
@@ -207,6 +207,36 @@ def test_a_saved_state_goes_on_in_a_fresh_environment(task, env_id, tmp_path_fac
     for action in actions[pause:]:
         for x, y in zip(_arrays(_stepped(first, action)), _arrays(_stepped(second, action)), strict=True):
             np.testing.assert_array_equal(x, y)
+
+
+def test_what_a_critic_sees_is_the_observation_and_more(task, env_id):
+    """The state is a function of `get_state`, and the last one of an episode is there when the next has begun."""
+    envs = vector_env(task, 3, num_threads=1, max_episode_steps=5)
+    observation, _ = envs.reset(seed=0)
+    if envs.state_space is None:
+        with pytest.raises(RuntimeError, match="no more than the policy"):
+            envs.state()
+        return
+    other = vector_env(task, 3, num_threads=1, max_episode_steps=5, autoreset_mode=AutoresetMode.DISABLED)
+    other.reset(seed=0)
+    width = observation.shape[1]
+    for step, action in enumerate(actions_for(env_id, 3, 5)):
+        observation, _, terminated, truncated, info = envs.step(action)
+        other.step(action)
+        ended = terminated | truncated
+        state = envs.state()
+        assert (state.dtype, state.shape) == (np.float32, (3, *envs.state_space.shape))
+        np.testing.assert_array_equal(state[:, :width], observation)
+        assert ("final_state" in info) == ended.any()
+        last = np.where(ended[:, None], info.get("final_state", state), state)
+        np.testing.assert_array_equal(last, other.state())
+        if ended.any():
+            np.testing.assert_array_equal(info["_final_state"], ended)
+            break
+    assert step == 4 or terminated.any()
+    fresh = vector_env(task, 3, num_threads=1)
+    fresh.set_state(envs.get_state())
+    np.testing.assert_array_equal(fresh.state(), envs.state())
 
 
 def test_doubling_a_weight_doubles_its_term_and_no_other(task, env_id):

@@ -14,7 +14,7 @@ from gymnasium import spaces
 
 from motrix_gym import rewards, rotations, terrain
 from motrix_gym.draws import Draws
-from motrix_gym.task import Array, Flip, Frame, Mirror, Transition, load_spec
+from motrix_gym.task import Array, Flip, Frame, Mirror, Transition, load_model, load_spec
 from motrix_gym.tasks.locomotion.disturbances import JOINTS_IN_QVEL, MIRRORED_JOINTS, POLAR, Disturbed, DisturbedMemory
 from motrix_gym.terrain import Terrain
 
@@ -133,8 +133,7 @@ class VelocityTask(Disturbed):
     | 33-44 | last_action | the last action | 1 |
     | 45-47 | command | forward and leftward velocity, yaw rate | m/s, m/s, rad/s |
     | 48-49 | gait_clock | sine and cosine of 2 pi phase, zero when not moving | 1 |
-    | 50-126 | height_scan | with `height_scan`: ground under 11 x 7 points around the trunk, in its heading, above where \
-it would be under a standing robot, from -1 to 1 | m |
+    | 50-126 | height_scan | with `height_scan`: ground at 11 x 7 points, above that of a standing robot, -1 to 1 | m |
 
     Reward:
 
@@ -262,7 +261,7 @@ it would be under a standing robot, from -1 to 1 | m |
         return terrain.generate(self.terrain, self.terrain_levels, self.terrain_seed)
 
     def model(self) -> mujoco.MjModel:
-        return copy.copy(self._reference())
+        return copy.copy(self._reference()) if self.terrain else load_model(self.ROBOT.model)
 
     def action_space(self) -> spaces.Box:
         return spaces.Box(-1.0, 1.0, (3 * LEGS,), np.float32)
@@ -492,9 +491,10 @@ it would be under a standing robot, from -1 to 1 | m |
 @functools.lru_cache(maxsize=8)
 def _compiled(file_name: str, ground: Terrain) -> mujoco.MjModel:
     """The model of a robot on a ground."""
+    if ground is terrain.PLANE:
+        return load_model(file_name)
     spec = load_spec(file_name)
-    if ground is not terrain.PLANE:
-        ground.lay(spec)
+    ground.lay(spec)
     return spec.compile()
 
 
