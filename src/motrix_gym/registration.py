@@ -97,6 +97,7 @@ ENVS = (
     Env("Motrix/Go1-v0", "motrix_gym.tasks.locomotion.velocity:Go1", max_episode_steps=1000),
     Env("Motrix/Go2-v0", "motrix_gym.tasks.locomotion.velocity:Go2", max_episode_steps=1000),
     Env("Motrix/AnymalC-v0", "motrix_gym.tasks.locomotion.velocity:AnymalC", max_episode_steps=1000),
+    Env("Motrix/AnymalCNavigation-v0", "motrix_gym.tasks.navigation.goal:AnymalCNavigation", max_episode_steps=1000),
     Env("Motrix/MultiTask-v0", "motrix_gym.multi_task:MultiTask", max_episode_steps=1000),
 )
 

@@ -1,5 +1,6 @@
 """What the velocity task rewards, shows and remembers, told again from what is seen from outside."""
 
+import dataclasses
 from itertools import pairwise
 
 import gymnasium
@@ -11,11 +12,13 @@ from motrix_gym.registration import ENVS, task_class
 from motrix_gym.tasks.locomotion.velocity import VelocityTask
 from motrix_gym.vector_env import MotrixVectorEnv
 
-IDS = [env.id for env in ENVS if issubclass(task_class(env.task), VelocityTask)]
+TASKS = {env.id: cls for env in ENVS if issubclass(cls := task_class(env.task), VelocityTask)}
+IDS = list(TASKS)
+DRAWN = [env_id for env_id, cls in TASKS.items() if "command_interval" in {f.name for f in dataclasses.fields(cls)}]
 NUM_ROWS, NUM_STEPS = 16, 60
 
 
-@pytest.fixture(scope="module", params=IDS)
+@pytest.fixture(scope="module", params=DRAWN)
 def run(request: pytest.FixtureRequest) -> tuple[MotrixVectorEnv, list[dict]]:
     """An environment, and what was there after its reset and after each step of rows that do not end."""
     make = {"num_envs": NUM_ROWS, "num_threads": 1, "command_interval": (0.3, 0.5), "still_probability": 0.3}
