@@ -103,7 +103,7 @@ _PRESETS: dict[str, PPOCfg] = {
     "Motrix/Go1-v0": GO1,
     "Motrix/Go2-v0": GO1,
     "Motrix/AnymalC-v0": GO1,
-    "Motrix/AnymalCNavigation-v0": replace(GO1, max_env_steps=12_000_000),
+    "Motrix/AnymalCNavigation-v0": replace(GO1, max_env_steps=8_000_000),
     "Motrix/MultiTask-v0": MULTI_TASK,
 }
 
