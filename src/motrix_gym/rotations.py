@@ -12,6 +12,6 @@ def from_yaw(yaw: np.ndarray) -> np.ndarray:
 
 
 def yaw(quaternion: np.ndarray) -> np.ndarray:
-    """The heading of what is turned by `quaternion`: the turn about z of its x axis; (N, 4) to (N,) rad."""
-    w, x, y, z = quaternion.T
-    return np.arctan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z))
+    """The angle about z from the world's x axis to the turned one, seen from above; (N, 4) to (N,) rad."""
+    w, x, y, z = np.moveaxis(quaternion, -1, 0)
+    return np.arctan2(2 * (x * y + w * z), w * w + x * x - y * y - z * z)

@@ -198,9 +198,13 @@ class MotrixVectorEnv(VectorEnv):
             RuntimeError: The task tells a critic no more than the policy.
         """
         if self.state_space is None:
-            raise RuntimeError("this task tells a critic no more than the policy: there is no state beside observations")
+            raise RuntimeError(
+                "this task tells a critic no more than the policy: there is no state beside observations"
+            )
         frame, memory = self._frame, self._memory
-        return np.concatenate([self._observe(frame, memory), *self._privileged(frame, memory)], axis=1, dtype=np.float32)
+        return np.concatenate(
+            [self._observe(frame, memory), *self._privileged(frame, memory)], axis=1, dtype=np.float32
+        )
 
     def get_state(self) -> dict[str, np.ndarray]:
         """The whole state, random streams included, as a flat dictionary of arrays; `set_state` goes on from it."""

@@ -110,6 +110,32 @@ def write_model(checkpoint: Checkpoint, path: Path) -> None:
     model = _model(env)
     if model is None:
         raise UsageError(f"{checkpoint.env_id} does not say what its model is: leave out --model")
+    with replacement(path) as temporary:
+        temporary.write_bytes(graph.SerializeToString())
+        outputs = _run(temporary, observations)
+        difference = float(np.abs(outputs["action"] - expected).max())
+        if not difference <= TOLERANCE:
+            raise RunError(
+                f"the ONNX file would act otherwise than the policy, by up to {difference:.1e} where {TOLERANCE:.0e} "
+                "is allowed: nothing was written"
+            )
+        if control is not None:
+            _check_ctrl(outputs["ctrl"], control, expected)
+    return Export(tuple(outputs), len(observations), difference)
+
+
+def write_model(checkpoint: Checkpoint, path: Path) -> None:
+    """Writes the MuJoCo model of a policy's environment as one MJCF file.
+
+    Raises:
+        UsageError: The environment has no MuJoCo model that is known.
+        RunError: The model cannot be had as such a file, or the disk refuses.
+    """
+    env = environment.make(checkpoint.env_id, 1, checkpoint.env_kwargs)
+    env.close()
+    model = _model(env)
+    if model is None:
+        raise UsageError(f"{checkpoint.env_id} does not say what its model is: leave out --model")
     if model.nhfield:
         raise UsageError(
             f"the ground of {checkpoint.env_id} is no part of an MJCF file: leave out --model, or export the robot of its "
@@ -117,7 +143,7 @@ def write_model(checkpoint: Checkpoint, path: Path) -> None:
         )
     with replacement(path) as temporary:
         try:
-            mujoco.mj_saveLastXML(str(temporary), model)
+            _write_mjcf(env, model, temporary)
             again = mujoco.MjModel.from_xml_path(str(temporary))
         except (ValueError, mujoco.FatalError) as refusal:
             raise RunError(f"the model of {checkpoint.env_id} cannot be written as one file: {refusal}") from refusal
@@ -134,6 +160,17 @@ def _model(env: VectorEnv) -> mujoco.MjModel | None:
     """The model of an environment of `motrix_gym`; None for one from elsewhere, and for one of several models."""
     task = _task(env)
     return task.model() if hasattr(task, "model") else None
+
+
+def _write_mjcf(env: VectorEnv, model: mujoco.MjModel, path: Path) -> None:
+    """Writes a model that was just made, from what it was compiled from."""
+    task = _task(env)
+    if hasattr(task, "spec"):
+        spec = task.spec()
+        spec.compile()
+        path.write_text(spec.to_xml(), encoding="utf-8")
+    else:
+        mujoco.mj_saveLastXML(str(path), model)
 
 
 def _observe(env: VectorEnv, policy: Policy) -> np.ndarray:

@@ -59,9 +59,7 @@ def test_tiles_join_at_height_zero_and_grow_with_their_level(sizes, levels, seed
         assert extents[-1] > 0.3 * size
 
 
-@pytest.mark.parametrize(
-    ("kind", "sign"), [("stairs_up", 1), ("slope_up", 1), ("stairs_down", -1), ("slope_down", -1)]
-)
+@pytest.mark.parametrize(("kind", "sign"), [("stairs_up", 1), ("slope_up", 1), ("stairs_down", -1), ("slope_down", -1)])
 def test_up_and_down_are_the_ways_out_of_the_middle(kind, sign):
     ground = terrain.generate({kind: 0.1}, 1, 0)
     out = np.linspace(0, terrain.TILE / 2, 200)
@@ -104,9 +102,7 @@ def test_the_scan_is_what_rays_meet_around_the_trunk(env_id):
     ahead = np.linspace(-0.5, 0.8, 11)
     left = np.linspace(-0.42, 0.42, 7)
     for row, yaw in enumerate(rotations.yaw(qpos[:, 3:7])):
-        points = [
-            [x * np.cos(yaw) - y * np.sin(yaw), x * np.sin(yaw) + y * np.cos(yaw)] for x in ahead for y in left
-        ]
+        points = [[x * np.cos(yaw) - y * np.sin(yaw), x * np.sin(yaw) + y * np.cos(yaw)] for x in ahead for y in left]
         ground = seen_by_a_ray(envs.task.model(), qpos[row, :2] + np.array(points))
         expected = np.clip(ground - (qpos[row, 2] - envs.task.ROBOT.start_height), -1, 1)
         np.testing.assert_allclose(observations[row, envs.observation_blocks["height_scan"]], expected, atol=1e-6)

@@ -57,7 +57,20 @@ SUITE = PPOCfg(
 
 DECIDED_EARLY = replace(SUITE, max_env_steps=5_000_000, training_env={"max_episode_steps": 200})
 
-TURN = replace(SUITE, max_env_steps=10_000_000, training_env={"max_episode_steps": 250})
+ADAPTIVE = replace(
+    SUITE,
+    policy_hidden_layer_sizes=(128, 128),
+    value_hidden_layer_sizes=(128, 128),
+    learning_rate_scheduler_kl_threshold=0.016,
+    entropy_loss_scale=0.01,
+)
+
+TURN = replace(
+    ADAPTIVE,
+    max_env_steps=5_000_000,
+    discount_factor=0.98,
+    training_env={"max_episode_steps": 125, "control_dt": 0.06},
+)
 
 MOVER = replace(SUITE, policy_hidden_layer_sizes=(128, 128), value_hidden_layer_sizes=(128, 128))
 
@@ -109,6 +122,7 @@ _PRESETS: dict[str, PPOCfg] = {
     "Motrix/Go2Rough-v0": ROUGH,
     "Motrix/AnymalC-v0": GO1,
     "Motrix/AnymalCRough-v0": ROUGH,
+    "Motrix/AnymalCNavigation-v0": replace(GO1, max_env_steps=8_000_000),
     "Motrix/MultiTask-v0": MULTI_TASK,
 }
 

@@ -135,15 +135,15 @@ class FingerTurn(Finger, Targeted):
 
     Attributes:
         target_radius: Radius of the target, m.
-        target_margin: How far from the target the reward has fallen to 0, linearly, m; 0 for at once, as in dm_control.
         spinner_damping: Damping of the spinner's hinge, N m s/rad.
+        target_margin: How far from the target the reward has fallen to 0, linearly, m; 0 for at once, as in dm_control.
     """
 
     WEIGHTS: ClassVar = {"at_target": 1.0}
     POSITIVE: ClassVar = ("spinner_damping", "target_radius")
     target_radius: float = 0.07
-    target_margin: float = 0.0
     spinner_damping: float = 0.5
+    target_margin: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import mujoco
@@ -14,7 +14,7 @@ from gymnasium import spaces
 
 from motrix_gym import rewards, rotations, terrain
 from motrix_gym.draws import Draws
-from motrix_gym.task import Array, Flip, Frame, Mirror, Transition, load_model, load_spec
+from motrix_gym.task import Array, Flip, Frame, Mirror, Transition, load_spec
 from motrix_gym.tasks.locomotion.disturbances import JOINTS_IN_QVEL, MIRRORED_JOINTS, POLAR, Disturbed, DisturbedMemory
 from motrix_gym.terrain import Terrain
 
@@ -260,8 +260,17 @@ class VelocityTask(Disturbed):
             return terrain.PLANE
         return terrain.generate(self.terrain, self.terrain_levels, self.terrain_seed)
 
+    @property
+    def marks(self) -> dict[str, float]:
+        """The flat discs on the ground that pictures show, by name, each with its radius, m."""
+        return {}
+
+    def spec(self) -> mujoco.MjSpec:
+        """The model before it is compiled."""
+        return _specified(self.ROBOT.model, self.ground, tuple(self.marks.items()))
+
     def model(self) -> mujoco.MjModel:
-        return copy.copy(self._reference()) if self.terrain else load_model(self.ROBOT.model)
+        return copy.copy(self._reference())
 
     def action_space(self) -> spaces.Box:
         return spaces.Box(-1.0, 1.0, (3 * LEGS,), np.float32)
@@ -270,7 +279,9 @@ class VelocityTask(Disturbed):
         return self._begin_on(self._first_level(draws), draws)
 
     def begin_again(self, draws: Draws, last: VelocityMemory) -> tuple[Array, Array, VelocityMemory]:
-        return self._begin_on(self._next_level(last, draws) if self.terrain_curriculum else self._first_level(draws), draws)
+        return self._begin_on(
+            self._next_level(last, draws) if self.terrain_curriculum else self._first_level(draws), draws
+        )
 
     def _begin_on(self, level: Array, draws: Draws) -> tuple[Array, Array, VelocityMemory]:
         n, robot = len(draws), self.ROBOT
@@ -296,7 +307,7 @@ class VelocityTask(Disturbed):
         return qpos, qvel, self._with_new_command(memory, draws)
 
     def _reference(self) -> mujoco.MjModel:
-        return _compiled(self.ROBOT.model, self.ground)
+        return _compiled(self.ROBOT.model, self.ground, tuple(self.marks.items()))
 
     def _starting_place(self, level: Array, draws: Draws) -> tuple[Array, Array]:
         """Where episodes begin, (N, 2) m, and how far above a robot on the plane, (N,) m."""
@@ -488,14 +499,25 @@ class VelocityTask(Disturbed):
         return np.maximum(np.sin(2 * np.pi * (memory.phase[:, None] + TROT_OFFSET)), 0.0)
 
 
+def _specified(robot: str, ground: Terrain, marks: tuple[tuple[str, float], ...]) -> mujoco.MjSpec:
+    """The model of a robot on a ground, with discs in the plane that pictures move."""
+    spec = load_spec(robot)
+    if ground is not terrain.PLANE:
+        ground.lay(spec)
+    for name, radius in marks:
+        spec.worldbody.add_body(name=name, mocap=True, pos=[0, 0, 0.002]).add_geom(
+            type=mujoco.mjtGeom.mjGEOM_CYLINDER,
+            size=[radius, 0.002, 0],
+            rgba=[0.2, 0.6, 0.3, 1],
+            contype=0,
+            conaffinity=0,
+        )
+    return spec
+
+
 @functools.lru_cache(maxsize=8)
-def _compiled(file_name: str, ground: Terrain) -> mujoco.MjModel:
-    """The model of a robot on a ground."""
-    if ground is terrain.PLANE:
-        return load_model(file_name)
-    spec = load_spec(file_name)
-    ground.lay(spec)
-    return spec.compile()
+def _compiled(robot: str, ground: Terrain, marks: tuple[tuple[str, float], ...]) -> mujoco.MjModel:
+    return _specified(robot, ground, marks).compile()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -558,8 +580,8 @@ class StairsMemory(VelocityMemory):
     """What the task of the stairs remembers.
 
     Attributes:
-        heading: The heading to keep, (N,) rad.
-        start: Where the episode began, (N, 2) m.
+        heading: The heading of the line to keep to, (N,) rad.
+        start: Where the episode, and the line, began, (N, 2) m.
         crossed: Whether the robot has come to the next tile, (N,) bool.
     """
 
@@ -572,9 +594,9 @@ class StairsMemory(VelocityMemory):
 class Go1Stairs(Go1):
     """A Unitree Go1 walks over stairs, up and down.
 
-    The robot is that of Go1. It sees the ground around it, and is told to go ahead and to keep the heading that it
-    began with: the commanded yaw rate is its deviation from that, times 1/s, within the limits of the command. Each
-    tile has a flight of five stairs on every side of its middle, down into the tile or up. An episode begins in the
+    The robot is that of Go1. It sees the ground around it, and is told to go ahead on the line on which it began: the
+    commanded yaw rate and leftward velocity are what its heading and its place are off, times 1/s, within the limits of
+    the command; a robot that is told to stand need not come back. Each tile has a flight of five stairs on every side of its middle, down into the tile or up. An episode begins in the
     middle of one, facing the middle of a neighbour along x, of another level: the way there leads over one whole flight
     up and one down.
 
@@ -583,16 +605,16 @@ class Go1Stairs(Go1):
     The robot has come 4.5 m from where it began, which is the middle of the next tile, and has not fallen.
     """
 
-    command_low: tuple[float, float, float] = (0.5, 0.0, -1.0)
-    command_high: tuple[float, float, float] = (1.0, 0.0, 1.0)
-    still_probability: float = 0.0
+    command_low: tuple[float, float, float] = (0.5, -0.3, -1.0)
+    command_high: tuple[float, float, float] = (1.0, 0.3, 1.0)
+    still_probability: float = 0.05
     swing_height: float = 0.16
     terrain: Mapping[str, float] = field(default_factory=lambda: {"stairs_up": 0.12, "stairs_down": 0.12})
     height_scan: bool = True
 
     def advance(self, t: Transition, draws: Draws) -> StairsMemory:
         memory: StairsMemory = super().advance(t, draws)  # pyright: ignore[reportAssignmentType]
-        return self._keeping_heading(replace(memory, crossed=self._crossed(t)), t.now.qpos)
+        return self._on_line(replace(memory, crossed=self._crossed(t)), t.now.qpos)
 
     def success(self, t: Transition) -> Array:
         return self._crossed(t) & ~t.terminated
@@ -607,21 +629,23 @@ class Go1Stairs(Go1):
 
     def _begin_on(self, level: Array, draws: Draws) -> tuple[Array, Array, StairsMemory]:
         qpos, qvel, memory = super()._begin_on(level, draws)
-        parts = {f.name: getattr(memory, f.name) for f in fields(memory)}
         heading, start = rotations.yaw(qpos[:, 3:7]), qpos[:, :2].copy()
-        memory = StairsMemory(**parts, heading=heading, start=start, crossed=np.zeros(len(draws), dtype=bool))
-        return qpos, qvel, self._keeping_heading(memory, qpos)
+        memory = StairsMemory(**vars(memory), heading=heading, start=start, crossed=np.zeros(len(draws), dtype=bool))
+        return qpos, qvel, self._on_line(memory, qpos)
 
     def _starting_yaw(self, level: Array, unit: Array) -> Array:
         ahead = np.where(level == 0, True, np.where(level == self.terrain_levels - 1, False, unit >= 0))
         return np.where(ahead, 0.0, np.pi) + 0.1 * unit
 
-    def _keeping_heading(self, memory: StairsMemory, qpos: Array) -> StairsMemory:
-        """The memory with the yaw rate that leads back to the heading as its command."""
-        off = memory.heading - rotations.yaw(qpos[:, 3:7])
-        wrapped = (off + np.pi) % (2 * np.pi) - np.pi
-        rate = np.clip(wrapped, self.command_low[2], self.command_high[2])
-        return replace(memory, command=np.concatenate([memory.command[:, :2], rate[:, None]], axis=1))
+    def _on_line(self, memory: StairsMemory, qpos: Array) -> StairsMemory:
+        """The memory with a command that leads back to the line on which the episode began."""
+        turn = memory.heading - rotations.yaw(qpos[:, 3:7])
+        away = qpos[:, :2] - memory.start
+        left = away[:, 1] * np.cos(memory.heading) - away[:, 0] * np.sin(memory.heading)
+        back = np.stack([-left, np.arctan2(np.sin(turn), np.cos(turn))], axis=1)
+        ahead = memory.command[:, :1]
+        back = np.clip(back, self.command_low[1:], self.command_high[1:]) * (ahead != 0)
+        return replace(memory, command=np.concatenate([ahead, back], axis=1))
 
     def _crossed(self, t: Transition) -> Array:
         away = np.sqrt(rewards.sum_squares(t.now.qpos[:, :2] - t.memory.start))

@@ -1,0 +1,289 @@
+"""Goal: a legged robot walks to a pose on flat ground and stands still there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from motrix_gym import rewards, rotations
+from motrix_gym.draws import Draws
+from motrix_gym.task import Array, Flip, Frame, Mirror, Transition
+from motrix_gym.tasks.locomotion.velocity import AnymalC, VelocityMemory
+
+POSITION, QUATERNION = slice(0, 2), slice(3, 7)  # of the trunk on the ground, and as it is turned, in qpos
+SIGHT = 5.0  # m ahead, back, left and right in which a goal is shown where it is
+MARKED_AHEAD = 0.5  # m from the goal to the mark of its heading
+POSITIVE = (
+    "approach_rate",
+    "position_tolerance",
+    "heading_tolerance",
+    "standing_speed",
+    "standing_yaw_rate",
+    "hold_time",
+    "position_margin",
+    "heading_margin",
+)
+
+
+@dataclass(frozen=True)
+class NavigationMemory(VelocityMemory):
+    """What the task remembers beside what the velocity task does.
+
+    Attributes:
+        goal: Where to go, (N, 2) m in the world.
+        goal_heading: Which way to face there, (N,) rad in the world.
+        arrived: Whether the robot has been told to stand, (N,) bool.
+        held: For how long it has stood at the goal without a break, (N,) s.
+    """
+
+    goal: Array
+    goal_heading: Array
+    arrived: Array
+    held: Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnymalCNavigation(AnymalC):
+    """An ANYbotics ANYmal C walks to a goal, turns as it is told to, and stands still.
+
+    The robot, its actions and its gait are those of the velocity task. The goal is a place, in any direction and up to
+    5 m away, and a heading; both stay for the episode. Some goals are where the robot already is. Each step makes of
+    what is left to the goal the velocity command to follow: `approach_rate` times the way to the goal as the robot sees
+    it, and times the angle to turn by. Where these are not within `command_low` and `command_high`, the velocity is
+    shortened in its direction, and the yaw rate is clipped. The command is zero once place and heading are within half
+    of their tolerances, until one is outside the whole. Episodes start near the standing pose with a random heading and
+    last 1000 steps of 20 ms; nothing observed or rewarded depends on where in the world they take place.
+
+    A clock of `gait_frequency` asks for a trot, diagonal legs together, whenever there is a command to follow or
+    speed to lose; in the formulas "moving" is 1 then and 0 for a robot below `still_speed` that is told to stand,
+    and "lift" is max(0, sin(2 pi (phase + offset))) x moving, with the offset 0 for the first leg and the one diagonal
+    to it, and 1/2 for the others. A foot is asked to stand where its lift is zero. "Closeness of x within m" is
+    1 / (1 + (x / m)^2): 1 at x = 0, and half of that at x = m.
+
+    Observation:
+
+    | index | block | quantity | unit |
+    |---|---|---|---|
+    | 0-2 | linear_velocity | velocity of the trunk's origin, in the trunk's axes | m/s |
+    | 3-5 | angular_velocity | angular velocity of the trunk, in its axes | rad/s |
+    | 6-8 | gravity | direction of gravity in the trunk's axes, (0, 0, -1) when level | 1 |
+    | 9-20 | joint_position | joint angles from the standing pose | rad |
+    | 21-32 | joint_velocity | joint velocities | rad/s |
+    | 33-44 | last_action | the last action | 1 |
+    | 45-47 | command | forward and leftward velocity, yaw rate | m/s, m/s, rad/s |
+    | 48-49 | gait_clock | sine and cosine of 2 pi phase, zero when not moving | 1 |
+    | 50-51 | goal | how far the goal is ahead and to the left; beyond 5 m the direction only | m |
+    | 52-53 | goal_heading | sine and cosine of the angle to turn by, leftward | 1 |
+
+    Reward:
+
+    | term | formula | weight |
+    |---|---|---|
+    | tracking_lin_vel | exp(-(error of the planar velocity)^2 / `tracking_variance`) | 1.0 |
+    | approach_lin_vel | the same with `approach_variance`: felt from far off | 0.5 |
+    | tracking_ang_vel | exp(-(error of the yaw rate)^2 / `tracking_variance`) | 0.5 |
+    | lin_vel_z | (vertical velocity)^2 | -1.0 |
+    | ang_vel_xy | (roll rate)^2 + (pitch rate)^2 | -0.02 |
+    | orientation | sum of the squares of the horizontal components of gravity | -1.0 |
+    | torques | sum of squared servo torques | -8e-06 |
+    | dof_acc | sum of squared joint accelerations | -1e-07 |
+    | action_rate | sum of squared changes of the action | -0.02 |
+    | feet_air_time | sum over landing feet of (time in the air - 0.1 s), moving | 1.0 |
+    | hip_pos | (1 - min(abs(leftward command), 1)) x sum of squared hip angles | -0.5 |
+    | stand_still | sum of absolute joint angles from the standing pose, not moving | -0.1 |
+    | gait | share of the feet whose contact is as the clock asks, moving | 0.3 |
+    | feet_height | mean over feet of (height above the ground / `swing_height` - lift)^2 | -0.3 |
+    | feet_slip | sum of squared planar velocities of the feet in contact | -0.05 |
+    | termination | 1 in a step that terminates | -10.0 |
+    | goal_position | closeness of the distance to the goal within `position_margin` | 0.5 |
+    | goal_heading | goal_position x closeness of the angle to turn by within `heading_margin` | 0.5 |
+    | standing | goal_heading x closeness of speed and of yaw rate within `standing_speed`, `standing_yaw_rate` | 0.5 |
+
+    Termination:
+
+    | reason | condition |
+    |---|---|
+    | tilted | the trunk is tilted by more than `max_tilt` |
+    | trunk_contact | the trunk touches the ground |
+    | diverged | the physics diverged |
+
+    Success:
+
+    For the last `hold_time` the robot has stood at its goal: place and heading within `position_tolerance` and
+    `heading_tolerance`, planar speed and yaw rate at most `standing_speed` and `standing_yaw_rate`.
+
+    Attributes:
+        command_low: Lowest forward and leftward velocity and yaw rate commanded, m/s, m/s, rad/s; below 0.
+        command_high: Highest ones; above 0.
+        still_probability: Share of the goals that are where the robot begins.
+        goal_distance: Shortest and longest way to a goal, m.
+        approach_rate: Share of what is left to the goal that is commanded as the way of a second, 1/s.
+        position_tolerance: Distance from the goal within which the robot is there, m.
+        heading_tolerance: Angle to its heading within which the robot faces it, rad.
+        standing_speed: Planar speed up to which the robot stands, m/s.
+        standing_yaw_rate: Yaw rate up to which the robot stands, rad/s.
+        hold_time: How long the robot has to stand at the goal, s.
+        position_margin: Distance at which `goal_position` is a half, m.
+        heading_margin: Angle at which `goal_heading` is a half at the goal, rad.
+    """
+
+    # Taken out of the fields: a goal stays for the episode.
+    command_interval: ClassVar  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    WEIGHTS: ClassVar = {**AnymalC.WEIGHTS, "goal_position": 0.5, "goal_heading": 0.5, "standing": 0.5}
+    command_high: tuple[float, float, float] = (1.0, 0.8, 1.0)
+    goal_distance: tuple[float, float] = (0.0, 5.0)
+    approach_rate: float = 1.5
+    position_tolerance: float = 0.3
+    heading_tolerance: float = 0.26
+    standing_speed: float = 0.1
+    standing_yaw_rate: float = 0.2
+    hold_time: float = 1.0
+    position_margin: float = 0.5
+    heading_margin: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in POSITIVE:
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it takes a number above 0")
+        if not (max(self.command_low) < 0 < min(self.command_high)):
+            raise ValueError(
+                f"command_low {self.command_low} and command_high {self.command_high} do not let the robot go every "
+                "way; give only numbers below 0, and only numbers above 0"
+            )
+        shortest, longest = self.goal_distance
+        if not 0 <= shortest <= longest:
+            raise ValueError(f"goal_distance is {self.goal_distance} m; it takes the shortest, then the longest")
+
+    @property
+    def marks(self) -> dict[str, float]:
+        return {"goal": self.position_tolerance, "goal_ahead": self.position_tolerance / 3}
+
+    def _begin_on(self, level: Array, draws: Draws) -> tuple[Array, Array, NavigationMemory]:
+        qpos, qvel, memory = super()._begin_on(level, draws)
+        shortest, longest = self.goal_distance
+        distance, bearing, heading, chance = draws.uniform([shortest, 0, 0, 0], [longest, 1, 1, 1], 4).T
+        still = chance < self.still_probability
+        way = np.where(still, 0.0, distance)[:, None] * direction(2 * np.pi * bearing)
+        navigation = NavigationMemory(
+            **vars(memory),
+            goal=qpos[:, POSITION] + way,
+            goal_heading=np.where(still, rotations.yaw(qpos[:, QUATERNION]), 2 * np.pi * heading),
+            arrived=np.zeros_like(still),
+            held=np.zeros_like(distance),
+        )
+        return qpos, qvel, self._commanded(navigation, qpos)
+
+    def observe(self, frame: Frame, memory: Any) -> dict[str, Array]:
+        turn = angle_left(frame.qpos, memory)
+        return super().observe(frame, memory) | {
+            "goal": shortened(way_left(frame.qpos, memory), -SIGHT, SIGHT),
+            "goal_heading": np.stack([np.sin(turn), np.cos(turn)], axis=1),
+        }
+
+    def reward(self, t: Transition) -> dict[str, Array]:
+        near = closeness(distance_left(t.now.qpos, t.memory), self.position_margin)
+        facing = near * closeness(angle_left(t.now.qpos, t.memory), self.heading_margin)
+        slow = closeness(speed(t.now), self.standing_speed) * closeness(yaw_rate(t.now), self.standing_yaw_rate)
+        return super().reward(t) | {"goal_position": near, "goal_heading": facing, "standing": facing * slow}
+
+    def advance(self, t: Transition, draws: Draws) -> NavigationMemory:
+        memory: Any = super().advance(t, draws)
+        return self._commanded(replace(memory, held=self._held(t)), t.now.qpos)
+
+    def metrics(self, t: Transition) -> dict[str, Array]:
+        return super().metrics(t) | {
+            "goal_distance": distance_left(t.now.qpos, t.memory),
+            "heading_error": np.abs(angle_left(t.now.qpos, t.memory)),
+        }
+
+    def success(self, t: Transition) -> Array:
+        return self._held(t) > self.hold_time - self.control_dt / 2  # a sum of steps is not exact
+
+    def markers(self, memory: NavigationMemory) -> dict[str, Array]:
+        ahead = memory.goal + MARKED_AHEAD * direction(memory.goal_heading)
+        places = {"goal": memory.goal, "goal_ahead": ahead}
+        return {n: np.concatenate([xy, self.ground.height(xy)[:, None]], axis=1) for n, xy in places.items()}
+
+    def mirror(self) -> Mirror:
+        velocity = super().mirror()
+        across = Flip.signs(1, -1)
+        return replace(
+            velocity,
+            blocks={**velocity.blocks, "goal": across, "goal_heading": Flip.signs(-1, 1)},
+            memory=lambda memory: replace(
+                velocity.memory(memory), goal=across(memory.goal), goal_heading=-memory.goal_heading
+            ),
+        )
+
+    def _with_new_command(self, memory: VelocityMemory, draws: Draws) -> VelocityMemory:
+        return memory
+
+    def _commanded(self, memory: NavigationMemory, qpos: Array) -> NavigationMemory:
+        """The memory with the command that leads to the goal from `qpos`, (N, nq)."""
+        arrived = self._there(qpos, memory, 0.5) | (memory.arrived & self._there(qpos, memory, 1.0))
+        low, high = np.array(self.command_low), np.array(self.command_high)
+        velocity = shortened(self.approach_rate * way_left(qpos, memory), low[:2], high[:2])
+        turning = np.clip(self.approach_rate * angle_left(qpos, memory), low[2], high[2])
+        command = np.concatenate([velocity, turning[:, None]], axis=1)
+        return replace(memory, arrived=arrived, command=np.where(arrived[:, None], 0.0, command))
+
+    def _there(self, qpos: Array, memory: NavigationMemory, share: float) -> Array:
+        """Whether place and heading are within a share of their tolerances, (N,) bool."""
+        near = distance_left(qpos, memory) <= share * self.position_tolerance
+        return near & (np.abs(angle_left(qpos, memory)) <= share * self.heading_tolerance)
+
+    def _held(self, t: Transition) -> Array:
+        """For how long the robot has stood at the goal once the step is done, (N,) s."""
+        stands = (speed(t.now) <= self.standing_speed) & (np.abs(yaw_rate(t.now)) <= self.standing_yaw_rate)
+        holds = stands & self._there(t.now.qpos, t.memory, 1.0)
+        return np.where(holds, t.memory.held + self.control_dt, 0.0)
+
+
+def way_left(qpos: Array, memory: NavigationMemory) -> Array:
+    """How far the goal is ahead of the robot and to its left, (N, 2) m, whatever its tilt."""
+    ahead = direction(rotations.yaw(qpos[:, QUATERNION]))
+    leftward = np.stack([-ahead[:, 1], ahead[:, 0]], axis=1)
+    way = memory.goal - qpos[:, POSITION]
+    return np.stack([(way * ahead).sum(axis=1), (way * leftward).sum(axis=1)], axis=1)
+
+
+def distance_left(qpos: Array, memory: NavigationMemory) -> Array:
+    """From the robot to its goal on the ground, (N,) m."""
+    return np.linalg.norm(memory.goal - qpos[:, POSITION], axis=1)
+
+
+def angle_left(qpos: Array, memory: NavigationMemory) -> Array:
+    """By how much to turn left to face as at the goal, (N,) rad in [-pi, pi]."""
+    turn = memory.goal_heading - rotations.yaw(qpos[:, QUATERNION])
+    return np.arctan2(np.sin(turn), np.cos(turn))
+
+
+def direction(angle: Array) -> Array:
+    """Unit vectors on the ground at `angle` from x, (N,) rad to (N, 2)."""
+    return np.stack([np.cos(angle), np.sin(angle)], axis=1)
+
+
+def shortened(vector: Array, low: npt.ArrayLike, high: npt.ArrayLike) -> Array:
+    """`vector`, (N, k), so short that each element is from `low` < 0 to `high` > 0, in the same direction."""
+    excess = np.maximum(vector / low, vector / high).max(axis=1, keepdims=True)
+    return vector / np.maximum(excess, 1.0)
+
+
+def closeness(x: Array, margin: float) -> Array:
+    """1 / (1 + (x / margin)^2), in the shape of `x`."""
+    return rewards.tolerance(x, margin=margin, sigmoid="long_tail", value_at_margin=0.5)
+
+
+def speed(frame: Frame) -> Array:
+    """Planar speed of the trunk in its axes, (N,) m/s."""
+    return np.linalg.norm(frame.sensor["linear_velocity"][:, :2], axis=1)
+
+
+def yaw_rate(frame: Frame) -> Array:
+    """Leftward yaw rate of the trunk about its axis, (N,) rad/s."""
+    return frame.sensor["angular_velocity"][:, 2]
