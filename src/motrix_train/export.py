@@ -111,37 +111,6 @@ def write_model(checkpoint: Checkpoint, path: Path) -> None:
     if model is None:
         raise UsageError(f"{checkpoint.env_id} does not say what its model is: leave out --model")
     with replacement(path) as temporary:
-        temporary.write_bytes(graph.SerializeToString())
-        outputs = _run(temporary, observations)
-        difference = float(np.abs(outputs["action"] - expected).max())
-        if not difference <= TOLERANCE:
-            raise RunError(
-                f"the ONNX file would act otherwise than the policy, by up to {difference:.1e} where {TOLERANCE:.0e} "
-                "is allowed: nothing was written"
-            )
-        if control is not None:
-            _check_ctrl(outputs["ctrl"], control, expected)
-    return Export(tuple(outputs), len(observations), difference)
-
-
-def write_model(checkpoint: Checkpoint, path: Path) -> None:
-    """Writes the MuJoCo model of a policy's environment as one MJCF file.
-
-    Raises:
-        UsageError: The environment has no MuJoCo model that is known.
-        RunError: The model cannot be had as such a file, or the disk refuses.
-    """
-    env = environment.make(checkpoint.env_id, 1, checkpoint.env_kwargs)
-    env.close()
-    model = _model(env)
-    if model is None:
-        raise UsageError(f"{checkpoint.env_id} does not say what its model is: leave out --model")
-    if model.nhfield:
-        raise UsageError(
-            f"the ground of {checkpoint.env_id} is no part of an MJCF file: leave out --model, or export the robot of its "
-            "task on the plane"
-        )
-    with replacement(path) as temporary:
         try:
             _write_mjcf(env, model, temporary)
             again = mujoco.MjModel.from_xml_path(str(temporary))

@@ -220,7 +220,7 @@ def test_what_a_critic_sees_is_the_observation_and_more(task, env_id):
     other = vector_env(task, 3, num_threads=1, max_episode_steps=5, autoreset_mode=AutoresetMode.DISABLED)
     other.reset(seed=0)
     width = observation.shape[1]
-    for step, action in enumerate(actions_for(env_id, 3, 5)):
+    for action in actions_for(env_id, 3, 5):
         observation, _, terminated, truncated, info = envs.step(action)
         other.step(action)
         ended = terminated | truncated
@@ -233,7 +233,7 @@ def test_what_a_critic_sees_is_the_observation_and_more(task, env_id):
         if ended.any():
             np.testing.assert_array_equal(info["_final_state"], ended)
             break
-    assert step == 4 or terminated.any()
+    assert ended.any()
     fresh = vector_env(task, 3, num_threads=1)
     fresh.set_state(envs.get_state())
     np.testing.assert_array_equal(fresh.state(), envs.state())

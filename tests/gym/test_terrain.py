@@ -1,5 +1,7 @@
 """Ground from numbers: its heights, where episodes begin on it, and the level that a row has reached."""
 
+import itertools
+
 import gymnasium
 import mujoco
 import numpy as np
@@ -55,7 +57,7 @@ def test_tiles_join_at_height_zero_and_grow_with_their_level(sizes, levels, seed
             np.testing.assert_allclose(ground.height(middle + rim[:, ::-1]), 0, atol=1e-6)
             inside = middle + np.random.default_rng(0).uniform(-half, half, (500, 2))
             extents.append(np.abs(ground.height(inside)).max())
-        assert all(low < high for low, high in zip(extents, extents[1:], strict=False))
+        assert all(low < high for low, high in itertools.pairwise(extents))
         assert extents[-1] > 0.3 * size
 
 

@@ -32,7 +32,7 @@ class Acrobot(Targeted):
 
     | term | formula | weight |
     |---|---|---|
-    | tip_high | 1 within `target_radius` of the highest point, falling like a Gaussian to 0.1 over a `target_margin` | 1.0 |
+    | tip_high | 1 within `target_radius` of the highest point, a Gaussian with 0.1 at a `target_margin` | 1.0 |
 
     Termination:
 

@@ -596,9 +596,9 @@ class Go1Stairs(Go1):
 
     The robot is that of Go1. It sees the ground around it, and is told to go ahead on the line on which it began: the
     commanded yaw rate and leftward velocity are what its heading and its place are off, times 1/s, within the limits of
-    the command; a robot that is told to stand need not come back. Each tile has a flight of five stairs on every side of its middle, down into the tile or up. An episode begins in the
-    middle of one, facing the middle of a neighbour along x, of another level: the way there leads over one whole flight
-    up and one down.
+    the command; a robot that is told to stand need not come back. Each tile has a flight of five stairs on every side
+    of its middle, down into the tile or up. An episode begins in the middle of one, facing the middle of a neighbour
+    along x, of another level: the way there leads over one whole flight up and one down.
 
     Success:
 
