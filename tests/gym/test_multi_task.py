@@ -220,7 +220,7 @@ def test_a_None_among_seeds_keeps_the_task():
 def test_tasks_without_rows_cost_no_step(monkeypatch):
     stepped = []
     step = Physics.step
-    monkeypatch.setattr(Physics, "step", lambda self, ctrl: stepped.append(len(ctrl)) or step(self, ctrl))
+    monkeypatch.setattr(Physics, "step", lambda self, ctrl, force: stepped.append(len(ctrl)) or step(self, ctrl, force))
     envs = make(4, [{**UNLIKE[0], "weight": 3}, {**UNLIKE[1], "weight": 0}, UNLIKE[2]])
     envs.reset(seed=0)
     stepped.clear()
