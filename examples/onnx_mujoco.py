@@ -26,23 +26,26 @@ def observe(data, about, action, command, phase):
     return np.concatenate([blocks[block["name"]] for block in about["observation_blocks"]])[None].astype(np.float32)
 
 
-def walk(policy_file, model_file, command, seconds):
-    """Starts from the standing pose and returns the data at the end."""
+def walk(policy_file, model, command, seconds, delay=0):
+    """Starts from the standing pose and returns the data at the end; actions come `delay` physics steps late."""
     policy = onnxruntime.InferenceSession(policy_file)
     texts = policy.get_modelmeta().custom_metadata_map
     about = {name: json.loads(texts[name]) for name in ("joints", "ctrl_offset", "observation_blocks", "task")}
-    model = mujoco.MjModel.from_xml_path(model_file)
     data = mujoco.MjData(model)
     mujoco.mj_resetDataKeyframe(model, data, model.key("home").id)
     action = np.zeros(model.nu)
     while data.time < seconds:
         mujoco.mj_forward(model, data)  # the sensors of this instant
         seen = observe(data, about, action, command, phase=about["task"]["gait_frequency"] * data.time)
-        action, data.ctrl[:] = np.array(policy.run(["action", "ctrl"], {"observation": seen}))[:, 0]
-        mujoco.mj_step(model, data, round(about["task"]["control_dt"] / model.opt.timestep))
+        action, ctrl = np.array(policy.run(["action", "ctrl"], {"observation": seen}))[:, 0]
+        mujoco.mj_step(model, data, delay)
+        data.ctrl[:] = ctrl
+        mujoco.mj_step(model, data, round(about["task"]["control_dt"] / model.opt.timestep) - delay)
     return data
 
 
 if __name__ == "__main__":
-    x, y, height = walk(*sys.argv[1:], command=[0.8, 0.0, 0.0], seconds=5.0).qpos[:3]
+    policy_file, model_file = sys.argv[1:]
+    robot = mujoco.MjModel.from_xml_path(model_file)
+    x, y, height = walk(policy_file, robot, command=[0.8, 0.0, 0.0], seconds=5.0).qpos[:3]
     print(f"told to go 4 m forward in 5 s: went {x:.2f} m, {y:.2f} m to the left, and stands {height:.2f} m high")

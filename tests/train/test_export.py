@@ -343,6 +343,17 @@ def test_the_example_runs_without_this_project(go1_files):
     assert re.fullmatch(r"told to go 4 m forward in 5 s: went \S+ m, .*\n", process.stdout)
 
 
+def test_the_example_of_other_worlds_runs_and_changes_them(go1_files):
+    _, file, model_file = go1_files
+    command = [sys.executable, str(EXAMPLE.with_name("sim_to_sim.py")), str(file), str(model_file)]
+    process = subprocess.run(command, capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    first, *worlds = process.stdout.splitlines()
+    assert first == "told to go 8 m forward in 10 s"
+    found = [line[32:] for line in worlds]
+    assert len(set(found)) == len(found) == 6
+
+
 def test_the_page_shows_options_that_exist():
     typer = pytest.importorskip("typer", reason="the command line needs an extra")
     from motrix_train.cli import app
