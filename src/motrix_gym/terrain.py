@@ -15,12 +15,12 @@ import numpy as np
 
 Array = np.ndarray
 
-CELL = 0.05  # m between two heights
+CELL, FINE_CELL = 0.1, 0.05  # m between two heights; the fine one where there are stairs, whose edges are steep
 TILE = 5.0  # m, side of a tile
 RIM = 0.25  # m around a tile that stay at height 0
 MIDDLE = 0.8  # m from the middle of a tile that are flat there, but for noise
 TREAD = 0.3  # m, depth of a stair
-BUMP = 0.15  # m between two random heights of noise
+BUMP = 0.2  # m between two random heights of noise
 BORDER = 2.0  # m of flat heightfield around all tiles
 OUTSIDE = 100.0  # m of flat ground around that
 THICKNESS = 0.5  # m of the ground below its lowest point
@@ -36,21 +36,23 @@ class Terrain:
 
     Attributes:
         heights: (rows along y, columns along x), m, the outermost ones 0.
+        cell: Distance of two lattice points, m.
         middles: Where the tiles have their middle, (levels, tiles of a level, 2), m.
     """
 
     heights: Array
+    cell: float
     middles: Array
 
     @property
     def half_size(self) -> Array:
         """Half the extent in x and y, (2,) m."""
-        return (np.array(self.heights.shape[::-1]) - 1) * CELL / 2
+        return (np.array(self.heights.shape[::-1]) - 1) * self.cell / 2
 
     def height(self, points: Array) -> Array:
         """The height of the ground at `points`, (..., 2) m, as (...,) m."""
         last = np.array(self.heights.shape[::-1]) - 1
-        place = np.clip((points + self.half_size) / CELL, 0, last)
+        place = np.clip((points + self.half_size) / self.cell, 0, last)
         cell = np.minimum(place.astype(np.intp), last - 1)
         along, across = np.moveaxis(place - cell, -1, 0)
         column, row = np.moveaxis(cell, -1, 0)
@@ -64,15 +66,16 @@ class Terrain:
 
     def highest(self, points: Array, radius: float) -> Array:
         """The highest ground within a square of `radius` around `points`, (N, 2) m, as (N,) m."""
-        steps = np.arange(-np.ceil(radius / CELL), np.ceil(radius / CELL) + 1) * CELL
+        reach = np.ceil(radius / self.cell)
+        steps = np.arange(-reach, reach + 1) * self.cell
         around = np.stack(np.meshgrid(steps, steps), axis=-1).reshape(-1, 2)
-        place = np.rint((points[:, None] + around + self.half_size) / CELL).astype(np.intp)
+        place = np.rint((points[:, None] + around + self.half_size) / self.cell).astype(np.intp)
         column, row = np.moveaxis(np.clip(place, 0, np.array(self.heights.shape[::-1]) - 1), -1, 0)
         return self.heights[row, column].max(axis=1)
 
     def lay(self, model: mujoco.MjSpec) -> None:
         """Replaces the plane `FLOOR` of a model by this ground."""
-        low, span = self._range()
+        low, span = float(self.heights.min()), float(np.ptp(self.heights))
         floor = next(geom for geom in model.worldbody.geoms if geom.name == FLOOR)
         x, y = self.half_size
         rows, columns = self.heights.shape
@@ -87,17 +90,12 @@ class Terrain:
                     type=mujoco.mjtGeom.mjGEOM_BOX, pos=[*place, -THICKNESS / 2], material=floor.material, **box
                 )
 
-    def _range(self) -> tuple[float, float]:
-        """The lowest height, and the span to the highest, m."""
-        low = float(self.heights.min())
-        return low, float(self.heights.max()) - low
 
-
-PLANE = Terrain(np.zeros((2, 2)), np.zeros((1, 1, 2)))
+PLANE = Terrain(np.zeros((2, 2)), CELL, np.zeros((1, 1, 2)))
 
 
 def noise(size: float, rng: np.random.Generator, x: Array, y: Array) -> Array:
-    """Random heights up to `size` m, every 0.15 m, and level ground in between them."""
+    """Random heights up to `size` m, each of a square of 0.2 m."""
     along, across = (np.rint(axis / BUMP).astype(int) for axis in (x, y))
     heights = rng.uniform(0.0, size, (np.ptp(across) + 1, np.ptp(along) + 1))
     return heights[across - across.min(), along - along.min()] * (_from_rim(x, y) > 0)
@@ -163,9 +161,10 @@ def generate(sizes: Mapping[str, float], levels: int, seed: int) -> Terrain:
 
 @functools.lru_cache(maxsize=8)
 def _generated(sizes: tuple[tuple[str, float], ...], levels: int, seed: int) -> Terrain:
-    per_tile, border = round(TILE / CELL), round(BORDER / CELL)
+    cell = FINE_CELL if any(kind.startswith("stairs") for kind, _ in sizes) else CELL
+    per_tile, border = round(TILE / cell), round(BORDER / cell)
     heights = np.zeros((len(sizes) * per_tile + 2 * border + 1, levels * per_tile + 2 * border + 1))
-    from_middle = (np.arange(per_tile + 1) - per_tile / 2) * CELL
+    from_middle = (np.arange(per_tile + 1) - per_tile / 2) * cell
     x, y = np.meshgrid(from_middle, from_middle)
     middles = np.empty((levels, len(sizes), 2))
     for tile, (kind, size) in enumerate(sizes):
@@ -175,16 +174,16 @@ def _generated(sizes: tuple[tuple[str, float], ...], levels: int, seed: int) -> 
             place = np.s_[row : row + per_tile + 1, column : column + per_tile + 1]
             heights[place] += KINDS[kind](size * (level + 1) / levels, rng, x, y)
             middles[level, tile] = column + per_tile / 2, row + per_tile / 2
-    middles = middles * CELL - (np.array(heights.shape[::-1]) - 1) * CELL / 2
-    return _as_simulated(Terrain(heights, middles))
+    middles = middles * cell - (np.array(heights.shape[::-1]) - 1) * cell / 2
+    return Terrain(_as_simulated(heights), cell, middles)
 
 
-def _as_simulated(terrain: Terrain) -> Terrain:
-    """The ground with heights that have gone through the single precision of a model."""
-    low, span = terrain._range()
-    heights = low + span * ((terrain.heights - low) / span).astype(np.float32).astype(float)
+def _as_simulated(heights: Array) -> Array:
+    """Heights that have gone through the single precision of a model."""
+    low, span = float(heights.min()), np.ptp(heights)
+    heights = low + span * ((heights - low) / span).astype(np.float32).astype(float)
     heights.flags.writeable = False
-    return Terrain(heights, terrain.middles)
+    return heights
 
 
 def _from_middle(x: Array, y: Array) -> Array:

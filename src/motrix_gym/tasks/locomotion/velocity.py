@@ -112,8 +112,8 @@ class VelocityTask(Disturbed):
     to it, and 1/2 for the others. A foot is asked to stand where its lift is zero.
 
     The ground is a plane, or with `terrain` a grid of tiles, a column for each kind of ground and a row for each of
-    `terrain_levels`. The kinds and what their size means: `noise`, random heights up to so many m; `slope_up` and
-    `slope_down`, m a metre; `stairs_up` and `stairs_down`, height of a stair, m, each 0.3 m deep; `blocks`, square
+    `terrain_levels`. The kinds and what their size means: `noise`, squares of random height up to so many m; `slope_up`
+    and `slope_down`, m a metre; `stairs_up` and `stairs_down`, height of a stair, m, each 0.3 m deep; `blocks`, square
     blocks and holes so many m high or deep. Up and down are the ways out of the middle of a tile, where an episode
     begins. The sizes given are those of the hardest level; they grow evenly from level to level. An episode begins on a
     random tile; with `terrain_curriculum`, on a random tile of the row's level. The level of a new row is random in the
