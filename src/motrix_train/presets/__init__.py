@@ -100,7 +100,7 @@ _PRESETS: dict[str, PPOCfg] = {
     ),
     "Motrix/Acrobot-v0": replace(SUITE, max_env_steps=10_000_000),
     "Motrix/PointMass-v0": SUITE,
-    "Motrix/ReacherEasy-v0": replace(DECIDED_EARLY, max_env_steps=3_000_000, discount_factor=0.97),
+    "Motrix/ReacherEasy-v0": replace(DECIDED_EARLY, discount_factor=0.97),
     "Motrix/ReacherHard-v0": DECIDED_EARLY,
     "Motrix/FingerSpin-v0": replace(SUITE, discount_factor=0.95),
     "Motrix/FingerTurnEasy-v0": TURN,
