@@ -40,6 +40,17 @@ Device = Annotated[str | None, typer.Option(help="Where the networks are, for ex
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")]
 
 
+def count(text: str) -> int:
+    """A whole number of at least 1, also when written as 8e6."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not (number >= 1 and number.is_integer()):
+        raise typer.BadParameter(f"{text!r} is no whole number of at least 1, such as 8000000 or 8e6")
+    return int(number)
+
+
 def split_assignments(settings: Sequence[str] | None) -> dict[str, str]:
     """Splits the values of --set."""
     pairs = [setting.partition("=") for setting in settings or ()]

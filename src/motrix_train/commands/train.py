@@ -22,6 +22,7 @@ from motrix_train.commands.options import (
     EnvFields,
     NumThreads,
     Settings,
+    count,
     split_assignments,
 )
 from motrix_train.config import PPOCfg, override, to_json
@@ -53,7 +54,9 @@ def train(
     num_envs: Annotated[int | None, typer.Option(min=1, help="Environments stepped together, by each worker.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the run; the preset's by default.")] = None,
     random_seed: Annotated[bool, typer.Option("--random-seed", help="Draw a seed.")] = False,
-    max_env_steps: Annotated[int | None, typer.Option(min=1, help="Environment steps in all.")] = None,
+    max_env_steps: Annotated[
+        int | None, typer.Option(parser=count, metavar="N", help="Environment steps in all, 8000000 or 8e6.")
+    ] = None,
     settings: Settings = None,
     env_fields: EnvFields = None,
     init_from: Annotated[
