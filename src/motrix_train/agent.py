@@ -55,14 +55,20 @@ class Agent:
         self._inference = inference
         self._learning = learning
         self._observations: Any = None
+        self._states: Any = None
         self._actions: Any = None
         self._steps = 0  # in the rollout
 
-    def act(self, observations: np.ndarray) -> np.ndarray:  # (N, k) -> (N, m)
+    def act(
+        self,
+        observations: np.ndarray,  # (N, k)
+        states: np.ndarray | None = None,  # (N, s) where the critic sees them
+    ) -> np.ndarray:  # (N, m)
         """Sample actions with exploration noise."""
         self._observations = self._to_device(observations)
+        self._states = None if states is None else self._to_device(states)
         with self._inference():
-            self._actions, _ = self.ppo.act(self._observations, None, timestep=0, timesteps=0)
+            self._actions, _ = self.ppo.act(self._observations, self._states, timestep=0, timesteps=0)
         return self._to_host(self._actions)
 
     def record(
@@ -72,18 +78,21 @@ class Agent:
         terminated: np.ndarray,  # (N,) bool
         truncated: np.ndarray,  # (N,) bool
         infos: Mapping[str, Any],
+        states: np.ndarray | None = None,  # (N, s) after the step, where the critic sees them
     ) -> None:
         """Store the transition that the last `act` led to."""
+        next_observations = successors(observations, infos)
+        next_states = None if states is None else successors(states, infos, last="final_state")
         if not self.ppo.cfg.time_limit_bootstrap:
             terminated, truncated = terminated | truncated, np.zeros_like(truncated)
         with self._inference():
             self.ppo.record_transition(
                 observations=self._observations,
-                states=None,
+                states=self._states,
                 actions=self._actions,
                 rewards=self._to_device(rewards[:, None]),
-                next_observations=self._to_device(successors(observations, infos)),
-                next_states=None,
+                next_observations=self._to_device(next_observations),
+                next_states=None if next_states is None else self._to_device(next_states),
                 terminated=self._to_device(terminated[:, None]),
                 truncated=self._to_device(truncated[:, None]),
                 infos=infos,
@@ -111,15 +120,20 @@ class Agent:
         )
 
 
-def successors(observations: np.ndarray, infos: Mapping[str, Any]) -> np.ndarray:  # (N, k)
-    """What each row saw right after its action: the last observation of an episode where one ended.
+def successors(present: np.ndarray, infos: Mapping[str, Any], last: str = "final_obs") -> np.ndarray:  # (N, k)
+    """What each row saw right after its action: the last observation, or state, of an episode where one ended.
 
-    With SAME_STEP autoreset the observation that a step returns already belongs to the next episode, and
-    SKRL would take its value for the value of the state in which the episode was cut off.
+    With SAME_STEP autoreset what is there after a step already belongs to the next episode, and SKRL would take its
+    value for the value of the state in which the episode was cut off.
+
+    Args:
+        present: The observations or the states after the step.
+        infos: Of the step.
+        last: Where these have the last ones.
     """
-    if "final_obs" not in infos:
-        return observations
-    return np.where(infos["_final_obs"][:, None], infos["final_obs"], observations)
+    if last not in infos:
+        return present
+    return np.where(infos[f"_{last}"][:, None], infos[last], present)
 
 
 def seed_skrl(seed: int) -> None:

@@ -45,8 +45,10 @@ class Backend(Protocol):
         symmetry: Symmetry | None,
         device: str | None,
         workers: Workers = ALONE,
+        state_space: gymnasium.spaces.Box | None = None,
     ) -> Agent:
-        """A fresh agent for one row's spaces; what it learns from is the rollouts of all workers."""
+        """A fresh agent for one row's spaces; what it learns from is the rollouts of all workers. Its value network
+        sees the state, or the observation where there is no state."""
         ...
 
     def network_state(self, agent: Agent) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from motrix_train.errors import UsageError
 
 Activation = Literal["elu", "relu", "tanh"]
 MirrorUse = Literal["none", "policy", "policy_and_value"]
+CriticInput = Literal["observation", "state"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +58,11 @@ class PPOCfg:
 
     value_hidden_layer_sizes: tuple[int, ...] = (256, 128, 64)
     """Width of each hidden layer of the value network."""
+
+    critic: CriticInput = "observation"
+    """What the value network sees: the observation, as the policy does, or the state, which tells more and is there in
+    training only. A state is the observation and what its environment knows beside; only for environments that have
+    one."""
 
     share_policy_value_features: bool = False
     """Whether policy and value are two heads on the same hidden layers. Torch only: SKRL gives the two
@@ -212,6 +218,16 @@ class PPOCfg:
             raise UsageError(
                 f"share_policy_value_features needs equal layers, but policy_hidden_layer_sizes are "
                 f"{self.policy_hidden_layer_sizes} and value_hidden_layer_sizes {self.value_hidden_layer_sizes}"
+            )
+        if self.critic == "state" and self.share_policy_value_features:
+            raise UsageError(
+                "critic 'state' does not go with share_policy_value_features, whose layers see what the policy sees: "
+                "give share_policy_value_features=false or critic=observation"
+            )
+        if self.critic == "state" and self.mirror == "policy_and_value":
+            raise UsageError(
+                "critic 'state' does not go with mirror 'policy_and_value', since only observations have a mirror "
+                "image: give mirror=policy or critic=observation"
             )
 
     def _require(self, name: str, holds: bool, remedy: str) -> None:

@@ -89,15 +89,18 @@ def make_agent(
     symmetry: Symmetry | None,
     device: str | None,
     workers: Workers = ALONE,
+    state_space: gymnasium.spaces.Box | None = None,
 ) -> Agent:
-    """A fresh agent for one row's spaces; what it learns from is the rollouts of all workers."""
+    """A fresh agent for one row's spaces; what it learns from is the rollouts of all workers. Its value network sees
+    the state, or the observation where there is no state."""
     where = _device(device)
     symmetry = None if cfg.mirror == "none" else symmetry
     kl_adaptive = KLAdaptiveLR if workers.size == 1 else _kl_adaptive_of_all_workers
     ppo = PPO(
-        models=_models(observation_space, action_space, cfg, symmetry, where),
+        models=_models(observation_space, state_space, action_space, cfg, symmetry, where),
         memory=RandomMemory(memory_size=cfg.rollouts, num_envs=num_envs, device=where),
         observation_space=observation_space,
+        state_space=state_space,
         action_space=action_space,
         device=where,
         cfg=skrl_mapping.ppo_cfg(
@@ -110,6 +113,7 @@ def make_agent(
                 "workers": workers,
             },
             value_scaler_kwargs={"size": 1, "device": where, "workers": workers},
+            state_scaler_kwargs={"size": state_space, "device": where, "workers": workers} if state_space else None,
         ),
     )
     ppo.init()
@@ -135,12 +139,10 @@ def make_agent(
 
 def network_state(agent: Agent) -> dict[str, Any]:
     """Networks and standardisers, by name, as nested dicts of arrays."""
-    modules = agent.ppo.checkpoint_modules
     return {
         "policy": serialization.to_state_dict(agent.ppo.policy.state_dict.params),
         "value": serialization.to_state_dict(agent.ppo.value.state_dict.params),
-        "observation_preprocessor": _scaler_state(modules["observation_preprocessor"]),
-        "value_preprocessor": _scaler_state(modules["value_preprocessor"]),
+        **{name: _scaler_state(scaler) for name, scaler in _scalers(agent).items()},
     }
 
 
@@ -151,8 +153,8 @@ def load_network_state(agent: Agent, state: Mapping[str, Any]) -> None:
     require_same_shapes(expected, {name: state.get(name, {}) for name in expected}, "networks")
     for role, model in (("policy", ppo.policy), ("value", ppo.value)):
         _load_parameters(model, state[role])
-    for name in ("observation_preprocessor", "value_preprocessor"):
-        ppo.checkpoint_modules[name].state_dict = _on_default_device(state[name])
+    for name, scaler in _scalers(agent).items():
+        scaler.state_dict = _on_default_device(state[name])
 
 
 def agent_state(agent: Agent) -> dict[str, Any]:
@@ -200,7 +202,7 @@ def policy(checkpoint: Checkpoint, device: str | None = None) -> Policy:
     symmetry = Symmetry.from_arrays(checkpoint.state["mirror"]) if cfg.mirror != "none" else None
     observation_space = gymnasium.spaces.Box(-np.inf, np.inf, checkpoint.observation_shape)
     action_space = gymnasium.spaces.Box(-np.inf, np.inf, checkpoint.action_shape)
-    network = _models(observation_space, action_space, cfg, symmetry, where)["policy"]
+    network = _models(observation_space, None, action_space, cfg, symmetry, where)["policy"]
     scaler = RunningStandardScaler(observation_space, device=where)
     for name, expected in (
         ("policy", serialization.to_state_dict(network.state_dict.params)),
@@ -311,31 +313,34 @@ class _GaussianPolicy(GaussianMixin, Model):
 
 
 class _Value(DeterministicMixin, Model):
-    """The value of an observation; with a mirror, the mean of its own and its image's."""
+    """The value of a state, or of an observation where there is no state; with a mirror, the mean of its own and its
+    image's."""
 
     cfg: PPOCfg = PPOCfg()
     mirror: Mirror | None = None
 
     def __init__(
-        self, observation_space, action_space, device, cfg: PPOCfg, mirror: Mirror | None, **kwargs: Any
+        self, observation_space, state_space, action_space, device, cfg: PPOCfg, mirror: Mirror | None, **kwargs: Any
     ) -> None:
-        Model.__init__(self, observation_space=observation_space, action_space=action_space, device=device, **kwargs)
+        spaces = {"observation_space": observation_space, "state_space": state_space, "action_space": action_space}
+        Model.__init__(self, **spaces, device=device, **kwargs)
         self.cfg = cfg
         self.mirror = mirror
         DeterministicMixin.__init__(self)
 
     @nn.compact
     def __call__(self, inputs: dict[str, Any], role: str) -> tuple[jax.Array, dict[str, Any]]:
-        observations = inputs["observations"]  # (N, k)
+        seen = inputs["observations" if self.state_space is None else "states"]  # (N, k)
         network = _Mlp(self.cfg.value_hidden_layer_sizes, 1, self.cfg.activation, head_gain=1.0)
         if self.mirror is None:
-            return network(observations), {}
-        own, image = jnp.split(network(jnp.concatenate([observations, self.mirror(observations)])), 2)
+            return network(seen), {}
+        own, image = jnp.split(network(jnp.concatenate([seen, self.mirror(seen)])), 2)
         return (own + image) / 2, {}
 
 
 def _models(
     observation_space: gymnasium.spaces.Box,
+    state_space: gymnasium.spaces.Box | None,
     action_space: gymnasium.spaces.Box,
     cfg: PPOCfg,
     symmetry: Symmetry | None,
@@ -348,12 +353,19 @@ def _models(
     mirror = symmetry.observation if symmetry and cfg.mirror == "policy_and_value" else None
     models = {
         "policy": _GaussianPolicy(observation_space, action_space, device, cfg, symmetry),
-        "value": _Value(observation_space, action_space, device, cfg, mirror),
+        "value": _Value(observation_space, state_space, action_space, device, cfg, mirror),
     }
     example = {"observations": jnp.zeros((1, *observation_space.shape))}
+    if state_space is not None:
+        example["states"] = jnp.zeros((1, *state_space.shape))
     for number, (role, model) in enumerate(models.items()):
         model.init_state_dict(example, role=role, key=jax.random.fold_in(skrl_config.jax.key, number))
     return models
+
+
+def _scalers(agent: Agent) -> dict[str, Any]:
+    """The standardisers by name."""
+    return {name: module for name, module in agent.ppo.checkpoint_modules.items() if name.endswith("_preprocessor")}
 
 
 def _scaler_state(scaler: RunningStandardScaler) -> dict[str, Any]:

@@ -29,7 +29,7 @@ class SkrlClasses(Generic[T]):
     ppo_cfg: type[T]
     experiment_cfg: type
     scaler: type
-    """The running standardiser, for observations and for values."""
+    """The running standardiser, for observations, states and values."""
     kl_adaptive: Callable[..., Any]
     """The scheduler that adapts the learning rate to the KL divergence."""
 
@@ -40,6 +40,7 @@ def ppo_cfg(
     *,
     observation_scaler_kwargs: dict[str, Any],
     value_scaler_kwargs: dict[str, Any],
+    state_scaler_kwargs: dict[str, Any] | None = None,
 ) -> T:
     """SKRL's PPO configuration.
 
@@ -48,6 +49,7 @@ def ppo_cfg(
         classes: The SKRL classes of the backend.
         observation_scaler_kwargs: Arguments of the observation standardiser, such as its size and device.
         value_scaler_kwargs: The same for the value standardiser.
+        state_scaler_kwargs: The same for the state standardiser, None where no network sees a state.
     """
     scheduled = cfg.learning_rate_scheduler_kl_threshold > 0.0
     scheduler_kwargs = {
@@ -57,6 +59,7 @@ def ppo_cfg(
         "kl_factor": 2.0,
         "lr_factor": 1.5,
     }
+    standardised = {"epsilon": 1e-8, "clip_threshold": 5.0}
     values = {
         "experiment": _no_files(classes.experiment_cfg),
         "rollouts": cfg.rollouts,
@@ -68,15 +71,11 @@ def ppo_cfg(
         "learning_rate_scheduler": classes.kl_adaptive if scheduled else None,
         "learning_rate_scheduler_kwargs": scheduler_kwargs if scheduled else {},
         "observation_preprocessor": classes.scaler,
-        "observation_preprocessor_kwargs": {
-            "epsilon": 1e-8,
-            "clip_threshold": 5.0,
-            **observation_scaler_kwargs,
-        },
-        "state_preprocessor": None,
-        "state_preprocessor_kwargs": {},
+        "observation_preprocessor_kwargs": {**standardised, **observation_scaler_kwargs},
+        "state_preprocessor": None if state_scaler_kwargs is None else classes.scaler,
+        "state_preprocessor_kwargs": {} if state_scaler_kwargs is None else {**standardised, **state_scaler_kwargs},
         "value_preprocessor": classes.scaler,
-        "value_preprocessor_kwargs": {"epsilon": 1e-8, "clip_threshold": 5.0, **value_scaler_kwargs},
+        "value_preprocessor_kwargs": {**standardised, **value_scaler_kwargs},
         "grad_norm_clip": cfg.grad_norm_clip,
         "ratio_clip": cfg.ratio_clip,
         "value_clip": cfg.value_clip if cfg.clip_predicted_values else 0.0,

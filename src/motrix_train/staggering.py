@@ -31,14 +31,15 @@ class Staggering:
         return self._moments == step
 
 
-def with_final_observations(infos: Mapping[str, Any], cut: np.ndarray, observations: np.ndarray) -> dict[str, Any]:
+def with_final(infos: Mapping[str, Any], cut: np.ndarray, name: str, present: np.ndarray) -> dict[str, Any]:
     """The infos of a step after which rows were cut.
 
     Args:
         infos: As the environment gave them.
         cut: (N,) bool, the rows that were cut; none of them had ended.
-        observations: (N, k), those that the step returned.
+        name: Where the infos have what was last in an episode, as in ``final_obs``.
+        present: (N, k), the same after the step, of the rows that had not ended.
     """
-    ended = infos.get("_final_obs", np.zeros(len(cut), dtype=bool))
-    last = infos.get("final_obs", observations)
-    return {**infos, "final_obs": np.where(cut[:, None], observations, last), "_final_obs": ended | cut}
+    ended = infos.get(f"_{name}", np.zeros(len(cut), dtype=bool))
+    last = infos.get(name, present)
+    return {**infos, name: np.where(cut[:, None], present, last), f"_{name}": ended | cut}

@@ -85,15 +85,18 @@ def make_agent(
     symmetry: Symmetry | None,
     device: str | None,
     workers: Workers = ALONE,
+    state_space: gymnasium.spaces.Box | None = None,
 ) -> Agent:
-    """A fresh agent for one row's spaces; what it learns from is the rollouts of all workers."""
+    """A fresh agent for one row's spaces; what it learns from is the rollouts of all workers. Its value network sees
+    the state, or the observation where there is no state."""
     where = _device(device, workers)
     symmetry = None if cfg.mirror == "none" else _on_device(symmetry, where)
-    models = _models(observation_space, action_space, cfg, symmetry, where)
+    models = _models(observation_space, state_space, action_space, cfg, symmetry, where)
     ppo = PPO(
         models=models,
         memory=RandomMemory(memory_size=cfg.rollouts, num_envs=num_envs, device=where),
         observation_space=observation_space,
+        state_space=state_space,
         action_space=action_space,
         device=where,
         cfg=skrl_mapping.ppo_cfg(
@@ -106,6 +109,7 @@ def make_agent(
                 "workers": workers,
             },
             value_scaler_kwargs={"size": 1, "device": where, "workers": workers},
+            state_scaler_kwargs={"size": state_space, "device": where, "workers": workers} if state_space else None,
         ),
     )
     ppo.init()
@@ -190,7 +194,9 @@ def policy(checkpoint: Checkpoint, device: str | None = None) -> Policy:
     symmetry = Symmetry.from_arrays(checkpoint.state["mirror"]) if cfg.mirror != "none" else None
     observation_space = gymnasium.spaces.Box(-np.inf, np.inf, checkpoint.observation_shape)
     action_space = gymnasium.spaces.Box(-np.inf, np.inf, checkpoint.action_shape)
-    network = _models(observation_space, action_space, cfg, _on_device(symmetry, where), where)["policy"].to(where)
+    network = _models(observation_space, None, action_space, cfg, _on_device(symmetry, where), where)["policy"].to(
+        where
+    )
     scaler = RunningStandardScaler(observation_space, device=where)
     for name, module in (("policy", network), ("observation_preprocessor", scaler)):
         saved = checkpoint.state[name]
@@ -263,21 +269,27 @@ class _GaussianPolicy(GaussianMixin, Model):
 
 
 class _Value(DeterministicMixin, Model):
-    """The value of an observation; with a mirror, the mean of its own and its image's."""
+    """The value of a state, or of an observation where there is no state; with a mirror, the mean of its own and its
+    image's."""
 
-    def __init__(self, observation_space, action_space, device, cfg: PPOCfg, mirror: Mirror | None) -> None:
-        Model.__init__(self, observation_space=observation_space, action_space=action_space, device=device)
+    def __init__(
+        self, observation_space, state_space, action_space, device, cfg: PPOCfg, mirror: Mirror | None
+    ) -> None:
+        spaces = {"observation_space": observation_space, "state_space": state_space, "action_space": action_space}
+        Model.__init__(self, **spaces, device=device)
         DeterministicMixin.__init__(self)
         self._mirror = mirror
-        widths = (self.num_observations, *cfg.value_hidden_layer_sizes)
+        self._seen = "observations" if state_space is None else "states"
+        width = self.num_observations if state_space is None else self.num_states
+        widths = (width, *cfg.value_hidden_layer_sizes)
         self.hidden = _hidden_layers(widths, cfg.activation)
         self.head = _linear(widths[-1], 1, gain=1.0)
 
     def compute(self, inputs, role=""):  # pyright: ignore[reportIncompatibleMethodOverride]  # called by position
-        observations = inputs["observations"]  # (N, k)
+        seen = inputs[self._seen]  # (N, k)
         if self._mirror is None:
-            return self.head(self.hidden(observations)), {}
-        own, image = self.head(self.hidden(torch.cat([observations, self._mirror(observations)]))).chunk(2)
+            return self.head(self.hidden(seen)), {}
+        own, image = self.head(self.hidden(torch.cat([seen, self._mirror(seen)]))).chunk(2)
         return (own + image) / 2, {}
 
 
@@ -324,6 +336,7 @@ class _PolicyAndValue(_GaussianPolicy):
 
 def _models(
     observation_space: gymnasium.spaces.Box,
+    state_space: gymnasium.spaces.Box | None,
     action_space: gymnasium.spaces.Box,
     cfg: PPOCfg,
     symmetry: Symmetry | None,
@@ -336,7 +349,7 @@ def _models(
     mirror = symmetry.observation if symmetry and cfg.mirror == "policy_and_value" else None
     return {
         "policy": _GaussianPolicy(observation_space, action_space, device, cfg, symmetry),
-        "value": _Value(observation_space, action_space, device, cfg, mirror),
+        "value": _Value(observation_space, state_space, action_space, device, cfg, mirror),
     }
 
 

@@ -25,7 +25,7 @@ from motrix_train.errors import RunError, UsageError
 from motrix_train.evaluation import Evaluation, Policy, evaluate
 from motrix_train.mirror import Symmetry
 from motrix_train.run_directory import RunDirectory
-from motrix_train.staggering import Staggering, with_final_observations
+from motrix_train.staggering import Staggering, with_final
 from motrix_train.transfer import Origin, Transfer, transfer
 
 SEED_WORD = 0x74726169  # keeps the rows of a training apart from those of an evaluation of the same seed
@@ -376,6 +376,7 @@ class _Session:
     def begin(self, env_seed: int) -> None:
         """Start new episodes."""
         self._observations, _ = self._env.reset(seed=env_seed)
+        self._states = self._state()
         self._boundary = self._snapshot()
 
     def go_on(self, session: Mapping[str, Any]) -> None:
@@ -386,6 +387,7 @@ class _Session:
         own = session["workers"][str(self._workers.rank)]
         self._episodes.restore(own["episodes"])
         self._observations = _resumable(self._env).set_state(own["environment"])
+        self._states = self._state()
         self._backend.set_random_state(self._agent, own["random"])
         self._boundary = self._snapshot()
 
@@ -440,7 +442,7 @@ class _Session:
     def _step(self, rollout: "_Rollout") -> None:
         """One vector step."""
         with rollout.clock("policy"):
-            actions = self._agent.act(self._observations)
+            actions = self._agent.act(self._observations, self._states)
         if not np.isfinite(actions).all():
             raise RunError(
                 f"training diverged: actions are not finite after {self._env_steps} env steps; "
@@ -448,16 +450,30 @@ class _Session:
             )
         with rollout.clock("env"):
             self._observations, rewards, terminated, truncated, infos = self._env.step(actions)
+            self._states = self._state()
             ended = terminated | truncated
+            if self._states is not None and ended.any() and "final_state" not in infos:
+                raise UsageError(
+                    "critic 'state' is not possible: the environment does not give the last state of an episode as "
+                    "info['final_state']; give critic=observation"
+                )
             cut = self._cuts(rollout) & ~ended
             if cut.any():
-                infos = with_final_observations(infos, cut, self._observations)
+                infos = with_final(infos, cut, "final_obs", self._observations)
+                if self._states is not None:
+                    infos = with_final(infos, cut, "final_state", self._states)
                 self._observations, _ = self._env.reset(options={"reset_mask": cut})
+                self._states = self._state()
         with rollout.clock("policy"):
-            self._agent.record(rewards, self._observations, terminated, truncated | cut, infos)
+            self._agent.record(rewards, self._observations, terminated, truncated | cut, infos, self._states)
         self._episodes.add(rewards, ended, infos.get("task"))
         self._episodes.forget(cut)
         rollout.add(infos)
+
+    def _state(self) -> np.ndarray | None:  # (N, s)
+        """What the critic sees at the moment, None where that is the observation."""
+        env: Any = self._env.unwrapped
+        return env.state() if self._cfg.critic == "state" else None
 
     def _cuts(self, rollout: "_Rollout") -> np.ndarray:  # (N,) bool
         """The rows whose first episode is cut after the step at hand."""
@@ -777,8 +793,21 @@ def fresh_agent(
     symmetry = Symmetry.of(env) if cfg.mirror != "none" else None
     if cfg.mirror != "none" and symmetry is None:
         raise UsageError(f"mirror {cfg.mirror!r} is not possible: {env_id} has no mirror image; give mirror=none")
-    observation_space, action_space = _box(env.single_observation_space), _box(env.single_action_space)
-    return backend.make_agent(observation_space, action_space, env.num_envs, cfg, symmetry, device, workers)
+    state_space = getattr(env.unwrapped, "state_space", None) if cfg.critic == "state" else None
+    if cfg.critic == "state" and state_space is None:
+        raise UsageError(
+            f"critic 'state' is not possible: {env_id} has no state beside its observations; give critic=observation"
+        )
+    return backend.make_agent(
+        _box(env.single_observation_space),
+        _box(env.single_action_space),
+        env.num_envs,
+        cfg,
+        symmetry,
+        device,
+        workers,
+        None if state_space is None else _box(state_space),
+    )
 
 
 def _resumable(env: VectorEnv) -> Any:
@@ -788,7 +817,7 @@ def _resumable(env: VectorEnv) -> Any:
 
 def _box(space: gymnasium.Space[Any]) -> gymnasium.spaces.Box:
     if not isinstance(space, gymnasium.spaces.Box) or len(space.shape) != 1:
-        raise UsageError(f"{space} cannot be trained: observations and actions must be vectors, Box(k,)")
+        raise UsageError(f"{space} cannot be trained: observations, actions and states must be vectors, Box(k,)")
     return space
 
 

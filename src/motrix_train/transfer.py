@@ -23,7 +23,7 @@ class Origin:
     Attributes:
         checkpoint: The policy.
         partial: Whether layers of other sizes are left as they were drawn; else they are an error.
-        normaliser: Whether the standardisation of observations and values comes along.
+        normaliser: Whether the standardisation of observations, states and values comes along.
     """
 
     checkpoint: Checkpoint
@@ -80,8 +80,8 @@ def fit(own: Mapping[str, Any], given: Mapping[str, Any], *, partial: bool, norm
         name = misfits[0]
         raise UsageError(
             f"{name} is {_shape(given, name)} in the policy to start from and {_shape(own, name)} here: give the "
-            "layer sizes and the environment arguments that it was trained with, or --partial for what fits (in a "
-            "plan: partial = true)"
+            "layer sizes, the critic and the environment arguments that it was trained with, or --partial for what "
+            "fits (in a plan: partial = true)"
         )
     if not any(_part(name) in _NETWORKS for name in taken):
         raise UsageError("no layer of the policy to start from fits: give the layer sizes that it was trained with")

@@ -105,7 +105,8 @@ def stopped_and_resumed_is_exact(
 def scalers_know_the_rows_of_both(arrays: list[dict[str, np.ndarray]]) -> None:
     """As one process that standardises the rows of both: SKRL's running moments, in NumPy."""
     rows = batches()
-    for scaler, columns in (("observation_preprocessor", slice(None)), ("value_preprocessor", slice(1))):
+    parts = {"observation": slice(None), "state": slice(None, None, -1), "value": slice(1)}
+    for scaler, columns in ((f"{part}_preprocessor", columns) for part, columns in parts.items()):
         count, mean, variance = 1.0, 0.0, 1.0
         for batch in np.concatenate(rows, axis=1)[..., columns].astype(float):
             n, delta = len(batch), batch.mean(0) - mean

@@ -29,13 +29,13 @@ def recorded(tmp_path, monkeypatch, **changes) -> list[tuple[np.ndarray, ...]]:
     """The transitions of a short training in which no episode terminates."""
     seen, record, act = [], Agent.record, Agent.act
 
-    def acting(self, observations):
+    def acting(self, observations, states):
         seen.append((observations,))
-        return act(self, observations)
+        return act(self, observations, states)
 
-    def recording(self, rewards, observations, terminated, truncated, infos):
+    def recording(self, rewards, observations, terminated, truncated, infos, states):
         seen[-1] += observations, truncated.copy(), successors(observations, infos)
-        record(self, rewards, observations, terminated, truncated, infos)
+        record(self, rewards, observations, terminated, truncated, infos, states)
 
     monkeypatch.setattr(Agent, "act", acting)
     monkeypatch.setattr(Agent, "record", recording)

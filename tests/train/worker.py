@@ -99,13 +99,13 @@ def stop_after_updates(updates: int, if_rank: int, workers: Workers) -> None:
     """One worker alone is asked to stop, amid the next rollout; the other hears of it from that one."""
     act, calls = Agent.act, 0
 
-    def asked_to_stop(self: Agent, observations: np.ndarray) -> np.ndarray:
+    def asked_to_stop(self: Agent, *seen: Any) -> np.ndarray:
         nonlocal calls
         calls += 1
         if calls == updates * TINY.rollouts + 5:
             Agent.act = act
             signal.raise_signal(signal.SIGTERM)
-        return act(self, observations)
+        return act(self, *seen)
 
     if workers.rank == if_rank:
         Agent.act = asked_to_stop
@@ -114,12 +114,13 @@ def stop_after_updates(updates: int, if_rank: int, workers: Workers) -> None:
 def pooled_scaler(name: str, workers: Workers) -> dict[str, np.ndarray]:
     """The scalers of an agent after rows that differ between the workers."""
     spaces = gymnasium.spaces.Box(-9, 9, (KAPPA,)), gymnasium.spaces.Box(-1, 1, (2,))
-    agent = select(name).make_agent(*spaces, TINY.num_envs, TINY, None, "cpu", workers)
+    agent = select(name).make_agent(*spaces, TINY.num_envs, TINY, None, "cpu", workers, spaces[0])
     for rows in batches()[workers.rank]:
         agent.ppo._observation_preprocessor(agent._to_device(rows), train=True)
+        agent.ppo._state_preprocessor(agent._to_device(rows[:, ::-1].copy()), train=True)
         agent.ppo._value_preprocessor(agent._to_device(rows[:, None, :1]), train=True)
     state = select(name).network_state(agent)
-    scalers = {part: state[part] for part in ("observation_preprocessor", "value_preprocessor")}
+    scalers = {part: state[part] for part in state if part.endswith("_preprocessor")}
     return {f"scaler/{path}": value for path, value in checkpoint.leaves(scalers)}
 
 
