@@ -32,6 +32,11 @@ class Env:
     kwargs: dict[str, Any] = field(default_factory=dict)
 
 
+ROUGH = {  # for robots with legs of 0.2 m
+    "terrain": {"noise": 0.08, "slope_up": 0.35, "slope_down": 0.35, "blocks": 0.08},
+    "swing_height": 0.1,
+}
+
 ENVS = (
     Env("Motrix/CartPole-v0", "motrix_gym.tasks.basic.cartpole:CartPole", max_episode_steps=1000),
     Env("Motrix/CartPoleBalance-v0", "motrix_gym.tasks.basic.cartpole_suite:CartPoleSuite", max_episode_steps=1000),
@@ -99,7 +104,7 @@ ENVS = (
         "Motrix/Go1Rough-v0",
         "motrix_gym.tasks.locomotion.velocity:Go1",
         max_episode_steps=1000,
-        kwargs={"terrain": {"noise": 0.08, "slope_up": 0.35, "slope_down": 0.35, "blocks": 0.08}, "swing_height": 0.1},
+        kwargs=ROUGH,
     ),
     Env("Motrix/Go1Stairs-v0", "motrix_gym.tasks.locomotion.velocity:Go1Stairs", max_episode_steps=1000),
     Env("Motrix/Go2-v0", "motrix_gym.tasks.locomotion.velocity:Go2", max_episode_steps=1000),
@@ -107,7 +112,7 @@ ENVS = (
         "Motrix/Go2Rough-v0",
         "motrix_gym.tasks.locomotion.velocity:Go2",
         max_episode_steps=1000,
-        kwargs={"terrain": {"noise": 0.08, "slope_up": 0.35, "slope_down": 0.35, "blocks": 0.08}, "swing_height": 0.1},
+        kwargs=ROUGH,
     ),
     Env("Motrix/AnymalC-v0", "motrix_gym.tasks.locomotion.velocity:AnymalC", max_episode_steps=1000),
     Env(

@@ -39,6 +39,7 @@ class MotrixEnv(gym.Env):
         self.action_space = self._row.single_action_space
         self.observation_blocks = self._row.observation_blocks
         self.mirror = self._row.mirror
+        self.state_space = self._row.state_space
 
     @property
     def np_random_seed(self) -> int:
@@ -59,6 +60,10 @@ class MotrixEnv(gym.Env):
     def render(self) -> np.ndarray | None:
         """A frame, (height, width, 3) uint8, or None without a render mode."""
         return None if self.render_mode is None else self._row.render_rows([0])[0]
+
+    def state(self) -> np.ndarray:
+        """What a critic may see in training, (k,) float32; see `MotrixVectorEnv.state`."""
+        return self._row.state()[0]
 
     def get_state(self) -> dict[str, np.ndarray]:
         """The whole state, random stream included; `set_state` goes on from it."""

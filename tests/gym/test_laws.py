@@ -217,6 +217,10 @@ def test_what_a_critic_sees_is_the_observation_and_more(task, env_id):
         with pytest.raises(RuntimeError, match="no more than the policy"):
             envs.state()
         return
+    single: gymnasium.Env = gymnasium.make(env_id)
+    single.reset(seed=1)
+    assert single.unwrapped.state_space == envs.state_space
+    np.testing.assert_array_equal(single.unwrapped.state(), envs.state()[1])
     other = vector_env(task, 3, num_threads=1, max_episode_steps=5, autoreset_mode=AutoresetMode.DISABLED)
     other.reset(seed=0)
     width = observation.shape[1]

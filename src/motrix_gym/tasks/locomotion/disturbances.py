@@ -91,10 +91,8 @@ class Disturbed(Task):
                 raise ValueError(f"{name} is {getattr(self, name)}; it takes numbers of at least 0")
         if any(steps != int(steps) for steps in self.action_delay):
             raise ValueError(f"action_delay is {self.action_delay} steps; it takes whole numbers")
-        if (
-            self.added_mass[0] < 0
-            and not (trunk := self._reference().body_mass[self._trunk()]) + self.added_mass[0] > 0
-        ):
+        lightest = self.added_mass[0]
+        if lightest < 0 and not (trunk := self._reference().body_mass[self._trunk()]) + lightest > 0:
             raise ValueError(f"added_mass is {self.added_mass} kg; the trunk has {trunk:.3g} kg to be taken away")
         blocks = self._block_places()
         for block, size in self.observation_noise.items():
