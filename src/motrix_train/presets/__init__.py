@@ -75,20 +75,19 @@ TURN = replace(
 MOVER = replace(SUITE, policy_hidden_layer_sizes=(128, 128), value_hidden_layer_sizes=(128, 128))
 
 HOPPER = replace(
-    MOVER,
-    max_env_steps=10_000_000,
-    entropy_loss_scale=0.01,
-    training_env={"max_episode_steps": 250, "stand_height": 0.8, "height_margin": 0.4},
+    ADAPTIVE,
+    max_env_steps=6_000_000,
+    discount_factor=0.98,
+    training_env={"max_episode_steps": 125, "control_dt": 0.04, "stand_height": 0.8, "height_margin": 0.4},
 )
 
 HUMANOID = replace(
-    SUITE,
-    max_env_steps=8_000_000,
+    ADAPTIVE,
+    max_env_steps=4_000_000,
     policy_hidden_layer_sizes=(256, 128),
     value_hidden_layer_sizes=(256, 128),
-    learning_rate=5e-4,
     discount_factor=0.98,
-    training_env={"max_episode_steps": 250, "height_margin": 1.2},
+    training_env={"max_episode_steps": 125, "control_dt": 0.05, "height_margin": 1.2},
 )
 
 _PRESETS: dict[str, PPOCfg] = {
