@@ -395,10 +395,11 @@ def test_a_plan_is_read_as_it_was_recorded(finished: Curriculum):
     assert Plan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
 
 
-def test_the_example_can_be_trained():
-    plan = Plan.read(Path(__file__).parents[2] / "examples" / "go1_curriculum.toml")
+@pytest.mark.parametrize("path", sorted((Path(__file__).parents[2] / "examples").glob("*.toml")), ids=lambda p: p.stem)
+def test_the_examples_can_be_trained(path: Path):
+    plan = Plan.read(path)
     plan.check()
-    assert len(plan.stages) >= 3
+    assert len(plan.stages) >= 2
 
 
 def test_help_teaches_with_an_example(capsys):
