@@ -142,7 +142,7 @@ def test_noise_is_within_its_width_and_in_its_blocks_only():
         assert off[..., place].max() >= 0.95 * width
     assert off[:, 0].std(axis=0)[blocks["joint_velocity"]].min() > 0  # new at every step
     state = noisy.state()
-    assert clean.state().shape[1] + 15 == state.shape[1]
+    assert clean.state().shape[1] + 15 == state.shape[1]  # joint velocities and gravity, once more without noise
     true_velocity = noisy.get_state()["qvel"][:, 6:]
     assert any(np.allclose(state[:, k : k + 12], true_velocity, atol=1e-4) for k in range(50, state.shape[1] - 11))
 

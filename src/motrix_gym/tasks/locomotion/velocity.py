@@ -350,7 +350,7 @@ class VelocityTask(Disturbed):
             **{f"true_{name}": noiseless[name] for name in self.observation_noise},
             "contact": self._contact(frame).astype(float),
             "air_time": memory.air_time,
-            "push": memory.push,
+            **({"push": memory.push} if self.push_speed else {}),
             "drawn": memory.drawn,
             **({"ground": self._height_scan(frame)} if self.terrain else {}),
         }
