@@ -36,7 +36,7 @@ GO1 = PPOCfg(
     staggered_starts=False,
 )
 
-ROUGH = replace(GO1, max_env_steps=20_000_000, training_env={"terrain_curriculum": True})
+ROUGH = replace(GO1, max_env_steps=12_000_000, training_env={"terrain_curriculum": True})
 
 MULTI_TASK = replace(GO1, max_env_steps=8_000_000)
 
@@ -121,7 +121,7 @@ _PRESETS: dict[str, PPOCfg] = {
     "Motrix/Go2Rough-v0": ROUGH,
     "Motrix/AnymalC-v0": GO1,
     "Motrix/AnymalCRough-v0": ROUGH,
-    "Motrix/AnymalCNavigation-v0": replace(GO1, max_env_steps=8_000_000),
+    "Motrix/AnymalCNavigation-v0": replace(GO1, max_env_steps=6_000_000),
     "Motrix/MultiTask-v0": MULTI_TASK,
 }
 
