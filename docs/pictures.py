@@ -3,6 +3,7 @@
     python docs/pictures.py families --runs RUNS             docs/environments/*.png, every family
     python docs/pictures.py families reacher --policy FILE   one family
     python docs/pictures.py go1 RUN/checkpoints/best.pt      docs/go1.png and docs/go1_strip.png
+    python docs/pictures.py terrain                          docs/terrain.png
 
 A picture of a family has a tile for each of its ids, in the order of its page. Where there is a policy for an id, the
 tile is the best moment in the first steps of the best of some episodes, by their rewards; else a beginning.
@@ -17,9 +18,12 @@ from typing import Any
 import gymnasium
 import numpy as np
 from build import families, live
+from matplotlib.colors import LightSource
+from matplotlib.figure import Figure
 from matplotlib.image import imsave
 from PIL import Image
 
+from motrix_gym import terrain
 from motrix_gym.rendering import grid, strip
 from motrix_train import backend, checkpoint
 from motrix_train.checkpoint import Checkpoint
@@ -56,6 +60,9 @@ def main() -> None:
     command = commands.add_parser("go1", help="docs/go1.png and docs/go1_strip.png")
     command.add_argument("policy", type=Path, help="a trained policy of Motrix/Go1-v0")
     command.set_defaults(draw=lambda args: draw_go1(checkpoint.read(args.policy)))
+
+    command = commands.add_parser("terrain", help="docs/terrain.png")
+    command.set_defaults(draw=lambda args: draw_terrain())
 
     args = parser.parse_args()
     try:
@@ -144,6 +151,24 @@ def draw_go1(trained: Checkpoint) -> None:
         observations, *_ = envs.step(policy(observations))
     imsave(HERE / "go1.png", frames[0])
     imsave(HERE / "go1_strip.png", strip([frame[40:480:2, 120:680:2] for frame in frames], MOMENTS))
+
+
+def draw_terrain() -> None:
+    """The ground of every kind, a column for each level, as a relief from above."""
+    sizes = {"noise": 0.12, "slope_up": 0.4, "slope_down": 0.4, "stairs_up": 0.15, "stairs_down": 0.15, "blocks": 0.15}
+    ground = terrain.generate(sizes, levels=6, seed=0)
+    x, y = ground.half_size
+    figure = Figure(figsize=(7, 6.2), layout="constrained")
+    axis = figure.add_subplot()
+    relief = LightSource(azdeg=315, altdeg=45).hillshade(ground.heights, dx=ground.cell, dy=ground.cell, vert_exag=2)
+    axis.imshow(relief, cmap="gray", origin="lower", extent=(-x, x, -y, y), vmin=0, vmax=1)
+    heights = axis.imshow(ground.heights, cmap="RdYlBu_r", origin="lower", extent=(-x, x, -y, y), alpha=0.45)
+    figure.colorbar(heights, ax=axis, shrink=0.7, label="height, m")
+    axis.set_yticks(ground.middles[0, :, 1], [f"{kind}\n{size:g}" for kind, size in sizes.items()])
+    axis.set_xticks(ground.middles[:, 0, 0], [str(level) for level in range(len(ground.middles))])
+    axis.set_xlabel("level")
+    axis.tick_params(length=0, labelsize=8)
+    figure.savefig(HERE / "terrain.png", dpi=100)
 
 
 if __name__ == "__main__":
