@@ -119,7 +119,7 @@ _PRESETS: dict[str, PPOCfg] = {
     "Motrix/Go1Stairs-v0": ROUGH,
     "Motrix/Go2-v0": GO1,
     "Motrix/Go2Rough-v0": ROUGH,
-    "Motrix/AnymalC-v0": GO1,
+    "Motrix/AnymalC-v0": replace(GO1, max_env_steps=8_000_000),
     "Motrix/AnymalCRough-v0": ROUGH,
     "Motrix/AnymalCNavigation-v0": replace(GO1, max_env_steps=6_000_000),
     "Motrix/MultiTask-v0": MULTI_TASK,
