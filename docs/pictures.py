@@ -6,7 +6,8 @@
     python docs/pictures.py terrain                          docs/terrain.png
 
 A picture of a family has a tile for each of its ids, in the order of its page. Where there is a policy for an id, the
-tile is the best moment in the first steps of the best of some episodes, by their rewards; else a beginning.
+tile is the best moment in the first steps of the best of some episodes, by their rewards; else a beginning. Terrain is
+that of the hardest level.
 """
 
 import argparse
@@ -107,7 +108,10 @@ def moments(env_id: str, trained: Checkpoint | None, steps: int) -> list[np.ndar
     """The frame to show of an environment, or of each task that it joins."""
     tasks = len(getattr(live(env_id), "task_names", [env_id]))
     rows = tasks * EPISODES
-    envs = gymnasium.make_vec(env_id, num_envs=rows, num_threads=1, render_mode="rgb_array", render_size=TILE)
+    hardest = {"terrain_levels": 1} if getattr(live(env_id).task, "terrain", {}) else {}
+    envs = gymnasium.make_vec(
+        env_id, num_envs=rows, num_threads=1, render_mode="rgb_array", render_size=TILE, **hardest
+    )
     robots: Any = envs.unwrapped
     observations, _ = envs.reset(seed=0)
     states, rewards, task = [robots.get_state()], [np.zeros(rows)], np.arange(rows) % tasks
