@@ -10,7 +10,7 @@ import pytest
 from motrix_gym.task import configured
 from motrix_gym.testing import check_vector_env
 from motrix_gym.vector_env import MotrixVectorEnv
-from motrix_train import checkpoint, environment
+from motrix_train import backend, checkpoint, environment
 from motrix_train.cli import run
 from motrix_train.errors import UsageError
 from motrix_train.run_directory import RunDirectory
@@ -72,7 +72,15 @@ def test_the_checker_finds_nothing(goal, walking):
         kwargs = {"policy": walking, "hold": 3, "max_episode_steps": 6, "goal_distance": [0.3, 0.32]}
         return environment.make(goal, num_envs, kwargs, num_threads=1)
 
-    assert check_vector_env(make, steps=16).skipped.keys() == {"single"}
+    apart = () if rounds_alike_in_every_place(walking) else ("position",)
+    assert check_vector_env(make, steps=16, skip=apart).skipped.keys() == {"single", *apart}
+
+
+def rounds_alike_in_every_place(walking: str) -> bool:
+    """Whether matrix products do so here; on some processors they do not, and rows can be as alike as the policy only."""
+    policy = backend.select("torch").policy(checkpoint.read(Path(walking)), "cpu")
+    observations = np.random.default_rng(0).standard_normal((64, 50), dtype=np.float32)
+    return np.array_equal(policy(observations[::-1].copy()), policy(observations)[::-1])
 
 
 def test_the_walking_policy_keeps_the_fields_it_was_trained_with(goal, walking):

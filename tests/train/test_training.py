@@ -236,7 +236,7 @@ def test_an_unknown_device_is_refused(name: str, spelt: str, tmp_path: Path):
 
 
 def test_divergence_is_one_line_with_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(Agent, "act", lambda self, observations: np.full((len(observations), 1), math.nan))
+    monkeypatch.setattr(Agent, "act", lambda self, observations, states: np.full((len(observations), 1), math.nan))
     with pytest.raises(
         RunError, match="training diverged: actions are not finite after 0 env steps; lower the learning"
     ):

@@ -279,9 +279,7 @@ class VelocityTask(Disturbed):
         return self._begin_on(self._first_level(draws), draws)
 
     def begin_again(self, draws: Draws, last: VelocityMemory) -> tuple[Array, Array, VelocityMemory]:
-        return self._begin_on(
-            self._next_level(last, draws) if self.terrain_curriculum else self._first_level(draws), draws
-        )
+        return self._begin_on(self._next_level(last, draws), draws) if self.terrain_curriculum else self.begin(draws)
 
     def _begin_on(self, level: Array, draws: Draws) -> tuple[Array, Array, VelocityMemory]:
         n, robot = len(draws), self.ROBOT
