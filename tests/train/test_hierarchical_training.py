@@ -77,7 +77,7 @@ def test_the_checker_finds_nothing(goal, walking):
 
 
 def rounds_alike_in_every_place(walking: str) -> bool:
-    """Whether matrix products do so here; on some processors they do not, and rows can be as alike as the policy only."""
+    """Whether matrix products do so on this processor; if not, rows are as alike as the policy makes them."""
     policy = backend.select("torch").policy(checkpoint.read(Path(walking)), "cpu")
     observations = np.random.default_rng(0).standard_normal((64, 50), dtype=np.float32)
     return np.array_equal(policy(observations[::-1].copy()), policy(observations)[::-1])
