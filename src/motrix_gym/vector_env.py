@@ -184,7 +184,7 @@ class MotrixVectorEnv(VectorEnv):
             info |= {"final_obs": observations, "_final_obs": ended.copy()}
             info |= {"final_info": _masked(groups, ended), "_final_info": ended.copy()}
             if self.state_space is not None:
-                info |= {"final_state": self.state(), "_final_state": ended.copy()}
+                info |= {"final_state": self._with_privileged(observations), "_final_state": ended.copy()}
             rows = np.flatnonzero(ended)
             frame, memory = self._restart(rows)
             observations = observations.copy()
@@ -201,10 +201,7 @@ class MotrixVectorEnv(VectorEnv):
             raise RuntimeError(
                 "this task tells a critic no more than the policy: there is no state beside observations"
             )
-        frame, memory = self._frame, self._memory
-        return np.concatenate(
-            [self._observe(frame, memory), *self._privileged(frame, memory)], axis=1, dtype=np.float32
-        )
+        return self._with_privileged(self._observe(self._frame, self._memory))
 
     def get_state(self) -> dict[str, np.ndarray]:
         """The whole state, random streams included, as a flat dictionary of arrays; `set_state` goes on from it."""
@@ -307,13 +304,15 @@ class MotrixVectorEnv(VectorEnv):
         new = self._new[rows]
         if new.all():
             return self._started(rows, self.task.begin)
-        frame, memory = _rows_of_frame(self._frame, rows), tasks.take(self._memory, rows)
+        memory = tasks.take(self._memory, rows)
         later = np.flatnonzero(~new)
         begin_again = functools.partial(self.task.begin_again, last=tasks.take(memory, later))
+        if not new.any():
+            return self._started(rows, begin_again)
+        frame = _rows_of_frame(self._frame, rows)
         for which, begin in ((np.flatnonzero(new), self.task.begin), (later, begin_again)):
-            if which.size:
-                started, remembered = self._started(rows[which], begin)
-                frame, memory = _put_frame(frame, which, started), tasks.put(memory, which, remembered)
+            started, remembered = self._started(rows[which], begin)
+            frame, memory = _put_frame(frame, which, started), tasks.put(memory, which, remembered)
         return frame, memory
 
     def _started(self, rows: np.ndarray, begin: Callable[[Draws], tuple[Any, Any, Any]]) -> tuple[Frame, Any]:
@@ -357,6 +356,11 @@ class MotrixVectorEnv(VectorEnv):
 
     def _privileged(self, frame: Frame, memory: Any) -> list[np.ndarray]:
         return list(self.task.privileged(frame, memory).values())
+
+    def _with_privileged(self, observations: np.ndarray) -> np.ndarray:
+        """The state of the present frame and memory, of which these are the observations."""
+        more = self._privileged(self._frame, self._memory)
+        return np.concatenate([observations, *more], axis=1, dtype=np.float32)
 
     def _out_of_time(self) -> np.ndarray:
         if self.max_episode_steps is None:

@@ -57,13 +57,9 @@ SUITE = PPOCfg(
 
 DECIDED_EARLY = replace(SUITE, max_env_steps=5_000_000, training_env={"max_episode_steps": 200})
 
-ADAPTIVE = replace(
-    SUITE,
-    policy_hidden_layer_sizes=(128, 128),
-    value_hidden_layer_sizes=(128, 128),
-    learning_rate_scheduler_kl_threshold=0.016,
-    entropy_loss_scale=0.01,
-)
+MOVER = replace(SUITE, policy_hidden_layer_sizes=(128, 128), value_hidden_layer_sizes=(128, 128))
+
+ADAPTIVE = replace(MOVER, learning_rate_scheduler_kl_threshold=0.016, entropy_loss_scale=0.01)
 
 TURN = replace(
     ADAPTIVE,
@@ -71,8 +67,6 @@ TURN = replace(
     discount_factor=0.98,
     training_env={"max_episode_steps": 125, "control_dt": 0.06},
 )
-
-MOVER = replace(SUITE, policy_hidden_layer_sizes=(128, 128), value_hidden_layer_sizes=(128, 128))
 
 HOPPER = replace(
     ADAPTIVE,

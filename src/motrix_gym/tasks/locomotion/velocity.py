@@ -637,10 +637,10 @@ class Go1Stairs(Go1):
 
     def _on_line(self, memory: StairsMemory, qpos: Array) -> StairsMemory:
         """The memory with a command that leads back to the line on which the episode began."""
-        turn = memory.heading - rotations.yaw(qpos[:, 3:7])
+        turn = rotations.wrapped(memory.heading - rotations.yaw(qpos[:, 3:7]))
         away = qpos[:, :2] - memory.start
         left = away[:, 1] * np.cos(memory.heading) - away[:, 0] * np.sin(memory.heading)
-        back = np.stack([-left, np.arctan2(np.sin(turn), np.cos(turn))], axis=1)
+        back = np.stack([-left, turn], axis=1)
         ahead = memory.command[:, :1]
         back = np.clip(back, self.command_low[1:], self.command_high[1:]) * (ahead != 0)
         return replace(memory, command=np.concatenate([ahead, back], axis=1))

@@ -259,8 +259,7 @@ def distance_left(qpos: Array, memory: NavigationMemory) -> Array:
 
 def angle_left(qpos: Array, memory: NavigationMemory) -> Array:
     """By how much to turn left to face as at the goal, (N,) rad in [-pi, pi]."""
-    turn = memory.goal_heading - rotations.yaw(qpos[:, QUATERNION])
-    return np.arctan2(np.sin(turn), np.cos(turn))
+    return rotations.wrapped(memory.goal_heading - rotations.yaw(qpos[:, QUATERNION]))
 
 
 def direction(angle: Array) -> Array:
