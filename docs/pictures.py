@@ -108,7 +108,7 @@ def moments(env_id: str, trained: Checkpoint | None, steps: int) -> list[np.ndar
     """The frame to show of an environment, or of each task that it joins."""
     tasks = len(getattr(live(env_id), "task_names", [env_id]))
     rows = tasks * EPISODES
-    hardest = {"terrain_levels": 1} if getattr(live(env_id).task, "terrain", {}) else {}
+    hardest: dict[str, Any] = {"terrain_levels": 1} if getattr(live(env_id).task, "terrain", {}) else {}
     envs = gymnasium.make_vec(
         env_id, num_envs=rows, num_threads=1, render_mode="rgb_array", render_size=TILE, **hardest
     )
