@@ -90,8 +90,9 @@ def make_agent(
     """A fresh agent for one row's spaces; what it learns from is the rollouts of all workers. Its value network sees
     the state, or the observation where there is no state."""
     where = _device(device, workers)
-    symmetry = None if cfg.mirror == "none" else _on_device(symmetry, where)
-    models = _models(observation_space, state_space, action_space, cfg, symmetry, where)
+    symmetry = None if cfg.mirror == "none" else symmetry
+    mirrors = _on_device(symmetry, where)
+    models = _models(observation_space, state_space, action_space, cfg, mirrors, where)
     ppo = PPO(
         models=models,
         memory=RandomMemory(memory_size=cfg.rollouts, num_envs=num_envs, device=where),
@@ -105,7 +106,7 @@ def make_agent(
             observation_scaler_kwargs={
                 "size": observation_space,
                 "device": where,
-                "mirror": symmetry.observation if symmetry else None,
+                "mirror": mirrors.observation if mirrors else None,
                 "workers": workers,
             },
             value_scaler_kwargs={"size": 1, "device": where, "workers": workers},

@@ -19,6 +19,7 @@ from motrix_gym.vector_env import MotrixVectorEnv
 
 ENV_ID = "Motrix/AnymalCNavigation-v0"
 TASK = AnymalCNavigation()
+EAGER = AnymalCNavigation(command_acceleration=1e6)  # its command is at once what leads to the goal
 NUM_ROWS = 16
 ANGLES = st.floats(-np.pi, np.pi)
 LENGTHS = st.floats(-20.0, 20.0)
@@ -60,9 +61,9 @@ def step(frame: Frame, memory: NavigationMemory) -> Transition:
     return Transition(frame, memory, np.zeros((1, 12)), frame, np.zeros(1, dtype=bool))
 
 
-def following(frame: Frame, memory: NavigationMemory) -> NavigationMemory:
+def following(frame: Frame, memory: NavigationMemory, task: AnymalCNavigation = EAGER) -> NavigationMemory:
     """The memory after one step of a row that stays as it is."""
-    return TASK.advance(step(frame, memory), Draws(row_keys([0])))
+    return task.advance(step(frame, memory), Draws(row_keys([0])))
 
 
 @given(x=LENGTHS, y=LENGTHS, heading=ANGLES, turn=ANGLES)
@@ -81,6 +82,21 @@ def test_the_command_leads_to_the_goal_and_is_no_faster_than_allowed(x, y, headi
     for value, low, high in zip(memory.command[0], TASK.command_low, TASK.command_high, strict=True):
         assert low - 1e-9 <= value <= high + 1e-9
     assert rate == pytest.approx(np.clip(TASK.approach_rate * turn, TASK.command_low[2], TASK.command_high[2]))
+
+
+@given(x=LENGTHS, y=LENGTHS, heading=ANGLES, turn=ANGLES)
+def test_the_command_comes_to_what_leads_to_the_goal_no_faster_than_it_may(x, y, heading, turn):
+    frame, memory = standing(0, 0, heading), goal(x, y, heading + turn)
+    memory = dataclasses.replace(memory, command=np.zeros((1, 3)))
+    wanted = following(frame, memory).command
+    step_length = TASK.command_acceleration * TASK.control_dt
+    for _ in range(int(2 / step_length)):
+        now = following(frame, memory, TASK)
+        change = now.command - memory.command
+        assert np.linalg.norm(change[0, :2]) <= step_length + 1e-9
+        assert abs(change[0, 2]) <= step_length + 1e-9
+        memory = now
+    np.testing.assert_allclose(memory.command, wanted, atol=1e-9)
 
 
 def test_what_is_near_is_approached_slowly():

@@ -129,3 +129,13 @@ def test_a_symmetry_survives_a_checkpoint():
     vectors = lopsided(np.random.default_rng(4))
     assert (again.observation(vectors) == SYMMETRY.observation(vectors)).all()
     assert (again.observation(again.observation(vectors)) == vectors).all()
+
+
+def test_mirrors_are_saved_wherever_the_networks_are():
+    """On a device whose arrays NumPy cannot read, as a GPU's."""
+    pytest.importorskip("torch")
+    chosen = backend.select("torch")
+    spaces = gymnasium.spaces.Box(-9, 9, (5,)), gymnasium.spaces.Box(-1, 1, (3,))
+    agent = chosen.make_agent(*spaces, ROWS, PPOCfg(mirror="policy"), SYMMETRY, "meta")
+    for name, array in agent.symmetry.to_arrays().items():
+        np.testing.assert_array_equal(array, SYMMETRY.to_arrays()[name])

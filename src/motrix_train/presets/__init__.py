@@ -113,9 +113,9 @@ _PRESETS: dict[str, PPOCfg] = {
     "Motrix/Go1Stairs-v0": ROUGH,
     "Motrix/Go2-v0": GO1,
     "Motrix/Go2Rough-v0": ROUGH,
-    "Motrix/AnymalC-v0": replace(GO1, max_env_steps=8_000_000),
+    "Motrix/AnymalC-v0": replace(GO1, max_env_steps=8_000_000, training_env={"command_interval": [2.0, 4.0]}),
     "Motrix/AnymalCRough-v0": ROUGH,
-    "Motrix/AnymalCNavigation-v0": replace(GO1, max_env_steps=6_000_000),
+    "Motrix/AnymalCNavigation-v0": replace(GO1, max_env_steps=6_000_000, training_env={"max_episode_steps": 400}),
     "Motrix/MultiTask-v0": MULTI_TASK,
 }
 

@@ -568,6 +568,7 @@ class AnymalC(VelocityTask):
 
     ROBOT: ClassVar = ANYMAL_C
     WEIGHTS: ClassVar = {**VelocityTask.WEIGHTS, "torques": -8e-6}
+    command_high: tuple[float, float, float] = (1.0, 0.8, 1.0)
     action_scale: float = 0.5
     gait_frequency: float = 1.5
     swing_height: float = 0.12

@@ -17,6 +17,7 @@ POSITION, QUATERNION = slice(0, 2), slice(3, 7)  # of the trunk on the ground, a
 SIGHT = 5.0  # m ahead, back, left and right in which a goal is shown where it is
 MARKED_AHEAD = 0.5  # m from the goal to the mark of its heading
 POSITIVE = (
+    "command_acceleration",
     "approach_rate",
     "position_tolerance",
     "heading_tolerance",
@@ -53,9 +54,11 @@ class AnymalCNavigation(AnymalC):
     5 m away, and a heading; both stay for the episode. Some goals are where the robot already is. Each step makes of
     what is left to the goal the velocity command to follow: `approach_rate` times the way to the goal as the robot sees
     it, and times the angle to turn by. Where these are not within `command_low` and `command_high`, the velocity is
-    shortened in its direction, and the yaw rate is clipped. The command is zero once place and heading are within half
-    of their tolerances, until one is outside the whole. Episodes start near the standing pose with a random heading and
-    last 1000 steps of 20 ms; nothing observed or rewarded depends on where in the world they take place.
+    shortened in its direction, and the yaw rate is clipped. The command to follow is zero once place and heading are
+    within half of their tolerances, until one is outside the whole. From zero at the beginning, what is commanded nears
+    it by at most `command_acceleration`, so that the robot need not jump off. Episodes start near the standing pose
+    with a random heading and last 1000 steps of 20 ms; nothing observed or rewarded depends on where in the world they
+    take place.
 
     A clock of `gait_frequency` asks for a trot, diagonal legs together, whenever there is a command to follow or
     speed to lose; in the formulas "moving" is 1 then and 0 for a robot below `still_speed` that is told to stand,
@@ -120,6 +123,7 @@ class AnymalCNavigation(AnymalC):
         command_high: Highest ones; above 0.
         still_probability: Share of the goals that are where the robot begins.
         goal_distance: Shortest and longest way to a goal, m.
+        command_acceleration: How fast the command changes at most, m/s^2 and rad/s^2.
         approach_rate: Share of what is left to the goal that is commanded as the way of a second, 1/s.
         position_tolerance: Distance from the goal within which the robot is there, m.
         heading_tolerance: Angle to its heading within which the robot faces it, rad.
@@ -134,8 +138,8 @@ class AnymalCNavigation(AnymalC):
     command_interval: ClassVar  # pyright: ignore[reportIncompatibleVariableOverride]
 
     WEIGHTS: ClassVar = {**AnymalC.WEIGHTS, "goal_position": 0.5, "goal_heading": 0.5, "standing": 0.5}
-    command_high: tuple[float, float, float] = (1.0, 0.8, 1.0)
     goal_distance: tuple[float, float] = (0.0, 5.0)
+    command_acceleration: float = 2.0
     approach_rate: float = 1.5
     position_tolerance: float = 0.3
     heading_tolerance: float = 0.26
@@ -224,13 +228,16 @@ class AnymalCNavigation(AnymalC):
         return memory
 
     def _commanded(self, memory: NavigationMemory, qpos: Array) -> NavigationMemory:
-        """The memory with the command that leads to the goal from `qpos`, (N, nq)."""
+        """The memory with the next command on the way to the goal from `qpos`, (N, nq)."""
         arrived = self._there(qpos, memory, 0.5) | (memory.arrived & self._there(qpos, memory, 1.0))
         low, high = np.array(self.command_low), np.array(self.command_high)
         velocity = shortened(self.approach_rate * way_left(qpos, memory), low[:2], high[:2])
         turning = np.clip(self.approach_rate * angle_left(qpos, memory), low[2], high[2])
-        command = np.concatenate([velocity, turning[:, None]], axis=1)
-        return replace(memory, arrived=arrived, command=np.where(arrived[:, None], 0.0, command))
+        wanted = np.concatenate([velocity, turning[:, None]], axis=1) * ~arrived[:, None]
+        change, step = wanted - memory.command, self.command_acceleration * self.control_dt
+        share = step / np.maximum(np.linalg.norm(change[:, :2], axis=1, keepdims=True), step)
+        change = np.concatenate([share * change[:, :2], np.clip(change[:, 2:], -step, step)], axis=1)
+        return replace(memory, arrived=arrived, command=memory.command + change)
 
     def _there(self, qpos: Array, memory: NavigationMemory, share: float) -> Array:
         """Whether place and heading are within a share of their tolerances, (N,) bool."""
