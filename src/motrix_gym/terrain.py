@@ -26,6 +26,8 @@ OUTSIDE = 100.0  # m of flat ground around that
 THICKNESS = 0.5  # m of the ground below its lowest point
 FLOOR = "floor"  # the plane of a model that the ground replaces
 
+SLANTED = [-0.7, 0.6, -0.5]  # light that shows slopes and stairs
+
 
 @dataclass(frozen=True, eq=False)
 class Terrain:
@@ -89,6 +91,9 @@ class Terrain:
                 model.worldbody.add_geom(
                     type=mujoco.mjtGeom.mjGEOM_BOX, pos=[*place, -THICKNESS / 2], material=floor.material, **box
                 )
+        model.visual.headlight.diffuse = [0.1, 0.1, 0.1]
+        for light in model.lights:
+            light.dir, light.diffuse = SLANTED, [0.9, 0.9, 0.9]
 
 
 PLANE = Terrain(np.zeros((2, 2)), CELL, np.zeros((1, 1, 2)))
