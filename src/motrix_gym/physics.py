@@ -125,17 +125,18 @@ class Physics:
         return self._batch.state
 
     def row_data(self, row: int, markers: Mapping[str, np.ndarray]) -> mujoco.MjData:
-        """The data of one row with everything that drawing needs computed.
+        """The data of one row with everything that drawing needs computed, as the row's own model has it.
 
         Args:
             row: Which row.
             markers: How far each mocap body is from where the model has it, by name, (3,) m.
         """
         data = self._batch.get_data(row)
+        model = self._batch.get_model(row) if self._varied else self.model
         for name, displacement in markers.items():
             body = self.model.body(name)
             data.mocap_pos[body.mocapid] = body.pos + displacement
-        mujoco.mj_forward(self.model, data)
+        mujoco.mj_forward(model, data)
         return data
 
     def _warnings(self) -> np.ndarray:

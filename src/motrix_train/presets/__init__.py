@@ -84,6 +84,17 @@ HUMANOID = replace(
     training_env={"max_episode_steps": 125, "control_dt": 0.05, "height_margin": 1.2},
 )
 
+CABINET = replace(
+    ADAPTIVE,
+    num_envs=512,
+    max_env_steps=20_000_000,
+    check_point_interval=640,
+    initial_log_std=-0.5,
+    mini_batches=8,
+    discount_factor=0.98,
+    entropy_loss_scale=0.003,
+)
+
 _PRESETS: dict[str, PPOCfg] = {
     "Motrix/CartPole-v0": CARTPOLE,
     "Motrix/CartPoleBalance-v0": SUITE,
@@ -116,6 +127,7 @@ _PRESETS: dict[str, PPOCfg] = {
     "Motrix/AnymalC-v0": replace(GO1, max_env_steps=8_000_000),
     "Motrix/AnymalCRough-v0": ROUGH,
     "Motrix/AnymalCNavigation-v0": replace(GO1, max_env_steps=6_000_000),
+    "Motrix/FrankaOpenCabinet-v0": CABINET,
     "Motrix/MultiTask-v0": MULTI_TASK,
 }
 
