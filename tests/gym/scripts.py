@@ -7,7 +7,7 @@ from collections.abc import Callable
 import mujoco
 import numpy as np
 
-from motrix_gym.task import Array
+from motrix_gym.task import Array, Frame
 from motrix_gym.tasks.manipulation.open_cabinet import Y
 from motrix_gym.tasks.manipulation.panda import JOINTS
 from motrix_gym.vector_env import MotrixVectorEnv
@@ -48,6 +48,13 @@ def joint_rates(model: mujoco.MjModel, qpos: Array, linear: Array, angular: Arra
     return np.array(rates)
 
 
+def turn_left(frame: Frame) -> Array:
+    """About which axis of the hand, and by the sine of which angle, it is off from how it grips best, (N, 3)."""
+    way, up = frame.sensor["handle_axes/way"], frame.sensor["handle_axes/up"]
+    opening = up * np.sign(up[:, Y : Y + 1])  # either finger may be the upper one
+    return (np.cross([0, 0, 1], -way) + np.cross([0, 1, 0], opening)) / 2
+
+
 class OpensDrawer:
     """Turns the hand before the handle, goes to it, closes, and pulls; each row at its own pace.
 
@@ -63,10 +70,8 @@ class OpensDrawer:
 
     def __call__(self) -> Array:
         frame = self.envs._frame
-        bar, way, up = (frame.sensor[name] for name in ("handle", "handle_axes/way", "handle_axes/up"))
+        bar, way, turn = frame.sensor["handle"], frame.sensor["handle_axes/way"], turn_left(frame)
         before = bar + BEFORE * way
-        opening = up * np.sign(up[:, Y : Y + 1])  # either finger may be the upper one
-        turn = (np.cross([0, 0, 1], -way) + np.cross([0, 1, 0], opening)) / 2
         self._go_on(np.linalg.norm(before, axis=1), np.linalg.norm(bar, axis=1), np.linalg.norm(turn, axis=1))
         aside = bar - (bar * way).sum(axis=1, keepdims=True) * way
         shut = frame.sensor["drawer"] < PULLED
