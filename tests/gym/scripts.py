@@ -9,7 +9,7 @@ import numpy as np
 
 from motrix_gym.task import Array, Frame
 from motrix_gym.tasks.manipulation.open_cabinet import Y
-from motrix_gym.tasks.manipulation.panda import JOINTS
+from motrix_gym.tasks.manipulation.panda import JOINTS, PandaTask
 from motrix_gym.vector_env import MotrixVectorEnv
 
 Script = Callable[[], Array]  # the actions of all rows, (N, m), at each call
@@ -63,8 +63,9 @@ class OpensDrawer:
     """
 
     def __init__(self, envs: MotrixVectorEnv, *, closing: bool = True):
+        assert isinstance(envs.task, PandaTask)
         self.envs, self.closing = envs, closing
-        self.model = envs.task.model()
+        self.model, self.joint_speed = envs.task.model(), envs.task.joint_speed
         self.stage = np.zeros(envs.num_envs, dtype=int)
         self.since = np.zeros(envs.num_envs, dtype=int)
 
@@ -79,7 +80,7 @@ class OpensDrawer:
         linear = np.choose(self.stage[:, None], motions)
         rates = joint_rates(self.model, frame.qpos, linear, _no_faster(3 * turn, 1.5))
         fingers = np.where((self.stage >= 2) & self.closing, -1.0, 1.0)
-        return np.concatenate([rates / self.envs.task.joint_speed, fingers[:, None]], axis=1).clip(-1, 1)
+        return np.concatenate([rates / self.joint_speed, fingers[:, None]], axis=1).clip(-1, 1)
 
     def _go_on(self, before: Array, at: Array, turned: Array) -> None:
         ready = [(before < PLACED[0]) & (turned < TURNED), at < PLACED[1], self.since >= CLOSING, False]
