@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from scripts import OpensDrawer, joint_rates, turn_left
 
 from motrix_gym.task import Frame, Transition, load_model
-from motrix_gym.tasks.manipulation.open_cabinet import TRAVEL, OpenCabinet, gripped
+from motrix_gym.tasks.manipulation.open_cabinet import TRAVEL, FrankaOpenCabinet, gripped
 from motrix_gym.tasks.manipulation.panda import FINGERS
 from motrix_gym.vector_env import MotrixVectorEnv
 
 ENV_ID = "Motrix/FrankaOpenCabinet-v0"
-TASK = OpenCabinet()
+TASK = FrankaOpenCabinet()
 STEPS = 125
 STAGED = ("reach", "align", "straddle", "grip", "open")
 SEEDS = st.integers(0, 2**63 - 1)
@@ -89,7 +89,7 @@ def test_a_script_opens_the_drawer(solved):
 def test_the_drawer_comes_with_the_grip_only(solved):
     moved = np.diff(solved.drawer, axis=0) > 1e-3
     assert moved.sum() > 100
-    assert solved.gripped[1:][moved].mean() > 0.98
+    assert solved.gripped[1:][moved].mean() > 0.9
 
 
 def test_each_stage_of_the_reward_rises_with_the_motion_that_it_is_for(solved):
@@ -265,7 +265,7 @@ def test_a_grip_has_the_bar_between_both_pads(away, holds):
 
 def test_success_is_a_share_of_the_travel():
     for share in (0.5, 0.8, 1.0):
-        task = OpenCabinet(open_share=share)
+        task = FrankaOpenCabinet(open_share=share)
         for drawer, expected in ((share * TRAVEL - 0.001, False), (share * TRAVEL + 1e-9, True)):
             t = step(at_bar(drawer=drawer))
             assert task.success(t)[0] == expected

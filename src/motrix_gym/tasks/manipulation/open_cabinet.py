@@ -19,11 +19,7 @@ REACH = (-0.02, 0.012)  # m ahead of the point between the pads, where they hold
 GRASPABLE = 0.05  # m from the middle of the bar, where a pad has room beside the posts
 TRAVEL = 0.4  # m that the drawer slides
 Y, Z = 1, 2  # of what is seen from the hand
-
-# A drawer leads the hand on a line of its own, so the joints give way and the fingers do not: 44 N each on the bar.
-STIFFNESS = np.array([1000, 1000, 750, 750, 300, 300, 300, 8000])  # of the servos, N m/rad and N/m
-RATE_GAIN = np.array([20, 20, 4, 4, 2, 2, 2, 60])  # of the servos, N m s/rad and N s/m
-JOINT_DAMPING = np.array([40, 40, 40, 40, 2, 2, 2])  # N m s/rad
+FINGERS_STIFFNESS, FINGERS_RATE_GAIN = 8000.0, 60.0  # of their servo, N/m and N s/m: 44 N each on the bar
 
 
 @dataclass(frozen=True)
@@ -38,7 +34,7 @@ class CabinetMemory(PandaMemory):
 
 
 @dataclass(frozen=True, kw_only=True)
-class OpenCabinet(PandaTask):
+class FrankaOpenCabinet(PandaTask):
     """A Franka Panda grips the handle of a drawer and pulls it open.
 
     The handle of a cabinet's top drawer is 0.64 m before the arm and 0.73 m high, a bar of 22 mm and 14 cm, 3 cm before
@@ -136,9 +132,8 @@ class OpenCabinet(PandaTask):
 
     def model(self) -> mujoco.MjModel:
         model = super().model()
-        model.actuator_gainprm[:, 0] = STIFFNESS
-        model.actuator_biasprm[:, 1:3] = -np.stack([STIFFNESS, RATE_GAIN], axis=1)
-        model.dof_damping[JOINTS] = JOINT_DAMPING
+        servo = model.actuator("fingers")
+        servo.gainprm[0], servo.biasprm[1:3] = FINGERS_STIFFNESS, (-FINGERS_STIFFNESS, -FINGERS_RATE_GAIN)
         return model
 
     def begin(self, draws: Draws) -> tuple[Array, Array, CabinetMemory]:
@@ -222,4 +217,4 @@ def aligned(frame: Frame) -> Array:
 @functools.cache
 def _reference() -> mujoco.MjModel:
     """The compiled model, shared: to be read only."""
-    return load_model(OpenCabinet.MODEL)
+    return load_model(FrankaOpenCabinet.MODEL)
