@@ -43,27 +43,29 @@ class FrankaOpenCabinet(PandaTask):
     are drawn for each episode. An episode begins with the drawer shut and the arm at rest near the same pose, with open
     fingers, 0.3 m from the handle, and has 125 steps of 40 ms.
 
-    Each of the first seven actions, in [-1, 1], moves the target of a joint's position servo by `joint_speed` a unit,
-    the eighth that of the fingers by `finger_speed`, closing below 0; a target is at most 0.25 rad, or 2 cm, ahead of
-    what it moves.
+    Seven actions, each in [-1, 1], move the target angles of the arm's servos, by `joint_speed` a unit; the eighth
+    moves that of the fingers, by `finger_speed`, and opens them where it is positive. A target is never farther than
+    0.25 rad, or 20 mm, ahead of what it moves. The fingers are stronger than those that lift a cube: each presses on
+    the bar with up to 44 N.
 
     The handle is seen from the point between the pads of the fingers and along the hand's axes: x along the pads, y the
     way the left finger goes to open, z the way the hand points. "Between" is 1 where the bar is between the fingers
-    and behind their tips, else 0. The handle is gripped where it is between them and both pads touch it.
+    and behind their tips, else 0. "Gripped" is 1 where it is between them and both pads touch it, else 0. "Closeness of
+    x within m" is 1 / (1 + (x / m)^2): 1 at x = 0, and half of that at x = m.
 
     Observation:
 
     | index | block | quantity | unit |
     |---|---|---|---|
-    | 0-6 | joint_position | joint angles from where an episode begins | rad |
+    | 0-6 | joint_position | joint angles from the home pose | rad |
     | 7-13 | joint_velocity | joint velocities | rad/s |
-    | 14 | opening | between the pads | m |
-    | 15-22 | lead | how far the targets are ahead of the joints and of each finger | rad, m |
-    | 23-25 | tcp | point between the pads, from the arm's base | m |
-    | 26-31 | tcp_axes | z and y axis of the hand, in the axes of the arm's base | 1 |
+    | 14 | opening | distance between the fingers | m |
+    | 15-22 | lead | how far the targets of the joints and of a finger are ahead of them | rad, m |
+    | 23-25 | tcp | place of the point between the pads | m |
+    | 26-31 | tcp_axes | unit vectors: where the hand points, where the left finger goes to open | 1 |
     | 32-39 | last_action | the last action | 1 |
     | 40-42 | handle | middle of the bar | m |
-    | 43-48 | handle_axes | the way of the drawer, and its up | 1 |
+    | 43-48 | handle_axes | unit vectors: the way of the drawer, and its up | 1 |
     | 49-50 | bar_contact | 1 where the left, the right pad touches the bar | 1 |
     | 51-52 | drawer | how far the drawer is open, and its velocity | m, m/s |
 
@@ -71,11 +73,11 @@ class FrankaOpenCabinet(PandaTask):
 
     | term | formula | weight |
     |---|---|---|
-    | reach | closeness of the distance from the point between the pads to the bar, within `reach_margin` | 1.0 |
+    | reach | closeness of the distance from the point between the pads to the bar within `reach_margin` | 1.0 |
     | align | how well the hand points into the cabinet x how well the fingers open upright, as cosines | 1.0 |
     | straddle | 1 where y of the bar is within 1 cm, falling to 0.1 over `straddle_margin` | 1.0 |
-    | grip | half for closed as far as the bar lets, linearly from open, half for gripped; between | 2.0 |
-    | open | how far the drawer is open, as a share of what success asks for, at most 1; gripped | 8.0 |
+    | grip | between x mean of gripped and of how far the fingers are closed, 1 as far as the bar lets them | 2.0 |
+    | open | gripped x how far the drawer is open, as a share of what success asks for, at most 1 | 8.0 |
     | action_rate | sum of squared changes of the action | -0.01 |
     | joint_velocity | sum of squared joint velocities | -0.01 |
 
@@ -83,7 +85,7 @@ class FrankaOpenCabinet(PandaTask):
 
     | reason | condition |
     |---|---|
-    | joint_limits | a joint is 0.05 rad beyond its range, or faster than `max_joint_speed` |
+    | joint_limits | a joint of the arm is faster than `max_joint_speed`, or 0.05 rad beyond its range |
     | diverged | the physics diverged |
 
     Success:
@@ -93,10 +95,10 @@ class FrankaOpenCabinet(PandaTask):
     Attributes:
         control_dt: Seconds between two actions.
         reward_weights: Weights that replace those of the table, by term.
-        joint_speed: Speed at which a unit action moves the target of a joint, rad/s.
-        finger_speed: Speed at which a unit action moves the target of each finger, m/s.
-        max_joint_speed: Joint speed at which an episode ends, rad/s.
-        home_noise: How far each joint is at most from the usual pose when an episode begins, rad.
+        joint_speed: How fast an action of 1 moves the target of a joint, rad/s.
+        finger_speed: How fast an action of 1 moves the target of each finger, m/s.
+        max_joint_speed: Joint velocity at which an episode ends, rad/s.
+        home_noise: How far each joint is from home at first, at most, rad.
         cabinet_shift: How far the cabinet is at most from its usual place, along x and y, m.
         cabinet_turn: How far it is turned at most, rad.
         open_share: Share of its travel that the drawer is to be open.
