@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import mujoco
 import mujoco.batch
@@ -16,6 +16,13 @@ _DIVERGENCE = [
     int(mujoco.mjtWarning.mjWARN_BADQACC),
 ]
 _DERIVED_FROM = {"body_mass", "body_ipos", "body_inertia"}  # fields that MuJoCo computes constants from
+_HALF_EXTENT: dict[int, Callable[..., np.ndarray]] = {  # of a geom along its axes, by its kind, from its size
+    int(mujoco.mjtGeom.mjGEOM_SPHERE): lambda r, _1, _2: np.stack([r, r, r]),
+    int(mujoco.mjtGeom.mjGEOM_CAPSULE): lambda r, half, _: np.stack([r, r, half + r]),
+    int(mujoco.mjtGeom.mjGEOM_ELLIPSOID): lambda x, y, z: np.stack([x, y, z]),
+    int(mujoco.mjtGeom.mjGEOM_CYLINDER): lambda r, half, _: np.stack([r, r, half]),
+    int(mujoco.mjtGeom.mjGEOM_BOX): lambda x, y, z: np.stack([x, y, z]),
+}
 _NONE: Mapping[str, np.ndarray] = {}
 _COUNT = 1  # a warning is (last info, count)
 
@@ -49,7 +56,12 @@ class Physics:
         Args:
             rows: Which rows; before their `reset`, or with their state untouched.
             fields: By name of a field of `mujoco.MjModel`, (M, ...).
+
+        Raises:
+            ValueError: Sizes of geoms in a model that looks for contacts by bounding boxes of whole bodies.
         """
+        if "geom_size" in fields:
+            fields = {**fields, **_bounds_of_geoms(self.model, fields["geom_size"])}
         for name in fields.keys() - self._varied.keys():
             self._varied[name] = self._batch.expand(name)
         for name, values in fields.items():
@@ -124,18 +136,23 @@ class Physics:
         """All of the simulations that a bit-exact continuation needs, (N, size): a live view, which can be set."""
         return self._batch.state
 
+    def row_fields(self, row: int) -> dict[str, np.ndarray]:
+        """What is different in the model of one row, by field."""
+        return {name: values[row] for name, values in self._varied.items()}
+
     def row_data(self, row: int, markers: Mapping[str, np.ndarray]) -> mujoco.MjData:
-        """The data of one row with everything that drawing needs computed.
+        """The data of one row with everything that drawing needs computed, as the row's own model has it.
 
         Args:
             row: Which row.
             markers: How far each mocap body is from where the model has it, by name, (3,) m.
         """
         data = self._batch.get_data(row)
+        model = self._batch.get_model(row) if self._varied else self.model
         for name, displacement in markers.items():
             body = self.model.body(name)
             data.mocap_pos[body.mocapid] = body.pos + displacement
-        mujoco.mj_forward(self.model, data)
+        mujoco.mj_forward(model, data)
         return data
 
     def _warnings(self) -> np.ndarray:
@@ -146,6 +163,19 @@ class Physics:
         """The present state of `rows`, in arrays of its own."""
         qpos, qvel, sensordata = (np.array(x[rows]) for x in (self._qpos, self._qvel, self._sensordata))
         return Frame(qpos, qvel, {name: sensordata[:, where] for name, where in self._sensor_slices.items()})
+
+
+def _bounds_of_geoms(model: mujoco.MjModel, size: np.ndarray) -> dict[str, np.ndarray]:
+    """What tells MuJoCo which geoms may touch, from their sizes, (M, ngeom, 3)."""
+    if not model.opt.disableflags & int(mujoco.mjtDisableBit.mjDSBL_MIDPHASE):
+        raise ValueError('geom_size differs from row to row; the model needs <flag midphase="disable"/>')
+    box = np.tile(model.geom_aabb, (len(size), 1, 1))
+    radius = np.tile(model.geom_rbound, (len(size), 1))
+    for geom, kind in enumerate(model.geom_type):
+        if half_extent := _HALF_EXTENT.get(int(kind)):
+            box[:, geom, 3:] = half = half_extent(*size[:, geom].T).T
+            radius[:, geom] = np.linalg.norm(half, axis=1)
+    return {"geom_aabb": box, "geom_rbound": radius}
 
 
 def _whole_steps(name: str, seconds: float, timestep: float) -> int:

@@ -122,6 +122,12 @@ ENVS = (
         kwargs={"terrain": {"noise": 0.12, "slope_up": 0.4, "slope_down": 0.4, "blocks": 0.12}, "swing_height": 0.15},
     ),
     Env("Motrix/AnymalCNavigation-v0", "motrix_gym.tasks.navigation.goal:AnymalCNavigation", max_episode_steps=1000),
+    Env("Motrix/FrankaLiftCube-v0", "motrix_gym.tasks.manipulation.lift_cube:FrankaLiftCube", max_episode_steps=125),
+    Env(
+        "Motrix/FrankaOpenCabinet-v0",
+        "motrix_gym.tasks.manipulation.open_cabinet:FrankaOpenCabinet",
+        max_episode_steps=125,
+    ),
     Env("Motrix/MultiTask-v0", "motrix_gym.multi_task:MultiTask", max_episode_steps=1000),
 )
 

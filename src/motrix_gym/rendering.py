@@ -17,7 +17,7 @@ import math
 import os
 import platform
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import mujoco
@@ -25,6 +25,7 @@ import numpy as np
 
 CAMERA = "track"
 _SHADOW_MAP_SIZE = 1024
+_NONE: Mapping[str, np.ndarray] = {}
 _SWITCHED_OFF = ("disable", "disabled", "off", "false", "0")
 _SCREENLESS_LIBRARIES = {"egl": "EGL", "osmesa": "OSMesa"}
 _REMEDY = (
@@ -74,11 +75,12 @@ class RowRenderer:
         _close_all_at_exit()
         _open_renderers.add(self)
 
-    def frame(self, data: mujoco.MjData) -> np.ndarray:
+    def frame(self, data: mujoco.MjData, fields: Mapping[str, np.ndarray] = _NONE) -> np.ndarray:
         """A picture of `data`, (height, width, 3) uint8.
 
         Args:
             data: A simulation of the model whose positions have been computed (``mj_forward``).
+            fields: What is different in its model, by field; always the same fields.
 
         Raises:
             RuntimeError: The renderer is closed.
@@ -86,6 +88,8 @@ class RowRenderer:
         if self._gl is None:
             raise RuntimeError("the renderer is closed; make a new one")
         self._gl.make_current()
+        for name, value in fields.items():
+            getattr(self._model, name)[:] = value
         mujoco.mjv_updateScene(
             self._model, data, self._option, None, self._camera, mujoco.mjtCatBit.mjCAT_ALL, self._scene
         )

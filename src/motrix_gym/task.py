@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 Array = np.ndarray
 AnyMemory = TypeVar("AnyMemory", bound="Memory")
 AnyFields = TypeVar("AnyFields", bound="DataclassInstance")
+_INCLUDE = re.compile(r'<include file="([^"]+)"/>')
 
 
 @dataclass(frozen=True)
@@ -259,8 +261,9 @@ def configured(task: type[AnyFields], values: Mapping[str, Any]) -> AnyFields:
 
 
 def load_model(file_name: str) -> mujoco.MjModel:
-    """Compiles a model of `motrix_gym.models`."""
-    return mujoco.MjModel.from_xml_string(_xml(file_name))
+    """Compiles a model of `motrix_gym.models`, with the models that it includes."""
+    xml = _xml(file_name)
+    return mujoco.MjModel.from_xml_string(xml, {name: _xml(name).encode() for name in _INCLUDE.findall(xml)})
 
 
 def load_spec(file_name: str) -> mujoco.MjSpec:

@@ -263,8 +263,11 @@ class MotrixVectorEnv(VectorEnv):
         if self._renderer is None:
             self._renderer = RowRenderer(self._physics.model, *self.render_size)
         markers = self.task.markers(self._memory)
-        data = (self._physics.row_data(row, {name: x[row] for name, x in markers.items()}) for row in rows)
-        return [self._renderer.frame(d) for d in data]
+        draw, physics = self._renderer.frame, self._physics
+        return [
+            draw(physics.row_data(row, {name: x[row] for name, x in markers.items()}), physics.row_fields(row))
+            for row in rows
+        ]
 
     def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
         """An attribute, or a method's result, for every row, as in Gymnasium's own vector environments."""

@@ -10,6 +10,7 @@ import pytest
 from gymnasium.vector import AutoresetMode
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from scripts import SCRIPTS
 from trajectories import GROUPS, actions_for, assert_same, play
 
 from motrix_gym.draws import Draws, row_keys
@@ -261,11 +262,11 @@ def test_doubling_a_weight_doubles_its_term_and_no_other(task, env_id):
 
 @pytest.fixture(scope="module")
 def long_run(task, env_id) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Observations, (T, N, k), and reward terms, (T, N), of many rows under random actions."""
-    actions = actions_for(env_id, 32, 250)
+    """Observations, (T, N, k), and reward terms, (T, N), of many rows under random actions, or under a script."""
     envs = vector_env(task, 32, num_threads=1)
     envs.reset(seed=0)
-    steps = [envs.step(action) for action in actions]
+    act = SCRIPTS[env_id](envs) if env_id in SCRIPTS else iter(actions_for(env_id, 32, 250)).__next__
+    steps = [envs.step(act()) for _ in range(250)]
     return np.stack([s[0] for s in steps]), {
         n: np.stack([s[4]["reward_terms"][n] for s in steps]) for n in task.weights
     }

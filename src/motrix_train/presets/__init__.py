@@ -84,6 +84,29 @@ HUMANOID = replace(
     training_env={"max_episode_steps": 125, "control_dt": 0.05, "height_margin": 1.2},
 )
 
+LIFT_CUBE = replace(
+    ADAPTIVE,
+    num_envs=512,
+    max_env_steps=12_000_000,
+    policy_hidden_layer_sizes=(128, 128),
+    value_hidden_layer_sizes=(128, 128),
+    initial_log_std=-0.5,
+    discount_factor=0.98,
+    entropy_loss_scale=0.003,
+    rewards_shaper_scale=0.1,
+)
+
+CABINET = replace(
+    ADAPTIVE,
+    num_envs=512,
+    max_env_steps=8_000_000,
+    check_point_interval=640,
+    initial_log_std=-0.5,
+    mini_batches=8,
+    discount_factor=0.98,
+    entropy_loss_scale=0.003,
+)
+
 _PRESETS: dict[str, PPOCfg] = {
     "Motrix/CartPole-v0": CARTPOLE,
     "Motrix/CartPoleBalance-v0": SUITE,
@@ -116,6 +139,8 @@ _PRESETS: dict[str, PPOCfg] = {
     "Motrix/AnymalC-v0": replace(GO1, max_env_steps=8_000_000, training_env={"command_interval": [2.0, 4.0]}),
     "Motrix/AnymalCRough-v0": ROUGH,
     "Motrix/AnymalCNavigation-v0": replace(GO1, max_env_steps=6_000_000, training_env={"max_episode_steps": 400}),
+    "Motrix/FrankaLiftCube-v0": LIFT_CUBE,
+    "Motrix/FrankaOpenCabinet-v0": CABINET,
     "Motrix/MultiTask-v0": MULTI_TASK,
 }
 

@@ -1,0 +1,238 @@
+"""Lift: a robot arm grasps a cube on a table and holds it in the air where it is told to."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import mujoco
+import numpy as np
+
+from motrix_gym import rotations
+from motrix_gym.draws import Draws
+from motrix_gym.rewards import sum_squares, tolerance
+from motrix_gym.task import Array, Frame, Transition
+from motrix_gym.tasks.manipulation.panda import JOINTS, PandaMemory, PandaTask, held
+
+CUBE_LOW, CUBE_HIGH = (0.4, -0.25), (0.6, 0.25)  # m, where a cube lies on the table
+GOAL_LOW, GOAL_HIGH = (0.4, -0.25, 0.25), (0.6, 0.25, 0.5)  # m, where it is to be
+QUARTER = np.pi / 4  # rad, to either side: a cube looks the same after a quarter turn
+DENSITY = 1000.0  # kg/m^3
+FALLEN = -0.05  # m, where a cube is that has left the table
+FIRM = 0.015  # m that the fingers' target is inside of what they hold, with 350 N/m each
+
+
+@dataclass(frozen=True)
+class LiftMemory(PandaMemory):
+    """What the task remembers beside what any with a Panda does.
+
+    Attributes:
+        goal: Where the centre of the cube is to be, (N, 3) m.
+        half: Half an edge of the cube, (N,) m.
+        held: For how long the cube has been at its goal without a break, (N,) s.
+    """
+
+    goal: Array
+    half: Array
+    held: Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrankaLiftCube(PandaTask):
+    """A Franka Emika Panda grasps a cube on a table and holds it in the air at a place that it is told.
+
+    Seven actions, each in [-1, 1], move the target angles of the arm's servos, by `joint_speed` a unit; the eighth
+    moves that of the fingers, by `finger_speed`, and opens them where it is positive. A target is never farther than
+    0.25 rad, or 20 mm, ahead of what it moves: so the arm stops where it is held up, and each finger presses with up to
+    7 N. Nothing but friction holds the cube.
+
+    A cube lies anywhere on 20 cm x 50 cm of the table, turned by any angle, and weighs 1 g/cm^3; its goal is 25 to 50 cm
+    above such a place. An episode begins with open fingers, the arm at rest within `home_noise` of a pose above the
+    table, and has 125 steps of 40 ms.
+
+    "Closeness of x within m" is 1 / (1 + (x / m)^2): 1 at x = 0, and half of that at x = m.
+
+    Observation:
+
+    | index | block | quantity | unit |
+    |---|---|---|---|
+    | 0-6 | joint_position | joint angles from the home pose | rad |
+    | 7-13 | joint_velocity | joint velocities | rad/s |
+    | 14 | opening | distance between the fingers | m |
+    | 15-22 | lead | how far the targets of the joints and of a finger are ahead of them | rad, m |
+    | 23-25 | tcp | place of the point between the fingertips | m |
+    | 26-31 | tcp_axes | unit vectors: where the hand points, where the left finger goes to open | 1 |
+    | 32-39 | last_action | the last action | 1 |
+    | 40-42 | to_cube | from that point to the centre of the cube | m |
+    | 43-48 | cube_axes | unit vectors along two edges of the cube, at first one across the table and the one upward | 1 |
+    | 49-51 | cube_velocity | velocity of the cube | m/s |
+    | 52 | cube_size | half an edge of the cube | m |
+    | 53-55 | to_goal | from the centre of the cube to its goal | m |
+
+    Reward:
+
+    | term | formula | weight |
+    |---|---|---|
+    | reach | mean closeness of the fingertips to the centre of the cube within 0.2 m and `grasp_margin` | 1.0 |
+    | grasp | closeness within `grasp_margin` x how firmly the fingers press, 1 with 5 N each | 1.0 |
+    | lift | grasp x tolerance of the height above the table from `lift_height` on, 0.05 on the table | 2.0 |
+    | track | grasp x closeness of the cube to its goal within `track_margin` | 4.0 |
+    | hold | grasp x closeness of the cube to its goal within `goal_tolerance` | 4.0 |
+    | action_rate | mean squared change of the action | -0.05 |
+    | joint_speed | mean squared joint velocity | -0.05 |
+
+    Termination:
+
+    | reason | condition |
+    |---|---|
+    | joint_limits | a joint of the arm is faster than `max_joint_speed`, or 0.05 rad beyond its range |
+    | cube_fallen | the cube has left the table |
+    | diverged | the physics diverged |
+
+    Success:
+
+    For the last `hold_time` the centre of the cube has been within `goal_tolerance` of its goal.
+
+    Attributes:
+        joint_speed: How fast an action of 1 moves the target of a joint, rad/s.
+        finger_speed: How fast an action of 1 moves the target of each finger, m/s.
+        max_joint_speed: Joint velocity at which an episode ends, rad/s.
+        home_noise: How far each joint is from home at first, at most, rad.
+        cube_size: Half an edge of the smallest and of the largest cube, m; at most 0.03.
+        goal_tolerance: Distance from its goal within which a cube is there, m.
+        hold_time: How long the cube has to be there, s.
+        grasp_margin: Distance of the fingertips from the centre of the cube at which `grasp` is a half, m.
+        lift_height: Height above the table at which `lift` no longer grows, m.
+        track_margin: Distance of the cube from its goal at which `track` is a half, m.
+    """
+
+    MODEL: ClassVar = "lift_cube.xml"
+    HOME: ClassVar = (0.0, -0.2, 0.0, -2.3, 0.0, 2.1, 0.7854)
+    POSITIVE: ClassVar = (
+        *PandaTask.POSITIVE,
+        "goal_tolerance",
+        "hold_time",
+        "grasp_margin",
+        "lift_height",
+        "track_margin",
+    )
+    WEIGHTS: ClassVar = {
+        "reach": 1.0,
+        "grasp": 1.0,
+        "lift": 2.0,
+        "track": 4.0,
+        "hold": 4.0,
+        "action_rate": -0.05,
+        "joint_speed": -0.05,
+    }
+    cube_size: tuple[float, float] = (0.0175, 0.025)
+    goal_tolerance: float = 0.03
+    hold_time: float = 0.5
+    grasp_margin: float = 0.03
+    lift_height: float = 0.1
+    track_margin: float = 0.15
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        smallest, largest = self.cube_size
+        if not 0 < smallest <= largest <= 0.03:
+            raise ValueError(f"cube_size is {self.cube_size} m; it takes half the smallest and half the largest edge")
+
+    def begin(self, draws: Draws) -> tuple[Array, Array, LiftMemory]:
+        arm, memory = self.at_home(draws)
+        place = draws.uniform([*CUBE_LOW, -QUARTER, self.cube_size[0]], [*CUBE_HIGH, QUARTER, self.cube_size[1]], 4)
+        half, turn = place[:, 3], rotations.from_yaw(place[:, 2])
+        qpos = np.concatenate([arm, place[:, :2], half[:, None], turn], axis=1)
+        goal = draws.uniform(GOAL_LOW, GOAL_HIGH, 3)
+        return (
+            qpos,
+            np.zeros((len(draws), 15)),
+            LiftMemory(**vars(memory), goal=goal, half=half, held=np.zeros_like(half)),
+        )
+
+    def varied(self, memory: LiftMemory) -> dict[str, Array]:
+        model, n = _model(), len(memory.half)
+        size = np.tile(model.geom_size, (n, 1, 1))
+        size[:, [model.geom("cube").id, model.geom("goal").id]] = memory.half[:, None, None]
+        mass, inertia = np.tile(model.body_mass, (n, 1)), np.tile(model.body_inertia, (n, 1, 1))
+        cube = model.body("cube").id
+        mass[:, cube] = DENSITY * (2 * memory.half) ** 3
+        inertia[:, cube] = (mass[:, cube] * (2 * memory.half) ** 2 / 6)[:, None]
+        return {"geom_size": size, "body_mass": mass, "body_inertia": inertia}
+
+    def observe(self, frame: Frame, memory: LiftMemory) -> dict[str, Array]:
+        return self.felt(frame, memory) | {
+            "to_cube": frame.sensor["cube"] - frame.sensor["tcp"],
+            "cube_axes": np.concatenate([frame.sensor["cube_xaxis"], frame.sensor["cube_zaxis"]], axis=1),
+            "cube_velocity": frame.sensor["cube_velocity"],
+            "cube_size": memory.half[:, None],
+            "to_goal": memory.goal - frame.sensor["cube"],
+        }
+
+    def reward(self, t: Transition) -> dict[str, Array]:
+        reach, goal = reach_distance(t.now), goal_distance(t.now, t.memory)
+        near = closeness(reach, self.grasp_margin)
+        grasp = near * self.grip(t)
+        above = height(t.now, t.memory)
+        lifted = tolerance(above, (self.lift_height, np.inf), margin=self.lift_height, value_at_margin=0.05)
+        return {
+            "reach": (closeness(reach, 0.2) + near) / 2,
+            "grasp": grasp,
+            "lift": grasp * lifted,
+            "track": grasp * closeness(goal, self.track_margin),
+            "hold": grasp * closeness(goal, self.goal_tolerance),
+            "action_rate": sum_squares(t.action - t.memory.action) / t.action.shape[1],
+            "joint_speed": sum_squares(t.now.qvel[:, JOINTS]) / 7,
+        }
+
+    def terminated(self, t: Transition) -> dict[str, Array]:
+        return super().terminated(t) | {"cube_fallen": t.now.sensor["cube"][:, 2] < FALLEN}
+
+    def advance(self, t: Transition, draws: Draws) -> LiftMemory:
+        target = self.control(t.before, t.memory, t.action)
+        return replace(t.memory, target=target, action=t.action, held=self._held(t))
+
+    def metrics(self, t: Transition) -> dict[str, Array]:
+        return {"goal_distance": goal_distance(t.now, t.memory), "height": height(t.now, t.memory)}
+
+    def success(self, t: Transition) -> Array:
+        return self._held(t) > self.hold_time - self.control_dt / 2  # a sum of steps is not exact
+
+    def markers(self, memory: LiftMemory) -> dict[str, Array]:
+        return {"goal": memory.goal}
+
+    def grip(self, t: Transition) -> Array:
+        """How firmly the fingers press on what is between them, (N,) from 0 to 1."""
+        fingers = self.control(t.before, t.memory, t.action)[:, 7]
+        return np.clip((held(t.now)[:, 7] - fingers) / FIRM, 0.0, 1.0)
+
+    def _held(self, t: Transition) -> Array:
+        """For how long the cube has been at its goal once the step is done, (N,) s."""
+        there = goal_distance(t.now, t.memory) <= self.goal_tolerance
+        return np.where(there, t.memory.held + self.control_dt, 0.0)
+
+
+def reach_distance(frame: Frame) -> Array:
+    """From the point between the fingertips to the centre of the cube, (N,) m."""
+    return np.linalg.norm(frame.sensor["cube"] - frame.sensor["tcp"], axis=1)
+
+
+def goal_distance(frame: Frame, memory: LiftMemory) -> Array:
+    """From the centre of the cube to its goal, (N,) m."""
+    return np.linalg.norm(memory.goal - frame.sensor["cube"], axis=1)
+
+
+def height(frame: Frame, memory: LiftMemory) -> Array:
+    """How high the cube is above where it would lie on the table, (N,) m."""
+    return frame.sensor["cube"][:, 2] - memory.half
+
+
+def closeness(x: Array, margin: float) -> Array:
+    """1 / (1 + (x / margin)^2), in the shape of `x`."""
+    return tolerance(x, margin=margin, sigmoid="long_tail", value_at_margin=0.5)
+
+
+@functools.cache
+def _model() -> mujoco.MjModel:
+    return FrankaLiftCube().model()

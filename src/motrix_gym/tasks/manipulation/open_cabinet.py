@@ -1,0 +1,222 @@
+"""Open cabinet: an arm grips the handle of a drawer and pulls it open."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import mujoco
+import numpy as np
+
+from motrix_gym import rewards, rotations
+from motrix_gym.draws import Draws
+from motrix_gym.task import Array, Frame, Transition, load_model
+from motrix_gym.tasks.manipulation.panda import FINGERS, JOINTS, OPEN, PandaMemory, PandaTask
+
+BAR = 0.022  # m, diameter of the handle's bar
+REACH = (-0.02, 0.012)  # m ahead of the point between the pads, where they hold a bar: behind their tips
+GRASPABLE = 0.05  # m from the middle of the bar, where a pad has room beside the posts
+TRAVEL = 0.4  # m that the drawer slides
+Y, Z = 1, 2  # of what is seen from the hand
+FINGERS_STIFFNESS, FINGERS_RATE_GAIN = 8000.0, 60.0  # of their servo, N/m and N s/m: 44 N each on the bar
+
+
+@dataclass(frozen=True)
+class CabinetMemory(PandaMemory):
+    """What the task remembers beside what every task with a Panda does.
+
+    Attributes:
+        place: Where the cabinet is beside its usual place, and by how much it is turned leftward, (N, 3) m, m, rad.
+    """
+
+    place: Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrankaOpenCabinet(PandaTask):
+    """A Franka Panda grips the handle of a drawer and pulls it open.
+
+    The handle of a cabinet's top drawer is 0.64 m before the arm and 0.73 m high, a bar of 22 mm and 14 cm, 3 cm before
+    the drawer's front: the fingers are to go above and below it and to close. The drawer slides 0.4 m, with a friction
+    of 2 N and a damping of 8 N s/m; doors and lower drawer are fixed, and so is the cabinet. Its place and its heading
+    are drawn for each episode. An episode begins with the drawer shut and the arm at rest near the same pose, with open
+    fingers, 0.3 m from the handle, and has 125 steps of 40 ms.
+
+    Seven actions, each in [-1, 1], move the target angles of the arm's servos, by `joint_speed` a unit; the eighth
+    moves that of the fingers, by `finger_speed`, and opens them where it is positive. A target is never farther than
+    0.25 rad, or 20 mm, ahead of what it moves. The fingers are stronger than those that lift a cube: each presses on
+    the bar with up to 44 N.
+
+    The handle is seen from the point between the pads of the fingers and along the hand's axes: x along the pads, y the
+    way the left finger goes to open, z the way the hand points. "Between" is 1 where the bar is between the fingers
+    and behind their tips, else 0. "Gripped" is 1 where it is between them and both pads touch it, else 0. "Closeness of
+    x within m" is 1 / (1 + (x / m)^2): 1 at x = 0, and half of that at x = m.
+
+    Observation:
+
+    | index | block | quantity | unit |
+    |---|---|---|---|
+    | 0-6 | joint_position | joint angles from the home pose | rad |
+    | 7-13 | joint_velocity | joint velocities | rad/s |
+    | 14 | opening | distance between the fingers | m |
+    | 15-22 | lead | how far the targets of the joints and of a finger are ahead of them | rad, m |
+    | 23-25 | tcp | place of the point between the pads | m |
+    | 26-31 | tcp_axes | unit vectors: where the hand points, where the left finger goes to open | 1 |
+    | 32-39 | last_action | the last action | 1 |
+    | 40-42 | handle | middle of the bar | m |
+    | 43-48 | handle_axes | unit vectors: the way of the drawer, and its up | 1 |
+    | 49-50 | bar_contact | 1 where the left, the right pad touches the bar | 1 |
+    | 51-52 | drawer | how far the drawer is open, and its velocity | m, m/s |
+
+    Reward:
+
+    | term | formula | weight |
+    |---|---|---|
+    | reach | closeness of the distance from the point between the pads to the bar within `reach_margin` | 1.0 |
+    | align | how well the hand points into the cabinet x how well the fingers open upright, as cosines | 1.0 |
+    | straddle | 1 where y of the bar is within 1 cm, falling to 0.1 over `straddle_margin` | 1.0 |
+    | grip | between x mean of gripped and of how far the fingers are closed, 1 as far as the bar lets them | 2.0 |
+    | open | gripped x how far the drawer is open, as a share of what success asks for, at most 1 | 8.0 |
+    | action_rate | sum of squared changes of the action | -0.01 |
+    | joint_velocity | sum of squared joint velocities | -0.01 |
+
+    Termination:
+
+    | reason | condition |
+    |---|---|
+    | joint_limits | a joint of the arm is faster than `max_joint_speed`, or 0.05 rad beyond its range |
+    | diverged | the physics diverged |
+
+    Success:
+
+    The drawer is open by `open_share` of its travel, and its handle is gripped.
+
+    Attributes:
+        control_dt: Seconds between two actions.
+        reward_weights: Weights that replace those of the table, by term.
+        joint_speed: How fast an action of 1 moves the target of a joint, rad/s.
+        finger_speed: How fast an action of 1 moves the target of each finger, m/s.
+        max_joint_speed: Joint velocity at which an episode ends, rad/s.
+        home_noise: How far each joint is from home at first, at most, rad.
+        cabinet_shift: How far the cabinet is at most from its usual place, along x and y, m.
+        cabinet_turn: How far it is turned at most, rad.
+        open_share: Share of its travel that the drawer is to be open.
+        reach_margin: Distance from the bar at which `reach` is a half, m.
+        straddle_margin: How far beyond 1 cm `straddle` has fallen to 0.1, m.
+    """
+
+    MODEL: ClassVar = "open_cabinet.xml"
+    HOME: ClassVar = (0.0, -0.5236, 0.0, -2.7227, 0.0, 3.2463, -0.7854)
+    POSITIVE: ClassVar = (*PandaTask.POSITIVE, "open_share", "reach_margin", "straddle_margin")
+    WEIGHTS: ClassVar = {
+        "reach": 1.0,
+        "align": 1.0,
+        "straddle": 1.0,
+        "grip": 2.0,
+        "open": 8.0,
+        "action_rate": -0.01,
+        "joint_velocity": -0.01,
+    }
+    cabinet_shift: tuple[float, float] = (0.05, 0.15)
+    cabinet_turn: float = 0.2
+    open_share: float = 0.8
+    reach_margin: float = 0.1
+    straddle_margin: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.open_share <= 1:
+            raise ValueError(f"open_share is {self.open_share}; it takes a number up to 1")
+        for name in ("cabinet_shift", "cabinet_turn"):
+            if np.min(getattr(self, name)) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it takes numbers of at least 0")
+
+    def model(self) -> mujoco.MjModel:
+        model = super().model()
+        servo = model.actuator("fingers")
+        servo.gainprm[0], servo.biasprm[1:3] = FINGERS_STIFFNESS, (-FINGERS_STIFFNESS, -FINGERS_RATE_GAIN)
+        return model
+
+    def begin(self, draws: Draws) -> tuple[Array, Array, CabinetMemory]:
+        arm, memory = self.at_home(draws)
+        most = np.array([*self.cabinet_shift, self.cabinet_turn])
+        place = draws.uniform(-most, most, 3)
+        qpos = np.concatenate([arm, np.zeros((len(draws), 1))], axis=1)
+        return qpos, np.zeros_like(qpos), CabinetMemory(**vars(memory), place=place)
+
+    def varied(self, memory: CabinetMemory) -> dict[str, Array]:
+        model = _reference()
+        cabinet, n = model.body("cabinet").id, len(memory.place)
+        position, turned = np.tile(model.body_pos, (n, 1, 1)), np.tile(model.body_quat, (n, 1, 1))
+        position[:, cabinet, :2] += memory.place[:, :2]
+        turned[:, cabinet] = rotations.from_yaw(np.pi + memory.place[:, 2])
+        return {"body_pos": position, "body_quat": turned}
+
+    def observe(self, frame: Frame, memory: CabinetMemory) -> dict[str, Array]:
+        return self.felt(frame, memory) | {
+            "handle": frame.sensor["handle"],
+            "handle_axes": frame.sensor["handle_axes"],
+            "bar_contact": touching(frame).astype(float),
+            "drawer": np.concatenate([frame.sensor["drawer"], frame.sensor["drawer_speed"]], axis=1),
+        }
+
+    def reward(self, t: Transition) -> dict[str, Array]:
+        now = t.now
+        handle = now.sensor["handle"]
+        opening = now.qpos[:, FINGERS].sum(axis=1)
+        closed = rewards.tolerance(opening, (0.0, BAR), 2 * OPEN - BAR, "linear", value_at_margin=0.0)
+        held = gripped(now)
+        return {
+            "reach": rewards.tolerance(
+                np.sqrt(rewards.sum_squares(handle)), margin=self.reach_margin, sigmoid="long_tail", value_at_margin=0.5
+            ),
+            "align": aligned(now),
+            "straddle": rewards.tolerance(handle[:, Y], (-0.01, 0.01), self.straddle_margin),
+            "grip": between(now) * (0.5 * closed + 0.5 * held),
+            "open": held * np.minimum(self.opened(now), 1.0),
+            "action_rate": rewards.sum_squares(t.action - t.memory.action),
+            "joint_velocity": rewards.sum_squares(now.qvel[:, JOINTS]),
+        }
+
+    def advance(self, t: Transition, draws: Draws) -> CabinetMemory:
+        return replace(t.memory, target=self.control(t.before, t.memory, t.action), action=t.action)
+
+    def metrics(self, t: Transition) -> dict[str, Array]:
+        return {"drawer": t.now.sensor["drawer"][:, 0], "gripped": gripped(t.now).astype(float)}
+
+    def success(self, t: Transition) -> Array:
+        return (self.opened(t.now) >= 1) & gripped(t.now)
+
+    def opened(self, frame: Frame) -> Array:
+        """How far the drawer is open, as a share of what success asks for, (N,)."""
+        return np.maximum(frame.sensor["drawer"][:, 0], 0.0) / (self.open_share * TRAVEL)
+
+
+def touching(frame: Frame) -> Array:
+    """Whether the left and the right pad touch the bar, (N, 2) bool."""
+    return frame.sensor["bar_contact"] > 0
+
+
+def between(frame: Frame) -> Array:
+    """Whether the bar is between the fingers and behind their tips, (N,) bool."""
+    x, y, z = frame.sensor["handle"].T
+    opening = frame.qpos[:, FINGERS].sum(axis=1)
+    return (np.abs(x) < GRASPABLE) & (np.abs(y) < opening / 2) & (z > REACH[0]) & (z < REACH[1])
+
+
+def gripped(frame: Frame) -> Array:
+    """Whether the handle is gripped, (N,) bool."""
+    return between(frame) & touching(frame).all(axis=1)
+
+
+def aligned(frame: Frame) -> Array:
+    """How well the hand points into the cabinet and the fingers open upward or downward, (N,) from 0 to 1."""
+    way, up = frame.sensor["handle_axes/way"], frame.sensor["handle_axes/up"]
+    return np.maximum(-way[:, Z], 0.0) * np.abs(up[:, Y])
+
+
+@functools.cache
+def _reference() -> mujoco.MjModel:
+    """The compiled model, shared: to be read only."""
+    return load_model(FrankaOpenCabinet.MODEL)

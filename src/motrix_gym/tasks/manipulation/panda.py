@@ -1,0 +1,109 @@
+"""A Franka Emika Panda on a bench: how its actions move it, what it feels, when its arm is beyond its limits."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import ClassVar
+
+import mujoco
+import numpy as np
+from gymnasium import spaces
+
+from motrix_gym.draws import Draws
+from motrix_gym.task import Array, Frame, Memory, Task, Transition, load_model
+
+JOINTS = slice(0, 7)  # of the arm, in qpos and qvel
+FINGERS = slice(7, 9)  # as far as each is from the middle, in qpos and qvel
+OPEN = 0.04  # m that a finger is from the middle, at most
+LEAD = np.array([0.25] * 7 + [0.02])  # rad and m that a target is ahead of what it moves, at most
+OVERSHOOT = 0.05  # rad beyond the end of its range that a joint may be pushed to
+
+
+@dataclass(frozen=True)
+class PandaMemory(Memory):
+    """What a task with a Panda remembers.
+
+    Attributes:
+        target: Where the servos hold the joints and the fingers, (N, 8) rad and m.
+        action: The last action, (N, 8).
+    """
+
+    target: Array
+    action: Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class PandaTask(Task):
+    """What the tasks with a Panda share; each describes the fields and has the tables.
+
+    Its model begins with the arm: ``<include file="panda.xml"/>``.
+    """
+
+    MODEL: ClassVar[str]
+    HOME: ClassVar[tuple[float, ...]]  # joint angles that an episode begins near, rad
+    POSITIVE: ClassVar[tuple[str, ...]] = ("joint_speed", "finger_speed", "max_joint_speed")
+    control_dt: float = 0.04
+    joint_speed: float = 1.5
+    finger_speed: float = 0.15
+    max_joint_speed: float = 5.0
+    home_noise: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in self.POSITIVE:
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it takes a number above 0")
+        if not self.home_noise >= 0:
+            raise ValueError(f"home_noise is {self.home_noise} rad; it takes a number of at least 0")
+
+    def model(self) -> mujoco.MjModel:
+        return load_model(self.MODEL)
+
+    def action_space(self) -> spaces.Box:
+        return spaces.Box(-1.0, 1.0, (8,))
+
+    def control(self, frame: Frame, memory: PandaMemory, action: Array) -> Array:
+        """Moves the targets by `joint_speed` and `finger_speed` times the action, no farther ahead than `LEAD`."""
+        speed = np.array([self.joint_speed] * 7 + [self.finger_speed])
+        there = held(frame)
+        target = np.clip(memory.target + speed * self.control_dt * action, there - LEAD, there + LEAD)
+        return np.clip(target, *_ranges(self.MODEL))
+
+    def terminated(self, t: Transition) -> dict[str, Array]:
+        low, high = (bound[JOINTS] for bound in _ranges(self.MODEL))
+        joints, rates = t.now.qpos[:, JOINTS], t.now.qvel[:, JOINTS]
+        beyond = (joints < low - OVERSHOOT) | (joints > high + OVERSHOOT) | (np.abs(rates) > self.max_joint_speed)
+        return {"joint_limits": beyond.any(axis=1)}
+
+    def felt(self, frame: Frame, memory: PandaMemory) -> dict[str, Array]:
+        """What the arm knows of itself, in blocks of the observation."""
+        return {
+            "joint_position": frame.qpos[:, JOINTS] - self.HOME,
+            "joint_velocity": frame.qvel[:, JOINTS],
+            "opening": frame.qpos[:, FINGERS].sum(axis=1, keepdims=True),
+            "lead": memory.target - held(frame),
+            "tcp": frame.sensor["tcp"],
+            "tcp_axes": np.concatenate([frame.sensor["pointing"], frame.sensor["spreading"]], axis=1),
+            "last_action": memory.action,
+        }
+
+    def at_home(self, draws: Draws) -> tuple[Array, PandaMemory]:
+        """An arm that rests within `home_noise` of home, its fingers open: positions (N, 9), memory."""
+        joints = np.array(self.HOME) + draws.uniform(-self.home_noise, self.home_noise, 7)
+        joints = np.clip(joints, *(bound[JOINTS] for bound in _ranges(self.MODEL)))
+        fingers = np.full((len(draws), 2), OPEN)
+        target = np.concatenate([joints, fingers[:, :1]], axis=1)
+        return np.concatenate([joints, fingers], axis=1), PandaMemory(target, np.zeros_like(target))
+
+
+def held(frame: Frame) -> Array:
+    """What the servos hold, as it is: joint angles, and the fingers' distance from the middle, (N, 8) rad and m."""
+    return np.concatenate([frame.qpos[:, JOINTS], frame.qpos[:, FINGERS].mean(axis=1, keepdims=True)], axis=1)
+
+
+@functools.cache
+def _ranges(file_name: str) -> tuple[Array, Array]:
+    """The lowest and the highest targets of the servos of a model, (8,) rad and m each."""
+    low, high = load_model(file_name).actuator_ctrlrange[:8].T
+    return low, high
