@@ -102,7 +102,7 @@ def test_each_stage_of_the_reward_rises_with_the_motion_that_it_is_for(solved):
     assert solved.mean("grip", before) == 0
     assert solved.mean("grip", to) < 0.2 < solved.mean("grip", closes) < 0.9 < solved.mean("grip", pulls)
     assert solved.mean("open", closes) < 0.01 < 0.5 < solved.mean("open", pulls)
-    assert (solved.terms["open"][-1][solved.success] == 1).all()
+    assert (solved.terms["open"][-1][solved.success] >= 0.8).all()
 
 
 def test_the_staged_terms_are_from_0_to_1(solved):
@@ -249,6 +249,7 @@ def step(frame: Frame) -> Transition:
         ({}, True),
         ({"handle": (0.04, 0.0, 0.0)}, True),
         ({"handle": (0.0, 0.0, 0.023)}, False),  # before the tips
+        ({"handle": (0.0, 0.0, -0.015)}, False),  # behind the pads, which hook it
         ({"handle": (0.0, 0.03, 0.0)}, False),  # beside both fingers
         ({"handle": (0.06, 0.0, 0.0)}, False),  # beside the bar
         ({"contact": (1.0, 0.0)}, False),
@@ -269,7 +270,7 @@ def test_success_is_a_share_of_the_travel():
         for drawer, expected in ((share * TRAVEL - 0.001, False), (share * TRAVEL + 1e-9, True)):
             t = step(at_bar(drawer=drawer))
             assert task.success(t)[0] == expected
-            assert task.reward(t)["open"][0] == pytest.approx(min(drawer / (share * TRAVEL), 1))
+            assert task.reward(t)["open"][0] == pytest.approx(drawer / TRAVEL)
 
 
 @given(
