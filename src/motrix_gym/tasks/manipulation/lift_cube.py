@@ -65,7 +65,7 @@ class FrankaLiftCube(PandaTask):
     | 26-31 | tcp_axes | unit vectors: where the hand points, where the left finger goes to open | 1 |
     | 32-39 | last_action | the last action | 1 |
     | 40-42 | to_cube | from that point to the centre of the cube | m |
-    | 43-48 | cube_axes | unit vectors along two edges of the cube, the second of them upward at first | 1 |
+    | 43-48 | cube_axes | unit vectors along two edges of the cube, in the axes of the hand | 1 |
     | 49-51 | cube_velocity | velocity of the cube | m/s |
     | 52 | cube_size | half an edge of the cube | m |
     | 53-55 | to_goal | from the centre of the cube to its goal | m |
@@ -164,7 +164,7 @@ class FrankaLiftCube(PandaTask):
     def observe(self, frame: Frame, memory: LiftMemory) -> dict[str, Array]:
         return self.felt(frame, memory) | {
             "to_cube": frame.sensor["cube"] - frame.sensor["tcp"],
-            "cube_axes": np.concatenate([frame.sensor["cube_xaxis"], frame.sensor["cube_zaxis"]], axis=1),
+            "cube_axes": frame.sensor["cube_axis"],
             "cube_velocity": frame.sensor["cube_velocity"],
             "cube_size": memory.half[:, None],
             "to_goal": memory.goal - frame.sensor["cube"],
