@@ -45,10 +45,10 @@ class FrankaLiftCube(PandaTask):
     Seven actions, each in [-1, 1], move the target angles of the arm's servos, by `joint_speed` a unit; the eighth
     moves that of the fingers, by `finger_speed`, and opens them where it is positive. A target is never farther than
     0.25 rad, or 20 mm, ahead of what it moves: so the arm stops where it is held up, and each finger presses with up to
-    7 N. Nothing but friction holds the cube.
+    7 N. The arm bears its own weight; nothing but friction holds the cube.
 
-    A cube lies anywhere on 20 cm x 50 cm of the table, turned by any angle, and weighs 1 g/cm^3; its goal is 25 to 50
-    cm above such a place. An episode begins with open fingers, the arm at rest within `home_noise` of a pose above the
+    A cube lies anywhere on 20 cm x 50 cm of the table, turned anyhow, and weighs 1 g/cm^3; its goal is 25 to 50 cm
+    above such a place. An episode begins with open fingers, the arm at rest within `home_noise` of a pose above the
     table, and has 125 steps of 40 ms.
 
     "Closeness of x within m" is 1 / (1 + (x / m)^2): 1 at x = 0, and half of that at x = m.
