@@ -45,10 +45,10 @@ class FrankaLiftCube(PandaTask):
     Seven actions, each in [-1, 1], move the target angles of the arm's servos, by `joint_speed` a unit; the eighth
     moves that of the fingers, by `finger_speed`, and opens them where it is positive. A target is never farther than
     0.25 rad, or 20 mm, ahead of what it moves: so the arm stops where it is held up, and each finger presses with up to
-    7 N. Nothing but friction holds the cube.
+    7 N. The arm bears its own weight; nothing but friction holds the cube.
 
-    A cube lies anywhere on 20 cm x 50 cm of the table, turned by any angle, and weighs 1 g/cm^3; its goal is 25 to 50
-    cm above such a place. An episode begins with open fingers, the arm at rest within `home_noise` of a pose above the
+    A cube lies anywhere on 20 cm x 50 cm of the table, turned anyhow, and weighs 1 g/cm^3; its goal is 25 to 50 cm
+    above such a place. An episode begins with open fingers, the arm at rest within `home_noise` of a pose above the
     table, and has 125 steps of 40 ms.
 
     "Closeness of x within m" is 1 / (1 + (x / m)^2): 1 at x = 0, and half of that at x = m.
@@ -65,7 +65,7 @@ class FrankaLiftCube(PandaTask):
     | 26-31 | tcp_axes | unit vectors: where the hand points, where the left finger goes to open | 1 |
     | 32-39 | last_action | the last action | 1 |
     | 40-42 | to_cube | from that point to the centre of the cube | m |
-    | 43-48 | cube_axes | unit vectors along two edges of the cube, the second of them upward at first | 1 |
+    | 43-48 | cube_axes | unit vectors along two edges of the cube, in the axes of the hand | 1 |
     | 49-51 | cube_velocity | velocity of the cube | m/s |
     | 52 | cube_size | half an edge of the cube | m |
     | 53-55 | to_goal | from the centre of the cube to its goal | m |
@@ -164,7 +164,7 @@ class FrankaLiftCube(PandaTask):
     def observe(self, frame: Frame, memory: LiftMemory) -> dict[str, Array]:
         return self.felt(frame, memory) | {
             "to_cube": frame.sensor["cube"] - frame.sensor["tcp"],
-            "cube_axes": np.concatenate([frame.sensor["cube_xaxis"], frame.sensor["cube_zaxis"]], axis=1),
+            "cube_axes": frame.sensor["cube_axis"],
             "cube_velocity": frame.sensor["cube_velocity"],
             "cube_size": memory.half[:, None],
             "to_goal": memory.goal - frame.sensor["cube"],
