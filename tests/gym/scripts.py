@@ -4,93 +4,66 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import mujoco
 import numpy as np
+from panda_script import Guide
 
-from motrix_gym.task import Array, Frame
-from motrix_gym.tasks.manipulation.open_cabinet import Y
-from motrix_gym.tasks.manipulation.panda import JOINTS, PandaTask
+from motrix_gym.task import Array
+from motrix_gym.tasks.manipulation.panda import FINGERS, JOINTS, PandaTask
 from motrix_gym.vector_env import MotrixVectorEnv
 
 Script = Callable[[], Array]  # the actions of all rows, (N, m), at each call
 
-BEFORE = 0.08  # m before the bar, where the hand comes to rest
-TURNED = 0.1  # as a sine, how exactly the hand is turned before it goes on
-PLACED = 0.015, 0.006  # m, how exactly it is placed before it goes on, before the bar and at it
-CLOSING = 8  # control steps
-PULLED = 0.36  # m
-
-
-def joint_rates(model: mujoco.MjModel, qpos: Array, linear: Array, angular: Array, damping: float = 0.03) -> Array:
-    """How fast the joints of a Panda are to turn so that its hand moves, by damped least squares.
-
-    Args:
-        model: The model.
-        qpos: Where it is, (N, nq).
-        linear: How the point between the pads is to move, in the hand's axes, (N, 3) m/s.
-        angular: How the hand is to turn, in its axes, (N, 3) rad/s.
-        damping: Of the least squares: the joints stay slow where the arm can hardly move so.
-
-    Returns:
-        (N, 7) rad/s.
-    """
-    data, site = mujoco.MjData(model), model.site("tcp").id
-    jacobian = np.zeros((6, model.nv))
-    rates = []
-    for row, motion in zip(qpos, np.concatenate([linear, angular], axis=1), strict=True):
-        data.qpos[:] = row
-        mujoco.mj_kinematics(model, data)
-        mujoco.mj_comPos(model, data)
-        mujoco.mj_jacSite(model, data, jacobian[:3], jacobian[3:], site)
-        arm, axes = jacobian[:, JOINTS], data.site_xmat[site].reshape(3, 3)
-        wanted = np.concatenate([axes @ motion[:3], axes @ motion[3:]])
-        rates.append(arm.T @ np.linalg.solve(arm @ arm.T + damping**2 * np.eye(6), wanted))
-    return np.array(rates)
-
-
-def turn_left(frame: Frame) -> Array:
-    """About which axis of the hand, and by the sine of which angle, it is off from how it grips best, (N, 3)."""
-    way, up = frame.sensor["handle_axes/way"], frame.sensor["handle_axes/up"]
-    opening = up * np.sign(up[:, Y : Y + 1])  # either finger may be the upper one
-    return (np.cross([0, 0, 1], -way) + np.cross([0, 1, 0], opening)) / 2
+BEFORE, TO, CLOSE, PULL = range(4)
+PRESSING = 0.009  # m that the fingers' target is inside of what they hold
+PULLED = 0.36  # m that the drawer is open in the end
 
 
 class OpensDrawer:
     """Turns the hand before the handle, goes to it, closes, and pulls; each row at its own pace.
 
     Attributes:
-        stage: What each row does, (N,) int: 0 goes before the handle, 1 to it, 2 closes, 3 pulls.
+        stage: What each row does, (N,) int.
+        clear: How far before the bar the hand comes to rest and is turned, m.
+        beside: How far beside the middle of the bar, m.
     """
 
-    def __init__(self, envs: MotrixVectorEnv, *, closing: bool = True):
+    def __init__(self, envs: MotrixVectorEnv):
         assert isinstance(envs.task, PandaTask)
-        self.envs, self.closing = envs, closing
-        self.model, self.joint_speed = envs.task.model(), envs.task.joint_speed
-        self.stage = np.zeros(envs.num_envs, dtype=int)
-        self.since = np.zeros(envs.num_envs, dtype=int)
+        self.envs, self.guide = envs, Guide(envs.task)
+        self.clear, self.beside = 0.08, 0.0
+        self.stage = np.full(envs.num_envs, BEFORE)
 
     def __call__(self) -> Array:
-        frame = self.envs._frame
-        bar, way, turn = frame.sensor["handle"], frame.sensor["handle_axes/way"], turn_left(frame)
-        before = bar + BEFORE * way
-        self._go_on(np.linalg.norm(before, axis=1), np.linalg.norm(bar, axis=1), np.linalg.norm(turn, axis=1))
-        aside = bar - (bar * way).sum(axis=1, keepdims=True) * way
-        shut = frame.sensor["drawer"] < PULLED
-        motions = [_no_faster(5 * before, 0.4), _no_faster(4 * bar, 0.2), 2 * bar, (0.25 * way + 2 * aside) * shut]
-        linear = np.choose(self.stage[:, None], motions)
-        rates = joint_rates(self.model, frame.qpos, linear, _no_faster(3 * turn, 1.5))
-        fingers = np.where((self.stage >= 2) & self.closing, -1.0, 1.0)
-        return np.concatenate([rates / self.joint_speed, fingers[:, None]], axis=1).clip(-1, 1)
+        return np.array([self._of_row(row) for row in range(self.envs.num_envs)])
 
-    def _go_on(self, before: Array, at: Array, turned: Array) -> None:
-        ready = [(before < PLACED[0]) & (turned < TURNED), at < PLACED[1], self.since >= CLOSING, False]
-        done = np.choose(self.stage, ready)
-        self.stage, self.since = self.stage + done, np.where(done, 0, self.since + 1)
+    def _of_row(self, row: int) -> Array:
+        frame, guide, target = self.envs._frame, self.guide, self.envs._memory.target[row]
+        guide.see(frame.qpos[row])
+        seen = ("handle", "handle_axes/way", "handle_axes/up")
+        bar, out, up = (guide.axes @ frame.sensor[name][row] for name in seen)  # in the axes of the room
+        turn = guide.turn(-out, up * np.sign(up @ guide.axes[:, 1]))  # either finger may be the upper one
+        shut = frame.sensor["drawer"][row, 0] < PULLED
+        way = {
+            BEFORE: bar + self.clear * out + self.beside * np.cross(up, out),
+            TO: bar,
+            CLOSE: bar,
+            PULL: bar + 0.015 * shut * out,
+        }
+        done = {
+            BEFORE: np.linalg.norm(way[BEFORE]) < 0.015 and np.linalg.norm(turn) < 0.1,
+            TO: np.linalg.norm(bar) < 0.006,
+            CLOSE: target[-1] < frame.qpos[row, FINGERS].mean() - PRESSING,
+            PULL: False,
+        }
+        stage = self.stage[row]
+        self.stage[row] += done[stage]
+        fingers = -1.0 if stage >= CLOSE else 1.0
+        return np.append(guide.actions(target[JOINTS], no_farther(way[stage], 0.03), no_farther(turn, 0.05)), fingers)
+
+
+def no_farther(way: Array, limit: float) -> Array:
+    """A vector, (3,), in its direction, with a length of at most `limit`."""
+    return way * min(1.0, limit / max(float(np.linalg.norm(way)), 1e-9))
 
 
 SCRIPTS: dict[str, Callable[[MotrixVectorEnv], Script]] = {"Motrix/FrankaOpenCabinet-v0": OpensDrawer}
-
-
-def _no_faster(velocity: Array, limit: float) -> Array:
-    """`velocity`, (N, 3), in its direction, with a length of at most `limit`."""
-    return velocity * np.minimum(1, limit / np.maximum(np.linalg.norm(velocity, axis=1, keepdims=True), 1e-9))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scripts import OpensDrawer, joint_rates, turn_left
+from scripts import BEFORE, CLOSE, PULL, TO, OpensDrawer
 
 from motrix_gym.task import Frame, Transition, load_model
 from motrix_gym.tasks.manipulation.open_cabinet import TRAVEL, FrankaOpenCabinet, gripped
@@ -19,6 +19,7 @@ from motrix_gym.vector_env import MotrixVectorEnv
 ENV_ID = "Motrix/FrankaOpenCabinet-v0"
 TASK = FrankaOpenCabinet()
 STEPS = 125
+FRONT = 0.3245  # m, where the shut drawer's front is, along x of the cabinet
 STAGED = ("reach", "align", "straddle", "grip", "open")
 SEEDS = st.integers(0, 2**63 - 1)
 
@@ -55,11 +56,12 @@ class Shown:
         return float(self.terms[term][self.stage == stage].mean())
 
 
-def shown(num_rows: int, *, closing: bool = True) -> Shown:
-    """What the script does; with `closing` False it pulls with open fingers."""
-    envs = make(num_rows, max_episode_steps=STEPS + 1)
+@pytest.fixture(scope="module")
+def solved() -> Shown:
+    """The script as it solves the task."""
+    envs = make(24, max_episode_steps=STEPS + 1)
     envs.reset(seed=0)
-    script = OpensDrawer(envs, closing=closing)
+    script = OpensDrawer(envs)
     stages, infos = [], []
     for _ in range(STEPS):
         action = script()
@@ -75,12 +77,6 @@ def shown(num_rows: int, *, closing: bool = True) -> Shown:
     )
 
 
-@pytest.fixture(scope="module")
-def solved() -> Shown:
-    """The script as it solves the task."""
-    return shown(24)
-
-
 def test_a_script_opens_the_drawer(solved):
     assert solved.success.mean() >= 0.9
     assert solved.drawer[-1][solved.success].min() >= 0.8 * TRAVEL
@@ -93,16 +89,15 @@ def test_the_drawer_comes_with_the_grip_only(solved):
 
 
 def test_each_stage_of_the_reward_rises_with_the_motion_that_it_is_for(solved):
-    before, to, closes, pulls = range(4)
     for term in ("reach", "align", "straddle"):
         first = solved.terms[term][0].mean()
-        assert first < solved.mean(term, to) <= 1
-        assert solved.mean(term, closes) > 0.99
-    assert solved.mean("reach", before) < solved.mean("reach", to) < solved.mean("reach", closes)
-    assert solved.mean("grip", before) == 0
-    assert solved.mean("grip", to) < 0.2 < solved.mean("grip", closes) < 0.9 < solved.mean("grip", pulls)
-    assert solved.mean("open", closes) < 0.01 < 0.5 < solved.mean("open", pulls)
-    assert (solved.terms["open"][-1][solved.success] == 1).all()
+        assert first < solved.mean(term, TO) <= 1
+        assert solved.mean(term, CLOSE) > 0.99
+    assert solved.mean("reach", BEFORE) < solved.mean("reach", TO) < solved.mean("reach", CLOSE)
+    assert solved.mean("grip", BEFORE) == 0
+    assert solved.mean("grip", TO) < 0.2 < solved.mean("grip", CLOSE) < 0.9 < solved.mean("grip", PULL)
+    assert solved.mean("open", CLOSE) < 0.01 < 0.5 < solved.mean("open", PULL)
+    assert (solved.terms["open"][-1][solved.success] >= 0.8).all()
 
 
 def test_the_staged_terms_are_from_0_to_1(solved):
@@ -116,34 +111,27 @@ def test_opening_is_worth_more_than_all_before_it():
     assert weights["open"] > sum(weights[term] for term in STAGED if term != "open")
 
 
-def test_a_drawer_that_is_pulled_without_a_grip_earns_nothing():
-    hooked = shown(4, closing=False)
-    assert (hooked.stage[-1] >= 2).all()
-    assert not hooked.terms["open"].any()
-    assert not hooked.success.any()
-
-
 @pytest.mark.parametrize("beside", [0.0, 0.15])
 def test_no_finger_goes_through_what_it_presses_on_and_no_push_opens_the_drawer(beside):
     """The hand goes to a point before the bar, or beside it, and on into the drawer with shut fingers."""
     envs = make(4)
     envs.reset(seed=0)
-    model = envs.task.model()
+    script = OpensDrawer(envs)
+    script.beside = beside
     for k in range(100):
-        frame = envs._frame
-        bar, way = frame.sensor["handle"], frame.sensor["handle_axes/way"]
-        along = np.cross(frame.sensor["handle_axes/up"], way)
-        goal = bar + beside * along + (0.08 if k < 60 else -0.1) * way
-        slowly = np.minimum(1, 0.05 / np.linalg.norm(goal, axis=1, keepdims=True))
-        rates = joint_rates(model, frame.qpos, 5 * slowly * goal, 3 * turn_left(frame))
-        envs.step(np.concatenate([rates / TASK.joint_speed, np.full((4, 1), -1.0)], axis=1).clip(-1, 1))
+        script.stage[:] = BEFORE
+        script.clear = 0.08 if k < 60 else -0.1
+        action = script()
+        action[:, -1] = -1
+        envs.step(action)
     for row in range(4):
         data = model_of(envs, row)
-        touched = {model.geom(g).name for contact in data.contact for g in contact.geom}
-        assert ("drawer_front" if beside else "bar") in touched
-        assert touched & {"left_pad", "right_pad"}
-        assert min(contact.dist for contact in data.contact) > -0.004
-        assert abs(data.joint("drawer").qpos[0]) < 0.004
+        cabinet = data.body("cabinet")
+        pads = np.stack([data.geom(name).xpos for name in ("left_pad", "right_pad")])
+        ahead = ((pads - cabinet.xpos) @ cabinet.xmat.reshape(3, 3))[:, 0]
+        assert ahead.min() > FRONT + 0.005
+        assert ahead.min() < FRONT + 0.06
+        assert abs(data.joint("drawer").qpos[0]) < 0.002
 
 
 @settings(max_examples=10)
@@ -249,6 +237,7 @@ def step(frame: Frame) -> Transition:
         ({}, True),
         ({"handle": (0.04, 0.0, 0.0)}, True),
         ({"handle": (0.0, 0.0, 0.023)}, False),  # before the tips
+        ({"handle": (0.0, 0.0, -0.015)}, False),  # behind the pads, which hook it
         ({"handle": (0.0, 0.03, 0.0)}, False),  # beside both fingers
         ({"handle": (0.06, 0.0, 0.0)}, False),  # beside the bar
         ({"contact": (1.0, 0.0)}, False),
@@ -269,7 +258,7 @@ def test_success_is_a_share_of_the_travel():
         for drawer, expected in ((share * TRAVEL - 0.001, False), (share * TRAVEL + 1e-9, True)):
             t = step(at_bar(drawer=drawer))
             assert task.success(t)[0] == expected
-            assert task.reward(t)["open"][0] == pytest.approx(min(drawer / (share * TRAVEL), 1))
+            assert task.reward(t)["open"][0] == pytest.approx(drawer / TRAVEL)
 
 
 @given(

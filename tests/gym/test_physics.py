@@ -168,3 +168,51 @@ def test_sensors_of_a_group_that_lie_apart_are_refused(names):
     sensors = "".join(f'<jointpos name="{name}" joint="x"/>' for name in names)
     with pytest.raises(ValueError, match="list just these together"):
         Physics(mujoco.MjModel.from_xml_string(SENSORS.format(sensors)), 1, 1, 0.002)
+
+
+TWO_BODIES = """
+<mujoco>
+  <option><flag midphase="{}"/></option>
+  <worldbody>
+    <geom type="plane" size="1 1 0.1"/>
+    <body><freejoint/>
+      <inertial pos="0 0 0" mass="1" diaginertia="0.1 0.1 0.1"/>
+      <geom type="{}" size="{}"/>
+      <geom type="sphere" pos="0 0 1" size="0.01"/>
+    </body>
+    <body><freejoint/><geom type="box" size="0.2 0.3 0.1"/></body>
+  </worldbody>
+</mujoco>
+"""
+SIZES = {
+    "sphere": (0.3, 0, 0),
+    "capsule": (0.2, 0.3, 0),
+    "ellipsoid": (0.2, 0.3, 0.4),
+    "cylinder": (0.2, 0.3, 0),
+    "box": (0.3, 0.4, 0.2),
+}
+
+
+@pytest.mark.parametrize("kind", SIZES)
+def test_a_geom_that_is_larger_in_one_row_touches_as_one_of_that_size(kind):
+    """The model has it a hundredth as large: what MuJoCo looks for contacts with must be that of the row."""
+
+    def model(scale: float) -> mujoco.MjModel:
+        size = " ".join(str(scale * x) for x in SIZES[kind])
+        return mujoco.MjModel.from_xml_string(TWO_BODIES.format("disable", kind, size))
+
+    small, large = model(0.01), model(1.0)
+    qpos = np.array([[0, 0, 0.5, 0.9, 0.1, 0.3, 0.2, 0.1, 0.1, 1.1, 1, 0.2, 0, 0.1]])
+    places = []
+    for base, fields in ((small, {"geom_size": large.geom_size[None]}), (large, {})):
+        physics = Physics(base, 1, 1, 0.5)
+        physics.vary(np.arange(1), fields)
+        physics.reset(np.arange(1), qpos, np.zeros((1, 12)))
+        places.append([physics.step(np.zeros((1, 0)))[0].qpos for _ in range(3)])
+    np.testing.assert_array_equal(*places)
+
+
+def test_sizes_are_not_varied_where_contacts_are_looked_for_body_by_body():
+    model = mujoco.MjModel.from_xml_string(TWO_BODIES.format("enable", "sphere", "0.1"))
+    with pytest.raises(ValueError, match="midphase"):
+        Physics(model, 1, 1, 0.5).vary(np.arange(1), {"geom_size": model.geom_size[None]})

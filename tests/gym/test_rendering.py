@@ -57,6 +57,19 @@ def test_every_row_has_a_frame(envs):
             np.testing.assert_allclose(x.astype(int), y, atol=1)  # OpenGL may round a pixel otherwise
 
 
+def test_a_frame_shows_the_model_of_its_row(ball, opengl):
+    model, data = ball
+    renderer = RowRenderer(model, 60, 60)
+    red = [
+        np.count_nonzero(renderer.frame(data, {"geom_size": np.array([[radius, 0, 0]])})[..., 0] > 100)
+        for radius in (0.1, 0.2, 0.1)
+    ]
+    assert red[1] > 3 * red[0] > 0
+    assert red[2] == red[0]
+    assert model.geom_size[0, 0] == 0.3
+    renderer.close()
+
+
 def test_frames_show_what_rows_do(envs):
     before = envs.render()
     for _ in range(15):

@@ -99,8 +99,7 @@ LIFT_CUBE = replace(
 CABINET = replace(
     ADAPTIVE,
     num_envs=512,
-    max_env_steps=8_000_000,
-    check_point_interval=640,
+    max_env_steps=5_000_000,
     initial_log_std=-0.5,
     mini_batches=8,
     discount_factor=0.98,

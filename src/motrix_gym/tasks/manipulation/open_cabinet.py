@@ -15,7 +15,7 @@ from motrix_gym.task import Array, Frame, Transition, load_model
 from motrix_gym.tasks.manipulation.panda import FINGERS, JOINTS, OPEN, PandaMemory, PandaTask
 
 BAR = 0.022  # m, diameter of the handle's bar
-REACH = (-0.02, 0.012)  # m ahead of the point between the pads, where they hold a bar: behind their tips
+PADS = (-0.005, 0.012)  # m ahead of the point between the pads, as far as they reach
 GRASPABLE = 0.05  # m from the middle of the bar, where a pad has room beside the posts
 TRAVEL = 0.4  # m that the drawer slides
 Y, Z = 1, 2  # of what is seen from the hand
@@ -49,8 +49,8 @@ class FrankaOpenCabinet(PandaTask):
     the bar with up to 44 N.
 
     The handle is seen from the point between the pads of the fingers and along the hand's axes: x along the pads, y the
-    way the left finger goes to open, z the way the hand points. "Between" is 1 where the bar is between the fingers
-    and behind their tips, else 0. "Gripped" is 1 where it is between them and both pads touch it, else 0. "Closeness of
+    way the left finger goes to open, z the way the hand points. "Between" is 1 where the middle of the bar is
+    between the pads, else 0. "Gripped" is 1 where it is between them and both pads touch it, else 0. "Closeness of
     x within m" is 1 / (1 + (x / m)^2): 1 at x = 0, and half of that at x = m.
 
     Observation:
@@ -77,7 +77,7 @@ class FrankaOpenCabinet(PandaTask):
     | align | how well the hand points into the cabinet x how well the fingers open upright, as cosines | 1.0 |
     | straddle | 1 where y of the bar is within 1 cm, falling to 0.1 over `straddle_margin` | 1.0 |
     | grip | between x mean of gripped and of how far the fingers are closed, 1 as far as the bar lets them | 2.0 |
-    | open | gripped x how far the drawer is open, as a share of what success asks for, at most 1 | 8.0 |
+    | open | gripped x how far the drawer is open, as a share of its travel | 8.0 |
     | action_rate | sum of squared changes of the action | -0.01 |
     | joint_velocity | sum of squared joint velocities | -0.01 |
 
@@ -174,7 +174,7 @@ class FrankaOpenCabinet(PandaTask):
             "align": aligned(now),
             "straddle": rewards.tolerance(handle[:, Y], (-0.01, 0.01), self.straddle_margin),
             "grip": between(now) * (0.5 * closed + 0.5 * held),
-            "open": held * np.minimum(self.opened(now), 1.0),
+            "open": held * opened(now),
             "action_rate": rewards.sum_squares(t.action - t.memory.action),
             "joint_velocity": rewards.sum_squares(now.qvel[:, JOINTS]),
         }
@@ -186,11 +186,7 @@ class FrankaOpenCabinet(PandaTask):
         return {"drawer": t.now.sensor["drawer"][:, 0], "gripped": gripped(t.now).astype(float)}
 
     def success(self, t: Transition) -> Array:
-        return (self.opened(t.now) >= 1) & gripped(t.now)
-
-    def opened(self, frame: Frame) -> Array:
-        """How far the drawer is open, as a share of what success asks for, (N,)."""
-        return np.maximum(frame.sensor["drawer"][:, 0], 0.0) / (self.open_share * TRAVEL)
+        return (opened(t.now) >= self.open_share) & gripped(t.now)
 
 
 def touching(frame: Frame) -> Array:
@@ -199,10 +195,10 @@ def touching(frame: Frame) -> Array:
 
 
 def between(frame: Frame) -> Array:
-    """Whether the bar is between the fingers and behind their tips, (N,) bool."""
+    """Whether the middle of the bar is between the pads, (N,) bool."""
     x, y, z = frame.sensor["handle"].T
     opening = frame.qpos[:, FINGERS].sum(axis=1)
-    return (np.abs(x) < GRASPABLE) & (np.abs(y) < opening / 2) & (z > REACH[0]) & (z < REACH[1])
+    return (np.abs(x) < GRASPABLE) & (np.abs(y) < opening / 2) & (z > PADS[0]) & (z < PADS[1])
 
 
 def gripped(frame: Frame) -> Array:
@@ -214,6 +210,11 @@ def aligned(frame: Frame) -> Array:
     """How well the hand points into the cabinet and the fingers open upward or downward, (N,) from 0 to 1."""
     way, up = frame.sensor["handle_axes/way"], frame.sensor["handle_axes/up"]
     return np.maximum(-way[:, Z], 0.0) * np.abs(up[:, Y])
+
+
+def opened(frame: Frame) -> Array:
+    """How far the drawer is open, as a share of its travel, (N,) from 0 to 1."""
+    return np.clip(frame.sensor["drawer"][:, 0] / TRAVEL, 0.0, 1.0)
 
 
 @functools.cache

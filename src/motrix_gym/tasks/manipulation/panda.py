@@ -74,7 +74,7 @@ class PandaTask(Task):
         low, high = (bound[JOINTS] for bound in _ranges(self.MODEL))
         joints, rates = t.now.qpos[:, JOINTS], t.now.qvel[:, JOINTS]
         beyond = (joints < low - OVERSHOOT) | (joints > high + OVERSHOOT) | (np.abs(rates) > self.max_joint_speed)
-        return {"joint_limits": beyond.any(axis=1)}
+        return {"joint_limits": np.any(beyond, axis=1)}
 
     def felt(self, frame: Frame, memory: PandaMemory) -> dict[str, Array]:
         """What the arm knows of itself, in blocks of the observation."""
