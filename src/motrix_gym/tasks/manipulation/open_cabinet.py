@@ -168,9 +168,7 @@ class FrankaOpenCabinet(PandaTask):
         closed = rewards.tolerance(opening, (0.0, BAR), 2 * OPEN - BAR, "linear", value_at_margin=0.0)
         held = gripped(now)
         return {
-            "reach": rewards.tolerance(
-                np.sqrt(rewards.sum_squares(handle)), margin=self.reach_margin, sigmoid="long_tail", value_at_margin=0.5
-            ),
+            "reach": rewards.closeness(np.sqrt(rewards.sum_squares(handle)), self.reach_margin),
             "align": aligned(now),
             "straddle": rewards.tolerance(handle[:, Y], (-0.01, 0.01), self.straddle_margin),
             "grip": between(now) * (0.5 * closed + 0.5 * held),

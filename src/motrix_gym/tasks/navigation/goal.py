@@ -190,9 +190,10 @@ class AnymalCNavigation(AnymalC):
         }
 
     def reward(self, t: Transition) -> dict[str, Array]:
-        near = closeness(distance_left(t.now.qpos, t.memory), self.position_margin)
-        facing = near * closeness(angle_left(t.now.qpos, t.memory), self.heading_margin)
-        slow = closeness(speed(t.now), self.standing_speed) * closeness(yaw_rate(t.now), self.standing_yaw_rate)
+        near = rewards.closeness(distance_left(t.now.qpos, t.memory), self.position_margin)
+        facing = near * rewards.closeness(angle_left(t.now.qpos, t.memory), self.heading_margin)
+        slow = rewards.closeness(speed(t.now), self.standing_speed)
+        slow = slow * rewards.closeness(yaw_rate(t.now), self.standing_yaw_rate)
         return super().reward(t) | {"goal_position": near, "goal_heading": facing, "standing": facing * slow}
 
     def advance(self, t: Transition, draws: Draws) -> NavigationMemory:
@@ -278,11 +279,6 @@ def shortened(vector: Array, low: npt.ArrayLike, high: npt.ArrayLike) -> Array:
     """`vector`, (N, k), so short that each element is from `low` < 0 to `high` > 0, in the same direction."""
     excess = np.maximum(vector / low, vector / high).max(axis=1, keepdims=True)
     return vector / np.maximum(excess, 1.0)
-
-
-def closeness(x: Array, margin: float) -> Array:
-    """1 / (1 + (x / margin)^2), in the shape of `x`."""
-    return rewards.tolerance(x, margin=margin, sigmoid="long_tail", value_at_margin=0.5)
 
 
 def speed(frame: Frame) -> Array:
