@@ -202,13 +202,13 @@ def test_targets_do_not_wind_up():
         assert (target <= high).all()
 
 
-def step(memory, *, cube=(0.5, 0.0, 0.3), tcp=(0.5, 0.0, 0.3), rate=0.0, bend=0.0) -> Transition:
+def step(memory, *, cube=(0.5, 0.0, 0.3), tcp=(0.5, 0.0, 0.3), pointing=DOWN, rate=0.0, bend=0.0) -> Transition:
     """A step of one row that leads to a cube and fingertips at these places."""
     qpos = np.array([[*TASK.HOME, 0.02, 0.02, *cube, 1, 0, 0, 0]])
     qpos[0, 1] += bend
     qvel = np.zeros((1, 15))
     qvel[0, 3] = rate
-    sensor = {"cube": np.array([cube], dtype=float), "tcp": np.array([tcp], dtype=float)}
+    sensor = {name: np.array([x], dtype=float) for name, x in (("cube", cube), ("tcp", tcp), ("pointing", pointing))}
     frame = Frame(qpos, qvel, sensor)
     return Transition(frame, memory, np.zeros((1, 8)), frame, np.zeros(1, dtype=bool))
 
@@ -264,7 +264,11 @@ def test_a_cube_that_is_pushed_over_the_edge_ends_the_episode():
     assert info["termination"]["cube_fallen"].all()
 
 
-@pytest.mark.parametrize("away", [{"tcp": (0.5, 0.0, 0.35)}, {"cube": (0.55, 0, 0.3), "tcp": (0.55, 0, 0.3)}])
+@pytest.mark.parametrize(
+    "away",
+    [{"tcp": (0.5, 0.0, 0.35)}, {"cube": (0.55, 0, 0.3), "tcp": (0.55, 0, 0.3)}, {"pointing": (1, 0, 0)}],
+    ids=["beside it", "elsewhere", "tilted"],
+)
 def test_a_firm_grasp_at_the_goal_earns_all_and_anything_else_less(memory, away):
     best, found = TASK.reward(step(memory)), TASK.reward(step(memory, **away))
     for term in STAGED:

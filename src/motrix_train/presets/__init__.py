@@ -92,9 +92,8 @@ LIFT_CUBE = replace(
     value_hidden_layer_sizes=(128, 128),
     initial_log_std=-0.5,
     discount_factor=0.9,
-    entropy_loss_scale=0.003,
     rewards_shaper_scale=0.1,
-    training_env={"in_hand_share": 0.4},
+    training_env={"in_hand_share": 0.2},
 )
 
 _PRESETS: dict[str, PPOCfg] = {

@@ -51,7 +51,8 @@ class FrankaLiftCube(PandaTask):
     above such a place. An episode begins with open fingers, the arm at rest within `home_noise` of a pose above the
     table, and has 125 steps of 40 ms.
 
-    "Closeness of x within m" is 1 / (1 + (x / m)^2): 1 at x = 0, and half of that at x = m.
+    "Closeness of x within m" is 1 / (1 + (x / m)^2): 1 at x = 0, and half of that at x = m. "Upright" is 1 where the
+    hand points straight down, cos^2 of its tilt elsewhere, and 0 where it points upward.
 
     Observation:
 
@@ -74,8 +75,8 @@ class FrankaLiftCube(PandaTask):
 
     | term | formula | weight |
     |---|---|---|
-    | reach | mean closeness of the fingertips to the centre of the cube within 0.2 m and `grasp_margin` | 1.0 |
-    | grasp | closeness within `grasp_margin` x how firmly the fingers press, 1 with 5 N each | 1.0 |
+    | reach | upright x mean closeness of the fingertips to the cube's centre within 0.2 m and `grasp_margin` | 2.0 |
+    | grasp | upright x closeness within `grasp_margin` x how firmly the fingers press, 1 with 5 N each | 2.0 |
     | lift | grasp x (0.05 with the cube on the table, rising linearly to 1 with it `lift_height` above) | 5.0 |
     | track | grasp x closeness of the cube to its goal within `track_margin` | 4.0 |
     | hold | grasp x closeness of the cube to its goal within `goal_tolerance` | 4.0 |
@@ -119,8 +120,8 @@ class FrankaLiftCube(PandaTask):
         "track_margin",
     )
     WEIGHTS: ClassVar = {
-        "reach": 1.0,
-        "grasp": 1.0,
+        "reach": 2.0,
+        "grasp": 2.0,
         "lift": 5.0,
         "track": 4.0,
         "hold": 4.0,
@@ -179,12 +180,13 @@ class FrankaLiftCube(PandaTask):
 
     def reward(self, t: Transition) -> dict[str, Array]:
         reach, goal = reach_distance(t.now), goal_distance(t.now, t.memory)
-        near = closeness(reach, self.grasp_margin)
+        upright = np.square(np.minimum(t.now.sensor["pointing"][:, 2], 0.0))
+        near = upright * closeness(reach, self.grasp_margin)
         grasp = near * self.grip(t)
         above = height(t.now, t.memory)
         lifted = tolerance(above, (self.lift_height, np.inf), self.lift_height, "linear", value_at_margin=0.05)
         return {
-            "reach": (closeness(reach, 0.2) + near) / 2,
+            "reach": (upright * closeness(reach, 0.2) + near) / 2,
             "grasp": grasp,
             "lift": grasp * lifted,
             "track": grasp * closeness(goal, self.track_margin),
