@@ -133,7 +133,7 @@ class FrankaLiftCube(PandaTask):
     hold_time: float = 0.5
     grasp_margin: float = 0.03
     lift_height: float = 0.1
-    track_margin: float = 0.3
+    track_margin: float = 0.2
     in_hand_share: float = 0.0
 
     def __post_init__(self) -> None:
