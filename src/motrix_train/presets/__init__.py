@@ -87,13 +87,12 @@ HUMANOID = replace(
 LIFT_CUBE = replace(
     ADAPTIVE,
     num_envs=512,
-    max_env_steps=12_000_000,
-    policy_hidden_layer_sizes=(128, 128),
-    value_hidden_layer_sizes=(128, 128),
+    max_env_steps=7_000_000,
     initial_log_std=-0.5,
-    discount_factor=0.98,
-    entropy_loss_scale=0.003,
+    discount_factor=0.9,
+    entropy_loss_scale=0.005,
     rewards_shaper_scale=0.1,
+    training_env={"in_hand_share": 0.2},
 )
 
 CABINET = replace(

@@ -13,7 +13,7 @@ from motrix_gym import rotations
 from motrix_gym.draws import Draws
 from motrix_gym.rewards import sum_squares, tolerance
 from motrix_gym.task import Array, Frame, Transition
-from motrix_gym.tasks.manipulation.panda import JOINTS, PandaMemory, PandaTask, held
+from motrix_gym.tasks.manipulation.panda import FINGERS, JOINTS, LEAD, PandaMemory, PandaTask, held
 
 CUBE_LOW, CUBE_HIGH = (0.4, -0.25), (0.6, 0.25)  # m, where a cube lies on the table
 GOAL_LOW, GOAL_HIGH = (0.4, -0.25, 0.25), (0.6, 0.25, 0.5)  # m, where it is to be
@@ -51,7 +51,8 @@ class FrankaLiftCube(PandaTask):
     above such a place. An episode begins with open fingers, the arm at rest within `home_noise` of a pose above the
     table, and has 125 steps of 40 ms.
 
-    "Closeness of x within m" is 1 / (1 + (x / m)^2): 1 at x = 0, and half of that at x = m.
+    "Closeness of x within m" is 1 / (1 + (x / m)^2): 1 at x = 0, and half of that at x = m. "Upright" is 1 where the
+    hand points straight down, cos^2 of its tilt elsewhere, and 0 where it points upward.
 
     Observation:
 
@@ -74,9 +75,9 @@ class FrankaLiftCube(PandaTask):
 
     | term | formula | weight |
     |---|---|---|
-    | reach | mean closeness of the fingertips to the centre of the cube within 0.2 m and `grasp_margin` | 1.0 |
-    | grasp | closeness within `grasp_margin` x how firmly the fingers press, 1 with 5 N each | 1.0 |
-    | lift | grasp x (0.05 with the cube on the table, rising linearly to 1 with it `lift_height` above) | 2.0 |
+    | reach | upright x mean closeness of the fingertips to the cube's centre within 0.2 m and `grasp_margin` | 2.0 |
+    | grasp | upright x closeness within `grasp_margin` x how firmly the fingers press, 1 with 5 N each | 2.0 |
+    | lift | grasp x (0.05 with the cube on the table, rising linearly to 1 with it `lift_height` above) | 5.0 |
     | track | grasp x closeness of the cube to its goal within `track_margin` | 4.0 |
     | hold | grasp x closeness of the cube to its goal within `goal_tolerance` | 4.0 |
     | action_rate | mean squared change of the action | -0.05 |
@@ -105,6 +106,7 @@ class FrankaLiftCube(PandaTask):
         grasp_margin: Distance of the fingertips from the centre of the cube at which `grasp` is a half, m.
         lift_height: Height above the table at which `lift` no longer grows, m.
         track_margin: Distance of the cube from its goal at which `track` is a half, m.
+        in_hand_share: Share of the episodes that begin with the cube held in the air, as training may want it, 0 to 1.
     """
 
     MODEL: ClassVar = "lift_cube.xml"
@@ -118,9 +120,9 @@ class FrankaLiftCube(PandaTask):
         "track_margin",
     )
     WEIGHTS: ClassVar = {
-        "reach": 1.0,
-        "grasp": 1.0,
-        "lift": 2.0,
+        "reach": 2.0,
+        "grasp": 2.0,
+        "lift": 5.0,
         "track": 4.0,
         "hold": 4.0,
         "action_rate": -0.05,
@@ -131,25 +133,31 @@ class FrankaLiftCube(PandaTask):
     hold_time: float = 0.5
     grasp_margin: float = 0.03
     lift_height: float = 0.1
-    track_margin: float = 0.3
+    track_margin: float = 0.2
+    in_hand_share: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         smallest, largest = self.cube_size
         if not 0 < smallest <= largest <= 0.03:
             raise ValueError(f"cube_size is {self.cube_size} m; it takes half the smallest and half the largest edge")
+        if not 0 <= self.in_hand_share <= 1:
+            raise ValueError(f"in_hand_share is {self.in_hand_share}; it takes a number from 0 to 1")
 
     def begin(self, draws: Draws) -> tuple[Array, Array, LiftMemory]:
         arm, memory = self.at_home(draws)
-        place = draws.uniform([*CUBE_LOW, -QUARTER, self.cube_size[0]], [*CUBE_HIGH, QUARTER, self.cube_size[1]], 4)
-        half, turn = place[:, 3], rotations.from_yaw(place[:, 2])
-        qpos = np.concatenate([arm, place[:, :2], half[:, None], turn], axis=1)
-        goal = draws.uniform(GOAL_LOW, GOAL_HIGH, 3)
-        return (
-            qpos,
-            np.zeros((len(draws), 15)),
-            LiftMemory(**vars(memory), goal=goal, half=half, held=np.zeros_like(half)),
+        smallest, largest = self.cube_size
+        drawn = draws.uniform([*CUBE_LOW, -QUARTER, smallest, 0.0], [*CUBE_HIGH, QUARTER, largest, 1.0], 5)
+        half, in_hand = drawn[:, 3], drawn[:, 4] < self.in_hand_share
+        cube = np.concatenate([drawn[:, :2], half[:, None], rotations.from_yaw(drawn[:, 2])], axis=1)
+        if in_hand.any():
+            arm[in_hand, FINGERS] = half[in_hand, None]
+            memory.target[in_hand, 7] = np.maximum(half[in_hand] - LEAD[7], 0.0)
+            cube[in_hand] = _hands(arm[in_hand])
+        lift = LiftMemory(
+            **vars(memory), goal=draws.uniform(GOAL_LOW, GOAL_HIGH, 3), half=half, held=np.zeros_like(half)
         )
+        return np.concatenate([arm, cube], axis=1), np.zeros((len(draws), 15)), lift
 
     def varied(self, memory: LiftMemory) -> dict[str, Array]:
         model, n = _model(), len(memory.half)
@@ -172,12 +180,13 @@ class FrankaLiftCube(PandaTask):
 
     def reward(self, t: Transition) -> dict[str, Array]:
         reach, goal = reach_distance(t.now), goal_distance(t.now, t.memory)
-        near = closeness(reach, self.grasp_margin)
+        upright = np.square(np.minimum(t.now.sensor["pointing"][:, 2], 0.0))
+        near = upright * closeness(reach, self.grasp_margin)
         grasp = near * self.grip(t)
         above = height(t.now, t.memory)
         lifted = tolerance(above, (self.lift_height, np.inf), self.lift_height, "linear", value_at_margin=0.05)
         return {
-            "reach": (closeness(reach, 0.2) + near) / 2,
+            "reach": (upright * closeness(reach, 0.2) + near) / 2,
             "grasp": grasp,
             "lift": grasp * lifted,
             "track": grasp * closeness(goal, self.track_margin),
@@ -231,6 +240,18 @@ def height(frame: Frame, memory: LiftMemory) -> Array:
 def closeness(x: Array, margin: float) -> Array:
     """1 / (1 + (x / margin)^2), in the shape of `x`."""
     return tolerance(x, margin=margin, sigmoid="long_tail", value_at_margin=0.5)
+
+
+def _hands(arm: Array) -> Array:
+    """Place and turn of the point between the fingertips, (N, 7) m and unit quaternion, from joints, (N, 9)."""
+    model = _model()
+    data, found = mujoco.MjData(model), np.empty((len(arm), 7))
+    for joints, pose in zip(arm, found, strict=True):
+        data.qpos[:9] = joints
+        mujoco.mj_kinematics(model, data)
+        pose[:3] = data.site("tcp").xpos
+        mujoco.mju_mat2Quat(pose[3:], data.site("tcp").xmat)
+    return found
 
 
 @functools.cache
