@@ -11,7 +11,7 @@ import numpy as np
 
 from motrix_gym import rotations
 from motrix_gym.draws import Draws
-from motrix_gym.rewards import sum_squares, tolerance
+from motrix_gym.rewards import closeness, sum_squares, tolerance
 from motrix_gym.task import Array, Frame, Transition
 from motrix_gym.tasks.manipulation.panda import FINGERS, JOINTS, LEAD, PandaMemory, PandaTask, held
 
@@ -235,11 +235,6 @@ def goal_distance(frame: Frame, memory: LiftMemory) -> Array:
 def height(frame: Frame, memory: LiftMemory) -> Array:
     """How high the cube is above where it would lie on the table, (N,) m."""
     return frame.sensor["cube"][:, 2] - memory.half
-
-
-def closeness(x: Array, margin: float) -> Array:
-    """1 / (1 + (x / margin)^2), in the shape of `x`."""
-    return tolerance(x, margin=margin, sigmoid="long_tail", value_at_margin=0.5)
 
 
 def _hands(arm: Array) -> Array:
