@@ -148,15 +148,15 @@ class FrankaLiftCube(PandaTask):
         arm, memory = self.at_home(draws)
         smallest, largest = self.cube_size
         drawn = draws.uniform([*CUBE_LOW, -QUARTER, smallest, 0.0], [*CUBE_HIGH, QUARTER, largest, 1.0], 5)
-        half, in_hand = drawn[:, 3], drawn[:, 4] < self.in_hand_share
-        cube = np.concatenate([drawn[:, :2], half[:, None], rotations.from_yaw(drawn[:, 2])], axis=1)
-        if in_hand.any():
-            arm[in_hand, FINGERS] = half[in_hand, None]
-            memory.target[in_hand, 7] = np.maximum(half[in_hand] - LEAD[7], 0.0)
-            cube[in_hand] = _hands(arm[in_hand])
-        lift = LiftMemory(
-            **vars(memory), goal=draws.uniform(GOAL_LOW, GOAL_HIGH, 3), half=half, held=np.zeros_like(half)
-        )
+        half, in_hand = drawn[:, 3:4], drawn[:, 4:] < self.in_hand_share
+        cube = np.concatenate([drawn[:, :2], half, rotations.from_yaw(drawn[:, 2])], axis=1)
+        if self.in_hand_share:
+            arm = np.concatenate([arm[:, JOINTS], np.where(in_hand, half, arm[:, FINGERS])], axis=1)
+            pressing = np.where(in_hand, np.maximum(half - LEAD[7], 0.0), memory.target[:, 7:])
+            memory = replace(memory, target=np.concatenate([memory.target[:, JOINTS], pressing], axis=1))
+            cube = np.where(in_hand, _hands(arm), cube)
+        goal = draws.uniform(GOAL_LOW, GOAL_HIGH, 3)
+        lift = LiftMemory(**vars(memory), goal=goal, half=half[:, 0], held=np.zeros(len(draws)))
         return np.concatenate([arm, cube], axis=1), np.zeros((len(draws), 15)), lift
 
     def varied(self, memory: LiftMemory) -> dict[str, Array]:
