@@ -135,6 +135,7 @@ class Task:
     """
 
     WEIGHTS: ClassVar[Mapping[str, float]]
+    POSITIVE: ClassVar[tuple[str, ...]] = ()  # fields that must be above 0
     SETTLING_TIME: ClassVar[float] = 0.0  # s of physics without control between what is drawn and the first frame
     control_dt: float
     reward_weights: Mapping[str, float] = field(default_factory=dict)
@@ -146,6 +147,9 @@ class Task:
             if term not in self.WEIGHTS:
                 raise ValueError(f"reward_weights has no term {term!r}{nearest(term, self.WEIGHTS)}")
             _check_type(f"reward_weights[{term!r}]", weight, 0.0)
+        for name in self.POSITIVE:
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it takes a number above 0")
 
     @property
     def weights(self) -> dict[str, float]:

@@ -19,7 +19,6 @@ HOME = np.deg2rad([0.0, 40.0, 110.0, 0.0, -60.0, 0.0])  # joint angles that hold
 PADDLE = np.array([0.593561, 0.0, 0.279797])  # m, where the paddle's centre is then
 GRAVITY = 9.81  # m/s^2
 BALL_ON_PADDLE = 0.0225  # m from the paddle's centre to that of a ball that lies on it
-POSITIVE = ("joint_speed", "joint_reach", "bounce_height", "rest_time", "max_distance", "successful_bounces")
 
 
 @dataclass(frozen=True)
@@ -99,6 +98,14 @@ class BounceBall(Task):
         successful_bounces: Bounces that make an episode a success.
     """
 
+    POSITIVE: ClassVar = (
+        "joint_speed",
+        "joint_reach",
+        "bounce_height",
+        "rest_time",
+        "max_distance",
+        "successful_bounces",
+    )
     WEIGHTS: ClassVar = {
         "apex": 1.0,
         "centred": 0.5,
@@ -118,9 +125,6 @@ class BounceBall(Task):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in POSITIVE:
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it takes a number above 0")
         lowest, highest = self.apex_range
         if not self.bounce_height < lowest <= highest:
             raise ValueError(

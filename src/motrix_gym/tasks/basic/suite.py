@@ -24,13 +24,6 @@ class SuiteTask(Task):
     """
 
     MODEL: ClassVar[str]
-    POSITIVE: ClassVar[tuple[str, ...]] = ()  # fields that must be above 0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in self.POSITIVE:
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it takes a number above 0")
 
     def model(self) -> mujoco.MjModel:
         return load_model(self.MODEL)

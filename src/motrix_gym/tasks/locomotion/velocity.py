@@ -50,7 +50,6 @@ LEGS = 4
 HIPS = slice(0, None, 3)
 JOINTS_IN_QPOS = slice(7, None)
 TROT_OFFSET = np.array([0.0, 0.5, 0.5, 0.0])  # the legs of a diagonal step together
-POSITIVE = ("action_scale", "tracking_variance", "approach_variance", "gait_frequency", "swing_height", "max_tilt")
 
 MIRRORED_FEET = Flip(index=np.array([1, 0, 3, 2]), sign=np.ones(LEGS))
 SCAN_X = np.linspace(-0.5, 0.8, 11)  # m ahead of the trunk's middle, where the ground is looked at
@@ -197,6 +196,14 @@ class VelocityTask(Disturbed):
     """
 
     ROBOT: ClassVar[Quadruped]
+    POSITIVE: ClassVar = (
+        "action_scale",
+        "tracking_variance",
+        "approach_variance",
+        "gait_frequency",
+        "swing_height",
+        "max_tilt",
+    )
     WEIGHTS: ClassVar = {
         "tracking_lin_vel": 1.0,
         "approach_lin_vel": 0.5,
@@ -235,9 +242,6 @@ class VelocityTask(Disturbed):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in POSITIVE:
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it takes a number above 0")
         if not 0 <= self.still_probability <= 1:
             raise ValueError(f"still_probability is {self.still_probability}; it takes a number from 0 to 1")
         shortest, longest = self.command_interval

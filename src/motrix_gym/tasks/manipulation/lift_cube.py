@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import mujoco
 import numpy as np
@@ -13,7 +12,7 @@ from motrix_gym import rotations
 from motrix_gym.draws import Draws
 from motrix_gym.rewards import closeness, sum_squares, tolerance
 from motrix_gym.task import Array, Frame, Transition
-from motrix_gym.tasks.manipulation.panda import FINGERS, JOINTS, LEAD, PandaMemory, PandaTask, held
+from motrix_gym.tasks.manipulation.panda import FINGERS, JOINTS, LEAD, PandaMemory, PandaTask, held, reference
 
 CUBE_LOW, CUBE_HIGH = (0.4, -0.25), (0.6, 0.25)  # m, where a cube lies on the table
 GOAL_LOW, GOAL_HIGH = (0.4, -0.25, 0.25), (0.6, 0.25, 0.5)  # m, where it is to be
@@ -160,7 +159,7 @@ class FrankaLiftCube(PandaTask):
         return np.concatenate([arm, cube], axis=1), np.zeros((len(draws), 15)), lift
 
     def varied(self, memory: LiftMemory) -> dict[str, Array]:
-        model, n = _model(), len(memory.half)
+        model, n = reference(self.MODEL), len(memory.half)
         size = np.tile(model.geom_size, (n, 1, 1))
         size[:, [model.geom("cube").id, model.geom("goal").id]] = memory.half[:, None, None]
         mass, inertia = np.tile(model.body_mass, (n, 1)), np.tile(model.body_inertia, (n, 1, 1))
@@ -199,8 +198,8 @@ class FrankaLiftCube(PandaTask):
         return super().terminated(t) | {"cube_fallen": t.now.sensor["cube"][:, 2] < FALLEN}
 
     def advance(self, t: Transition, draws: Draws) -> LiftMemory:
-        target = self.control(t.before, t.memory, t.action)
-        return replace(t.memory, target=target, action=t.action, held=self._held(t))
+        memory: Any = super().advance(t, draws)
+        return replace(memory, held=self._held(t))
 
     def metrics(self, t: Transition) -> dict[str, Array]:
         return {"goal_distance": goal_distance(t.now, t.memory), "height": height(t.now, t.memory)}
@@ -239,7 +238,7 @@ def height(frame: Frame, memory: LiftMemory) -> Array:
 
 def _hands(arm: Array) -> Array:
     """Place and turn of the point between the fingertips, (N, 7) m and unit quaternion, from joints, (N, 9)."""
-    model = _model()
+    model = reference(FrankaLiftCube.MODEL)
     data, found = mujoco.MjData(model), np.empty((len(arm), 7))
     for joints, pose in zip(arm, found, strict=True):
         data.qpos[:9] = joints
@@ -247,8 +246,3 @@ def _hands(arm: Array) -> Array:
         pose[:3] = data.site("tcp").xpos
         mujoco.mju_mat2Quat(pose[3:], data.site("tcp").xmat)
     return found
-
-
-@functools.cache
-def _model() -> mujoco.MjModel:
-    return FrankaLiftCube().model()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import mujoco
@@ -11,8 +10,8 @@ import numpy as np
 
 from motrix_gym import rewards, rotations
 from motrix_gym.draws import Draws
-from motrix_gym.task import Array, Frame, Transition, load_model
-from motrix_gym.tasks.manipulation.panda import FINGERS, JOINTS, OPEN, PandaMemory, PandaTask
+from motrix_gym.task import Array, Frame, Transition
+from motrix_gym.tasks.manipulation.panda import FINGERS, JOINTS, OPEN, PandaMemory, PandaTask, reference
 
 BAR = 0.022  # m, diameter of the handle's bar
 PADS = (-0.005, 0.012)  # m ahead of the point between the pads, as far as they reach
@@ -146,7 +145,7 @@ class FrankaOpenCabinet(PandaTask):
         return qpos, np.zeros_like(qpos), CabinetMemory(**vars(memory), place=place)
 
     def varied(self, memory: CabinetMemory) -> dict[str, Array]:
-        model = _reference()
+        model = reference(self.MODEL)
         cabinet, n = model.body("cabinet").id, len(memory.place)
         position, turned = np.tile(model.body_pos, (n, 1, 1)), np.tile(model.body_quat, (n, 1, 1))
         position[:, cabinet, :2] += memory.place[:, :2]
@@ -176,9 +175,6 @@ class FrankaOpenCabinet(PandaTask):
             "action_rate": rewards.sum_squares(t.action - t.memory.action),
             "joint_velocity": rewards.sum_squares(now.qvel[:, JOINTS]),
         }
-
-    def advance(self, t: Transition, draws: Draws) -> CabinetMemory:
-        return replace(t.memory, target=self.control(t.before, t.memory, t.action), action=t.action)
 
     def metrics(self, t: Transition) -> dict[str, Array]:
         return {"drawer": t.now.sensor["drawer"][:, 0], "gripped": gripped(t.now).astype(float)}
@@ -213,9 +209,3 @@ def aligned(frame: Frame) -> Array:
 def opened(frame: Frame) -> Array:
     """How far the drawer is open, as a share of its travel, (N,) from 0 to 1."""
     return np.clip(frame.sensor["drawer"][:, 0] / TRAVEL, 0.0, 1.0)
-
-
-@functools.cache
-def _reference() -> mujoco.MjModel:
-    """The compiled model, shared: to be read only."""
-    return load_model(FrankaOpenCabinet.MODEL)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import mujoco
@@ -42,7 +42,7 @@ class PandaTask(Task):
 
     MODEL: ClassVar[str]
     HOME: ClassVar[tuple[float, ...]]  # joint angles that an episode begins near, rad
-    POSITIVE: ClassVar[tuple[str, ...]] = ("joint_speed", "finger_speed", "max_joint_speed")
+    POSITIVE: ClassVar = ("joint_speed", "finger_speed", "max_joint_speed")
     control_dt: float = 0.04
     joint_speed: float = 1.5
     finger_speed: float = 0.15
@@ -51,9 +51,6 @@ class PandaTask(Task):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in self.POSITIVE:
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it takes a number above 0")
         if not self.home_noise >= 0:
             raise ValueError(f"home_noise is {self.home_noise} rad; it takes a number of at least 0")
 
@@ -68,13 +65,16 @@ class PandaTask(Task):
         speed = np.array([self.joint_speed] * 7 + [self.finger_speed])
         there = held(frame)
         target = np.clip(memory.target + speed * self.control_dt * action, there - LEAD, there + LEAD)
-        return np.clip(target, *_ranges(self.MODEL))
+        return np.clip(target, *self._ranges())
 
     def terminated(self, t: Transition) -> dict[str, Array]:
-        low, high = (bound[JOINTS] for bound in _ranges(self.MODEL))
+        low, high = (bound[JOINTS] for bound in self._ranges())
         joints, rates = t.now.qpos[:, JOINTS], t.now.qvel[:, JOINTS]
         beyond = (joints < low - OVERSHOOT) | (joints > high + OVERSHOOT) | (np.abs(rates) > self.max_joint_speed)
         return {"joint_limits": np.any(beyond, axis=1)}
+
+    def advance(self, t: Transition, draws: Draws) -> PandaMemory:
+        return replace(t.memory, target=self.control(t.before, t.memory, t.action), action=t.action)
 
     def felt(self, frame: Frame, memory: PandaMemory) -> dict[str, Array]:
         """What the arm knows of itself, in blocks of the observation."""
@@ -91,10 +91,15 @@ class PandaTask(Task):
     def at_home(self, draws: Draws) -> tuple[Array, PandaMemory]:
         """An arm that rests within `home_noise` of home, its fingers open: positions (N, 9), memory."""
         joints = np.array(self.HOME) + draws.uniform(-self.home_noise, self.home_noise, 7)
-        joints = np.clip(joints, *(bound[JOINTS] for bound in _ranges(self.MODEL)))
+        joints = np.clip(joints, *(bound[JOINTS] for bound in self._ranges()))
         fingers = np.full((len(draws), 2), OPEN)
         target = np.concatenate([joints, fingers[:, :1]], axis=1)
         return np.concatenate([joints, fingers], axis=1), PandaMemory(target, np.zeros_like(target))
+
+    def _ranges(self) -> tuple[Array, Array]:
+        """The lowest and the highest targets of the servos, (8,) rad and m each."""
+        low, high = reference(self.MODEL).actuator_ctrlrange[:8].T
+        return low, high
 
 
 def held(frame: Frame) -> Array:
@@ -103,7 +108,6 @@ def held(frame: Frame) -> Array:
 
 
 @functools.cache
-def _ranges(file_name: str) -> tuple[Array, Array]:
-    """The lowest and the highest targets of the servos of a model, (8,) rad and m each."""
-    low, high = load_model(file_name).actuator_ctrlrange[:8].T
-    return low, high
+def reference(file_name: str) -> mujoco.MjModel:
+    """A model of a file, compiled once for all: to be read only."""
+    return load_model(file_name)

@@ -16,17 +16,6 @@ from motrix_gym.tasks.locomotion.velocity import AnymalC, VelocityMemory
 POSITION, QUATERNION = slice(0, 2), slice(3, 7)  # of the trunk on the ground, and as it is turned, in qpos
 SIGHT = 5.0  # m ahead, back, left and right in which a goal is shown where it is
 MARKED_AHEAD = 0.5  # m from the goal to the mark of its heading
-POSITIVE = (
-    "command_acceleration",
-    "approach_rate",
-    "position_tolerance",
-    "heading_tolerance",
-    "standing_speed",
-    "standing_yaw_rate",
-    "hold_time",
-    "position_margin",
-    "heading_margin",
-)
 
 
 @dataclass(frozen=True)
@@ -137,6 +126,18 @@ class AnymalCNavigation(AnymalC):
     # Taken out of the fields: a goal stays for the episode.
     command_interval: ClassVar  # pyright: ignore[reportIncompatibleVariableOverride]
 
+    POSITIVE: ClassVar = (
+        *AnymalC.POSITIVE,
+        "command_acceleration",
+        "approach_rate",
+        "position_tolerance",
+        "heading_tolerance",
+        "standing_speed",
+        "standing_yaw_rate",
+        "hold_time",
+        "position_margin",
+        "heading_margin",
+    )
     WEIGHTS: ClassVar = {**AnymalC.WEIGHTS, "goal_position": 0.5, "goal_heading": 0.5, "standing": 0.5}
     goal_distance: tuple[float, float] = (0.0, 5.0)
     command_acceleration: float = 2.0
@@ -151,9 +152,6 @@ class AnymalCNavigation(AnymalC):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in POSITIVE:
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it takes a number above 0")
         if not (max(self.command_low) < 0 < min(self.command_high)):
             raise ValueError(
                 f"command_low {self.command_low} and command_high {self.command_high} do not let the robot go every "
