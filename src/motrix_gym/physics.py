@@ -136,12 +136,8 @@ class Physics:
         """All of the simulations that a bit-exact continuation needs, (N, size): a live view, which can be set."""
         return self._batch.state
 
-    def row_fields(self, row: int) -> dict[str, np.ndarray]:
-        """What is different in the model of one row, by field."""
-        return {name: values[row] for name, values in self._varied.items()}
-
-    def row_data(self, row: int, markers: Mapping[str, np.ndarray]) -> mujoco.MjData:
-        """The data of one row with everything that drawing needs computed, as the row's own model has it.
+    def row(self, row: int, markers: Mapping[str, np.ndarray] = _NONE) -> tuple[mujoco.MjModel, mujoco.MjData]:
+        """The model of one row, and its data with everything computed that drawing needs.
 
         Args:
             row: Which row.
@@ -153,7 +149,7 @@ class Physics:
             body = self.model.body(name)
             data.mocap_pos[body.mocapid] = body.pos + displacement
         mujoco.mj_forward(model, data)
-        return data
+        return model, data
 
     def _warnings(self) -> np.ndarray:
         """How often each row diverged so far, by kind, (N, kinds)."""

@@ -17,7 +17,7 @@ import math
 import os
 import platform
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import mujoco
@@ -25,7 +25,6 @@ import numpy as np
 
 CAMERA = "track"
 _SHADOW_MAP_SIZE = 1024
-_NONE: Mapping[str, np.ndarray] = {}
 _SWITCHED_OFF = ("disable", "disabled", "off", "false", "0")
 _SCREENLESS_LIBRARIES = {"egl": "EGL", "osmesa": "OSMesa"}
 _REMEDY = (
@@ -75,12 +74,12 @@ class RowRenderer:
         _close_all_at_exit()
         _open_renderers.add(self)
 
-    def frame(self, data: mujoco.MjData, fields: Mapping[str, np.ndarray] = _NONE) -> np.ndarray:
+    def frame(self, data: mujoco.MjData, model: mujoco.MjModel | None = None) -> np.ndarray:
         """A picture of `data`, (height, width, 3) uint8.
 
         Args:
-            data: A simulation of the model whose positions have been computed (``mj_forward``).
-            fields: What is different in its model, by field; always the same fields.
+            data: A simulation whose positions have been computed (``mj_forward``).
+            model: Its model, where numbers in it differ from those of the renderer's.
 
         Raises:
             RuntimeError: The renderer is closed.
@@ -88,10 +87,8 @@ class RowRenderer:
         if self._gl is None:
             raise RuntimeError("the renderer is closed; make a new one")
         self._gl.make_current()
-        for name, value in fields.items():
-            getattr(self._model, name)[:] = value
         mujoco.mjv_updateScene(
-            self._model, data, self._option, None, self._camera, mujoco.mjtCatBit.mjCAT_ALL, self._scene
+            model or self._model, data, self._option, None, self._camera, mujoco.mjtCatBit.mjCAT_ALL, self._scene
         )
         mujoco.mjr_render(self._rect, self._scene, self._context)
         upside_down = np.empty((self._rect.height, self._rect.width, 3), dtype=np.uint8)

@@ -60,6 +60,7 @@ class Transition:
         before: The frame that the policy acted on.
         memory: The memory that the policy acted on.
         action: The clipped action, (N, m).
+        ctrl: What `Task.control` made of it, (N, nu).
         now: The frame one control step later.
         terminated: (N,) bool, rows that end here, divergence included. All False while the reasons are judged.
     """
@@ -67,6 +68,7 @@ class Transition:
     before: Frame
     memory: Any
     action: Array
+    ctrl: Array
     now: Frame
     terminated: Array
 

@@ -149,7 +149,7 @@ class MotrixVectorEnv(VectorEnv):
         ctrl = self.task.control(self._frame, self._memory, action)
         now, diverged = self._physics.step(ctrl, self.task.external_force(self._memory))
         now = _where(diverged, self._frame, now)
-        t = Transition(self._frame, self._memory, action, now, np.zeros(self.num_envs, dtype=bool))
+        t = Transition(self._frame, self._memory, action, ctrl, now, np.zeros(self.num_envs, dtype=bool))
         reasons = {name: ended & ~diverged for name, ended in self.task.terminated(t).items()}
         reasons["diverged"] = diverged
         t = dataclasses.replace(t, terminated=np.any(list(reasons.values()), axis=0))
@@ -263,11 +263,11 @@ class MotrixVectorEnv(VectorEnv):
         if self._renderer is None:
             self._renderer = RowRenderer(self._physics.model, *self.render_size)
         markers = self.task.markers(self._memory)
-        draw, physics = self._renderer.frame, self._physics
-        return [
-            draw(physics.row_data(row, {name: x[row] for name, x in markers.items()}), physics.row_fields(row))
-            for row in rows
-        ]
+        frames = []
+        for row in rows:
+            model, data = self._physics.row(row, {name: x[row] for name, x in markers.items()})
+            frames.append(self._renderer.frame(data, model))
+        return frames
 
     def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
         """An attribute, or a method's result, for every row, as in Gymnasium's own vector environments."""

@@ -161,14 +161,15 @@ def test_a_row_has_the_model_of_its_cube():
     half, model = envs.get_state()["memory.half"], TASK.model()
     cube, geoms = model.body("cube").id, [model.geom(name).id for name in ("cube", "goal")]
     for row in range(3):
-        fields = envs._physics.row_fields(row)
+        own, _ = envs._physics.row(row)
         mass = 1000 * (2 * half[row]) ** 3
-        np.testing.assert_allclose(fields["geom_size"][geoms], half[row])
-        np.testing.assert_allclose(fields["body_mass"][cube], mass)
-        np.testing.assert_allclose(fields["body_inertia"][cube], mass * (2 * half[row]) ** 2 / 6)
+        np.testing.assert_allclose(own.geom_size[geoms], half[row])
+        np.testing.assert_allclose(own.body_mass[cube], mass)
+        np.testing.assert_allclose(own.body_inertia[cube], mass * (2 * half[row]) ** 2 / 6)
         for name, changed in (("geom_size", geoms), ("body_mass", cube), ("body_inertia", cube)):
-            same = np.delete(np.arange(len(fields[name])), changed)
-            np.testing.assert_array_equal(fields[name][same], getattr(model, name)[same])
+            of_row, of_all = getattr(own, name), getattr(model, name)
+            same = np.delete(np.arange(len(of_all)), changed)
+            np.testing.assert_array_equal(of_row[same], of_all[same])
 
 
 def test_actions_move_targets_and_the_gripper_obeys():
@@ -210,7 +211,8 @@ def step(memory, *, cube=(0.5, 0.0, 0.3), tcp=(0.5, 0.0, 0.3), pointing=DOWN, ra
     qvel[0, 3] = rate
     sensor = {name: np.array([x], dtype=float) for name, x in (("cube", cube), ("tcp", tcp), ("pointing", pointing))}
     frame = Frame(qpos, qvel, sensor)
-    return Transition(frame, memory, np.zeros((1, 8)), frame, np.zeros(1, dtype=bool))
+    action = np.zeros((1, 8))
+    return Transition(frame, memory, action, TASK.control(frame, memory, action), frame, np.zeros(1, dtype=bool))
 
 
 @pytest.fixture
@@ -285,9 +287,9 @@ def test_the_goal_is_marked_where_it_is_in_the_size_of_the_cube():
     state, markers = envs.get_state(), TASK.markers(envs._memory)
     goal = TASK.model().geom("goal").id
     for row in range(2):
-        data = envs._physics.row_data(row, {name: x[row] for name, x in markers.items()})
+        own, data = envs._physics.row(row, {name: x[row] for name, x in markers.items()})
         np.testing.assert_allclose(data.body("goal").xpos, state["memory.goal"][row])
-        np.testing.assert_allclose(envs._physics.row_fields(row)["geom_size"][goal], state["memory.half"][row])
+        np.testing.assert_allclose(own.geom_size[goal], state["memory.half"][row])
 
 
 @pytest.mark.parametrize(

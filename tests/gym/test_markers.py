@@ -24,7 +24,7 @@ def test_the_target_is_drawn_as_far_away_as_the_task_measures(envs):
     memory = type(task.begin(envs._draws)[2])(target=state["memory.target"])
     for row in range(3):
         markers = {body: x[row] for body, x in task.markers(memory).items()}
-        data = envs._physics.row_data(row, markers)
+        _, data = envs._physics.row(row, markers)
         pointer = data.body(name).xpos if kind == "body" else data.site(name).xpos
         distance = np.linalg.norm(pointer - data.site("target").xpos)
         rim = task.target_radius if kind == "site" else 0.0

@@ -24,7 +24,8 @@ def earned(name: str, qvel: np.ndarray, action: float = 0.0, **fields: float) ->
     task, n = make(name, **fields).task, len(qvel)
     model = task.model()
     frame = Physics(model, n, 1, task.control_dt).reset(np.arange(n), np.tile(model.qpos0, (n, 1)), qvel)
-    t = Transition(frame, Memory(), np.full((n, model.nu), action), frame, np.zeros(n, dtype=bool))
+    actions = np.full((n, model.nu), action)
+    t = Transition(frame, Memory(), actions, actions, frame, np.zeros(n, dtype=bool))
     [reward] = task.reward(t).values()
     return reward
 

@@ -58,7 +58,7 @@ def goal(x: float = 0.0, y: float = 0.0, heading: float = 0.0, *, arrived: bool 
 
 def step(frame: Frame, memory: NavigationMemory) -> Transition:
     """One step of a row that stays as it is."""
-    return Transition(frame, memory, np.zeros((1, 12)), frame, np.zeros(1, dtype=bool))
+    return Transition(frame, memory, np.zeros((1, 12)), np.zeros((1, 12)), frame, np.zeros(1, dtype=bool))
 
 
 def following(frame: Frame, memory: NavigationMemory, task: AnymalCNavigation = EAGER) -> NavigationMemory:
@@ -139,7 +139,7 @@ def test_nothing_depends_on_where_in_the_world_it_takes_place(turn, x, y):
     remembered = dataclasses.replace(memory, goal=moved(memory.goal), goal_heading=memory.goal_heading + turn)
     found = []
     for before, remembers in ((frame, memory), (elsewhere, remembered)):
-        t = Transition(before, remembers, np.zeros((4, 12)), before, np.zeros(4, dtype=bool))
+        t = Transition(before, remembers, np.zeros((4, 12)), np.zeros((4, 12)), before, np.zeros(4, dtype=bool))
         after = TASK.advance(t, Draws(row_keys(range(4))))
         found.append({**TASK.observe(before, after), **TASK.reward(t), **TASK.metrics(t)})
     here, there = found
@@ -232,7 +232,7 @@ def test_the_goal_is_marked_where_it_is_with_a_smaller_mark_ahead():
     state = envs.get_state()
     markers = TASK.markers(envs._memory)
     for row in range(3):
-        data = envs._physics.row_data(row, {name: x[row] for name, x in markers.items()})
+        _, data = envs._physics.row(row, {name: x[row] for name, x in markers.items()})
         place, ahead = (data.body(name).xpos for name in ("goal", "goal_ahead"))
         np.testing.assert_allclose(place[:2], state["memory.goal"][row])
         heading = np.arctan2(*(ahead - place)[1::-1])

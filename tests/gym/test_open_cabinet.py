@@ -30,7 +30,7 @@ def make(num_rows: int, **fields: object) -> MotrixVectorEnv:
 
 def model_of(envs: MotrixVectorEnv, row: int) -> mujoco.MjData:
     """One row as its own model has it, everything computed."""
-    return envs._physics.row_data(row, {})
+    return envs._physics.row(row)[1]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -228,7 +228,7 @@ def step(frame: Frame) -> Transition:
     """One step of a row that stays as it is."""
     envs = make(1)
     envs.reset(seed=0)
-    return Transition(frame, envs._memory, np.zeros((1, 8)), frame, np.zeros(1, dtype=bool))
+    return Transition(frame, envs._memory, np.zeros((1, 8)), np.zeros((1, 8)), frame, np.zeros(1, dtype=bool))
 
 
 @pytest.mark.parametrize(

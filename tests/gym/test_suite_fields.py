@@ -106,6 +106,6 @@ def test_only_a_spin_in_the_direction_of_the_stroke_counts():
     qvel = rates[:, None] * [0, 0, 1]
     task = make("FingerSpin").unwrapped.task
     frame = Physics(task.model(), 5, 1, task.control_dt).reset(np.arange(5), np.zeros((5, 3)), qvel)
-    t = Transition(frame, Memory(), np.zeros((5, 2)), frame, np.zeros(5, dtype=bool))
+    t = Transition(frame, Memory(), np.zeros((5, 2)), np.zeros((5, 2)), frame, np.zeros(5, dtype=bool))
     np.testing.assert_array_equal(task.reward(t)["spinning"], [1, 1, 0, 0, 0])
     np.testing.assert_array_equal(task.metrics(t)["spinner_rate"], rates)

@@ -171,9 +171,10 @@ class Pair:
         task, states, n = self.task, self.states, self.num_states
         physics = Physics(self.model, n, 1, task.control_dt)
         before = physics.reset(np.arange(n), states.qpos, states.qvel)
-        now, diverged = physics.step(task.control(before, states.memory, states.action))
+        ctrl = task.control(before, states.memory, states.action)
+        now, diverged = physics.step(ctrl)
         assert not diverged.any()
-        t = Transition(before, states.memory, states.action, now, np.zeros(n, dtype=bool))
+        t = Transition(before, states.memory, states.action, ctrl, now, np.zeros(n, dtype=bool))
         reward = sum(task.weights[name] * term for name, term in task.reward(t).items())
         observation = self._observed(now, task.advance(t, Draws(row_keys(range(n)))))
         return Outcome(self._observed(before, states.memory), now.qpos, now.qvel, observation, np.asarray(reward))

@@ -195,7 +195,7 @@ class BounceBall(Task):
     def advance(self, t: Transition, draws: Draws) -> BounceBallMemory:
         return replace(
             t.memory,
-            joint_target=self.control(t.before, t.memory, t.action),
+            joint_target=t.ctrl,
             bounces=self._bounces(t),
             low_time=self._low_time(t),
         )

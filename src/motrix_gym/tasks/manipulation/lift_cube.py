@@ -181,7 +181,7 @@ class FrankaLiftCube(PandaTask):
         reach, goal = reach_distance(t.now), goal_distance(t.now, t.memory)
         upright = np.square(np.minimum(t.now.sensor["pointing"][:, 2], 0.0))
         near = upright * closeness(reach, self.grasp_margin)
-        grasp = near * self.grip(t)
+        grasp = near * grip(t)
         above = height(t.now, t.memory)
         lifted = tolerance(above, (self.lift_height, np.inf), self.lift_height, "linear", value_at_margin=0.05)
         return {
@@ -210,11 +210,6 @@ class FrankaLiftCube(PandaTask):
     def markers(self, memory: LiftMemory) -> dict[str, Array]:
         return {"goal": memory.goal}
 
-    def grip(self, t: Transition) -> Array:
-        """How firmly the fingers press on what is between them, (N,) from 0 to 1."""
-        fingers = self.control(t.before, t.memory, t.action)[:, 7]
-        return np.clip((held(t.now)[:, 7] - fingers) / FIRM, 0.0, 1.0)
-
     def _held(self, t: Transition) -> Array:
         """For how long the cube has been at its goal once the step is done, (N,) s."""
         there = goal_distance(t.now, t.memory) <= self.goal_tolerance
@@ -224,6 +219,11 @@ class FrankaLiftCube(PandaTask):
 def reach_distance(frame: Frame) -> Array:
     """From the point between the fingertips to the centre of the cube, (N,) m."""
     return np.linalg.norm(frame.sensor["cube"] - frame.sensor["tcp"], axis=1)
+
+
+def grip(t: Transition) -> Array:
+    """How firmly the fingers press on what is between them, (N,) from 0 to 1."""
+    return np.clip((held(t.now)[:, 7] - t.ctrl[:, 7]) / FIRM, 0.0, 1.0)
 
 
 def goal_distance(frame: Frame, memory: LiftMemory) -> Array:

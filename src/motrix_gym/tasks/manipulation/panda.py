@@ -74,7 +74,7 @@ class PandaTask(Task):
         return {"joint_limits": np.any(beyond, axis=1)}
 
     def advance(self, t: Transition, draws: Draws) -> PandaMemory:
-        return replace(t.memory, target=self.control(t.before, t.memory, t.action), action=t.action)
+        return replace(t.memory, target=t.ctrl, action=t.action)
 
     def felt(self, frame: Frame, memory: PandaMemory) -> dict[str, Array]:
         """What the arm knows of itself, in blocks of the observation."""
