@@ -231,7 +231,7 @@ def test_success_is_half_a_second_at_the_goal_without_a_break(memory):
     for k in range(40):
         t = step(memory, cube=(0.5, 0.0, 0.329 if k != 20 else 0.331))
         found += TASK.success(t).tolist()
-        memory = dataclasses.replace(memory, held=TASK._held(t))
+        memory = dataclasses.replace(memory, held=TASK.time_held(t))
     steps = 13  # 0.5 s at least, of 40 ms
     assert found == [False] * (steps - 1) + [True] * (20 - steps + 1) + [False] * steps + [True] * (19 - steps + 1)
 

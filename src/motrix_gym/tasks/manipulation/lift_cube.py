@@ -12,6 +12,7 @@ from motrix_gym import rotations
 from motrix_gym.draws import Draws
 from motrix_gym.rewards import closeness, sum_squares, tolerance
 from motrix_gym.task import Array, Frame, Transition
+from motrix_gym.tasks.holding import Holding
 from motrix_gym.tasks.manipulation.panda import FINGERS, JOINTS, LEAD, PandaMemory, PandaTask, held, reference
 
 CUBE_LOW, CUBE_HIGH = (0.4, -0.25), (0.6, 0.25)  # m, where a cube lies on the table
@@ -38,7 +39,7 @@ class LiftMemory(PandaMemory):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FrankaLiftCube(PandaTask):
+class FrankaLiftCube(PandaTask, Holding):
     """A Franka Emika Panda grasps a cube on a table and holds it in the air at a place that it is told.
 
     Seven actions, each in [-1, 1], move the target angles of the arm's servos, by `joint_speed` a unit; the eighth
@@ -199,21 +200,16 @@ class FrankaLiftCube(PandaTask):
 
     def advance(self, t: Transition, draws: Draws) -> LiftMemory:
         memory: Any = super().advance(t, draws)
-        return replace(memory, held=self._held(t))
+        return replace(memory, held=self.time_held(t))
 
     def metrics(self, t: Transition) -> dict[str, Array]:
         return {"goal_distance": goal_distance(t.now, t.memory), "height": height(t.now, t.memory)}
 
-    def success(self, t: Transition) -> Array:
-        return self._held(t) > self.hold_time - self.control_dt / 2  # a sum of steps is not exact
+    def holds(self, t: Transition) -> Array:
+        return goal_distance(t.now, t.memory) <= self.goal_tolerance
 
     def markers(self, memory: LiftMemory) -> dict[str, Array]:
         return {"goal": memory.goal}
-
-    def _held(self, t: Transition) -> Array:
-        """For how long the cube has been at its goal once the step is done, (N,) s."""
-        there = goal_distance(t.now, t.memory) <= self.goal_tolerance
-        return np.where(there, t.memory.held + self.control_dt, 0.0)
 
 
 def reach_distance(frame: Frame) -> Array:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from motrix_gym import rewards, rotations
 from motrix_gym.draws import Draws
 from motrix_gym.task import Array, Flip, Frame, Mirror, Transition
+from motrix_gym.tasks.holding import Holding
 from motrix_gym.tasks.locomotion.velocity import AnymalC, VelocityMemory
 
 POSITION, QUATERNION = slice(0, 2), slice(3, 7)  # of the trunk on the ground, and as it is turned, in qpos
@@ -36,7 +37,7 @@ class NavigationMemory(VelocityMemory):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnymalCNavigation(AnymalC):
+class AnymalCNavigation(AnymalC, Holding):
     """An ANYbotics ANYmal C walks to a goal, turns as it is told to, and stands still.
 
     The robot, its actions and its gait are those of the velocity task. The goal is a place, in any direction and up to
@@ -196,7 +197,7 @@ class AnymalCNavigation(AnymalC):
 
     def advance(self, t: Transition, draws: Draws) -> NavigationMemory:
         memory: Any = super().advance(t, draws)
-        return self._commanded(replace(memory, held=self._held(t)), t.now.qpos)
+        return self._commanded(replace(memory, held=self.time_held(t)), t.now.qpos)
 
     def metrics(self, t: Transition) -> dict[str, Array]:
         return super().metrics(t) | {
@@ -204,8 +205,9 @@ class AnymalCNavigation(AnymalC):
             "heading_error": np.abs(angle_left(t.now.qpos, t.memory)),
         }
 
-    def success(self, t: Transition) -> Array:
-        return self._held(t) > self.hold_time - self.control_dt / 2  # a sum of steps is not exact
+    def holds(self, t: Transition) -> Array:
+        stands = (speed(t.now) <= self.standing_speed) & (np.abs(yaw_rate(t.now)) <= self.standing_yaw_rate)
+        return stands & self._there(t.now.qpos, t.memory, 1.0)
 
     def markers(self, memory: NavigationMemory) -> dict[str, Array]:
         ahead = memory.goal + MARKED_AHEAD * direction(memory.goal_heading)
@@ -242,12 +244,6 @@ class AnymalCNavigation(AnymalC):
         """Whether place and heading are within a share of their tolerances, (N,) bool."""
         near = distance_left(qpos, memory) <= share * self.position_tolerance
         return near & (np.abs(angle_left(qpos, memory)) <= share * self.heading_tolerance)
-
-    def _held(self, t: Transition) -> Array:
-        """For how long the robot has stood at the goal once the step is done, (N,) s."""
-        stands = (speed(t.now) <= self.standing_speed) & (np.abs(yaw_rate(t.now)) <= self.standing_yaw_rate)
-        holds = stands & self._there(t.now.qpos, t.memory, 1.0)
-        return np.where(holds, t.memory.held + self.control_dt, 0.0)
 
 
 def way_left(qpos: Array, memory: NavigationMemory) -> Array:

@@ -1,0 +1,30 @@
+"""What tasks share that are solved by holding something for a while."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from motrix_gym.task import Array, Task, Transition
+
+
+@dataclass(frozen=True, kw_only=True)
+class Holding(Task):
+    """A task whose memory has `held`, (N,) s: for how long that which is to be held has been, without a break.
+
+    The last of the bases of such a task.
+    """
+
+    hold_time: float
+
+    def holds(self, t: Transition) -> Array:
+        """Whether that which is to be held is held at the end of the step, (N,) bool."""
+        raise NotImplementedError
+
+    def success(self, t: Transition) -> Array:
+        return self.time_held(t) > self.hold_time - self.control_dt / 2  # a sum of steps is not exact
+
+    def time_held(self, t: Transition) -> Array:
+        """For how long it has been held once the step is done, (N,) s."""
+        return np.where(self.holds(t), t.memory.held + self.control_dt, 0.0)
