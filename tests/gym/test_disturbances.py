@@ -109,6 +109,21 @@ def test_what_is_drawn_fills_its_range_and_is_drawn_again(option):
     assert not np.array_equal(first, envs.task.of_episode(option, envs._memory))
 
 
+OWN = [("friction", 1), ("motor_strength", 1), ("stiffness", 1), ("damping", 1), ("added_mass", 0), ("action_delay", 0)]
+OTHER = [
+    *[("friction", 0.5), ("motor_strength", 0.5), ("stiffness", 0.5), ("damping", 0.5)],
+    *[("added_mass", 1), ("action_delay", 1), ("added_mass", -1), ("action_delay", 2)],
+]
+
+
+@pytest.mark.parametrize(("option", "value"), OWN + OTHER)
+def test_a_range_may_be_one_number(option, value):
+    envs, plain = make(**{option: (value, value)}), make()
+    for each in (envs, plain):
+        each.reset(seed=0)
+    assert np.array_equal(walk(envs), walk(plain)) == ((option, value) in OWN)
+
+
 def test_actions_come_late_by_the_steps_of_the_row():
     envs = make(64, action_delay=(0, 3))
     envs.reset(seed=0)

@@ -103,29 +103,29 @@ class Disturbed(Task):
 
     def varied(self, memory: Any) -> dict[str, Array]:
         model, n, fields = self._reference(), len(memory.push), {}
-        if _spread(self.friction):
+        if self._differs("friction"):
             fields["geom_friction"] = np.tile(model.geom_friction, (n, 1, 1))
             fields["geom_friction"][:, model.geom_bodyid > 0, 0] *= self.of_episode("friction", memory)
-        if _spread(self.added_mass):
+        if self._differs("added_mass"):
             trunk = self._trunk()
             total = model.body_mass[trunk] + self.of_episode("added_mass", memory)[:, 0]
             fields["body_mass"] = np.tile(model.body_mass, (n, 1))
             fields["body_mass"][:, trunk] = total
             fields["body_inertia"] = np.tile(model.body_inertia, (n, 1, 1))
             fields["body_inertia"][:, trunk] *= (total / model.body_mass[trunk])[:, None]
-        if any(self.com_shift):
+        if self._differs("com_shift"):
             fields["body_ipos"] = np.tile(model.body_ipos, (n, 1, 1))
             fields["body_ipos"][:, self._trunk()] += self.of_episode("com_shift", memory)
-        if _spread(self.motor_strength):
+        if self._differs("motor_strength"):
             strength = self.of_episode("motor_strength", memory)
             fields["actuator_forcerange"] = model.actuator_forcerange * strength[:, :, None]
-        if _spread(self.stiffness):
+        if self._differs("stiffness"):
             gain = np.tile(model.actuator_gainprm, (n, 1, 1))
             bias = np.tile(model.actuator_biasprm, (n, 1, 1))
             gain[:, :, 0] *= self.of_episode("stiffness", memory)
             bias[:, :, 1] *= self.of_episode("stiffness", memory)
             fields |= {"actuator_gainprm": gain, "actuator_biasprm": bias}
-        if _spread(self.damping):
+        if self._differs("damping"):
             fields["dof_damping"] = np.tile(model.dof_damping, (n, 1))
             fields["dof_damping"][:, JOINTS_IN_QVEL] *= self.of_episode("damping", memory)
         return fields
@@ -148,14 +148,14 @@ class Disturbed(Task):
 
     def delayed(self, memory: Any, action: Array) -> Array:
         """The action that reaches the servos, (N, 12)."""
-        if not self.action_delay[1]:
+        if not self._differs("action_delay"):
             return action
         actions = np.concatenate([action[:, None], memory.past_actions], axis=1)
         return actions[np.arange(len(action)), self.of_episode("action_delay", memory)[:, 0]]
 
     def offset(self, memory: Any) -> Array | float:
         """How far each joint is from where its encoder has it, (N, 12) rad."""
-        return self.of_episode("joint_offset", memory) if self.joint_offset else 0.0
+        return self.of_episode("joint_offset", memory) if self._differs("joint_offset") else 0.0
 
     def noisy(self, blocks: dict[str, Array], memory: Any) -> dict[str, Array]:
         """Observation blocks with their noise."""
@@ -169,11 +169,9 @@ class Disturbed(Task):
     def begin_disturbed(self, draws: Draws) -> dict[str, Array]:
         """The fields of `DisturbedMemory` that an episode begins with."""
         n = len(draws)
-        ranges = [getattr(self, name) for name in (*FACTORS, "added_mass", "action_delay")]
-        any_on = any(map(_spread, ranges)) or any(self.com_shift) or self.joint_offset > 0
         low, high = self.push_interval
         return {
-            "drawn": draws.uniform(-1.0, 1.0, WIDTH) if any_on else np.zeros((n, 0)),
+            "drawn": draws.uniform(-1.0, 1.0, WIDTH) if any(map(self._differs, DRAWN)) else np.zeros((n, 0)),
             "noise": self._next_noise(draws),
             "past_actions": np.zeros((n, int(self.action_delay[1]), JOINTS)),
             "push": np.zeros((n, 3)),
@@ -209,6 +207,10 @@ class Disturbed(Task):
             push=POLAR(memory.push),
         )
 
+    def _differs(self, name: str) -> bool:
+        """Whether a quantity is not the model's in every episode."""
+        return getattr(self, name) != getattr(Disturbed, name)
+
     def _next_noise(self, draws: Draws) -> Array:
         if not self.observation_noise:
             return np.zeros((len(draws), 0))
@@ -226,7 +228,3 @@ class Disturbed(Task):
 
     def _trunk(self) -> int:
         return self._reference().body(TRUNK).id
-
-
-def _spread(values: tuple[float, float]) -> bool:
-    return values != (1.0, 1.0) and values != (0.0, 0.0)
