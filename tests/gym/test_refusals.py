@@ -6,6 +6,8 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 CARTPOLE, GO1 = "Motrix/CartPole-v0", "Motrix/Go1-v0"
 
@@ -104,6 +106,48 @@ def test_bad_keyword_arguments(env_id, kwargs, error, words):
     with pytest.raises(error) as caught:
         gymnasium.make(env_id, **kwargs).reset(seed=0)
     assert_says(caught, words)
+
+
+def strange(default: object) -> st.SearchStrategy:
+    """Values like a default of a field, some of them senseless."""
+    match default:
+        case bool():
+            return st.booleans()
+        case int():
+            return st.integers(-2, 12)
+        case float():
+            return st.sampled_from([0.0, -1.0, 1e-9, 1.0, float("nan"), float("inf")])
+        case str():
+            return st.sampled_from(["", "nonsense"])
+        case tuple() | list():
+            alike = strange(default[0]).map(lambda x: len(default) * (x,))
+            return alike | st.tuples(*map(strange, default)) | st.sampled_from([default[:-1], default[::-1]])
+        case dict():
+            return st.fixed_dictionaries(
+                {}, optional={"nonsense": st.just(1.0), **{k: strange(default[k]) for k in default}}
+            )
+    raise AssertionError(f"{default!r} is of no kind that a field is")
+
+
+@settings(max_examples=15)
+@given(data=st.data())
+def test_a_field_is_refused_by_its_name_or_works(env_id, data):
+    fields = vars(gymnasium.make_vec(env_id, num_envs=1, num_threads=1).unwrapped.task)
+    name = data.draw(st.sampled_from(sorted(fields)))
+    value = data.draw(strange(fields[name]))
+    message = ""
+    try:
+        envs = gymnasium.make_vec(env_id, num_envs=2, num_threads=1, **{name: value})
+    except (ValueError, TypeError) as refusal:
+        message = str(refusal)
+    if message:
+        assert name in message
+        assert "\n" not in message
+        return
+    envs.reset(seed=0)
+    observations, rewards, *_ = envs.step(np.full(envs.action_space.shape, 0.5))
+    assert np.isfinite(observations).all()
+    assert np.isfinite(rewards).all()
 
 
 def test_the_single_environment_has_no_rows_and_threads():
