@@ -2,10 +2,12 @@
 
     python benchmarks/learning/learn.py Motrix/Go1-v0 --seeds 0 1 2
     python benchmarks/learning/learn.py Motrix/Go1-v0 --backend jax --seeds 0
+    python benchmarks/learning/learn.py examples/go1_terrain.toml
     python benchmarks/learning/learn.py            # the table and the curves again, from the results kept
 
-Each run is one `results/<env>_<backend>_seed<N>.json` with its command, wall time, evaluation over 256 fresh episodes
-and curve; README.md and the PNGs beside this file are made from those files alone.
+Each run is one `results/<env>_<backend>_seed<N>.json`, and each curriculum one named after its plan, with its command,
+wall time, evaluation over 256 fresh episodes and curve; README.md and the PNGs beside this file are made from those
+files alone.
 """
 
 import argparse
@@ -27,6 +29,8 @@ HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 CURVE = ("env_steps", "seconds", "mean_return", "metrics/velocity_error", "metrics/yaw_rate_error")
 EVALUATED = "evaluation/mean_return"
+TRAINER = [sys.executable, "-m", "motrix_train"]
+UNSEEN = 101  # seed of a ground that no training walks on
 POINTS = 60
 INTRODUCTION = """# What the presets learn
 
@@ -35,7 +39,9 @@ calls its best over 256 episodes that training never saw (mean action), and writ
 the policy that `motrix-train evaluate` takes; beside it stands after how many steps it was saved. The first runs, from
 before a training evaluated its policies, were judged by their last one. Wall time is of the whole command, start
 included; a run on one core shared its machine with another. Curves are of training, with its exploration noise and, for
-some, shorter episodes; dots are of whole episodes with the mean action, 64 each.
+some, shorter episodes; dots are of whole episodes with the mean action, 64 each. Where the ground is made from a seed,
+falls are counted on ground of another seed as well. A curriculum that ends in an environment is a curve beside those of
+its seeds, after the steps of its earlier stages.
 
 | environment | backend | seed | env steps | wall time | policy | return | falls | metrics | command | machine |
 |---|---|---|---|---|---|---|---|---|---|---|
@@ -75,57 +81,90 @@ TARGETS = {  # Motrix/<name>-v0: the target, and the return elsewhere where ther
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("env_id", nargs="?", help="train and evaluate this environment first")
+    parser.add_argument("what", nargs="?", help="train and evaluate this environment, or this curriculum, first")
     parser.add_argument("--backend", default="torch")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--keep", type=Path, help="folder in which the runs are kept")
     args = parser.parse_args()
-    if args.env_id:
+    if args.what:
         folder = args.keep or Path(tempfile.mkdtemp())
-        for seed in args.seeds:
-            result = train_and_evaluate(args.env_id, args.backend, seed, folder)
-            RESULTS.mkdir(exist_ok=True)
-            (RESULTS / f"{_name(result)}_seed{seed}.json").write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+        if args.what.endswith(".toml"):
+            keep(follow(args.what, folder))
+        else:
+            for seed in args.seeds:
+                keep(train(args.what, args.backend, seed, folder))
     results = [json.loads(path.read_text("utf-8")) for path in sorted(RESULTS.glob("*.json"))]
     write_table(results)
     for name in sorted({_name(result) for result in results}):
         draw([result for result in results if _name(result) == name], HERE / f"{name}.png")
 
 
-def train_and_evaluate(env_id: str, backend: str, seed: int, folder: Path) -> dict:
+def keep(result: dict) -> None:
+    RESULTS.mkdir(exist_ok=True)
+    file = f"{_name(result)}_{_label(result).replace(' ', '')}.json"
+    (RESULTS / file).write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+
+
+def train(env_id: str, backend: str, seed: int, folder: Path) -> dict:
     """One training through the command line and what came of it."""
     run = folder / f"{env_id.rpartition('/')[2]}_{backend}_seed{seed}"
     arguments = ["train", env_id, "--backend", backend, "--seed", str(seed)]
-    trainer = [sys.executable, "-m", "motrix_train"]
-    start = time.perf_counter()
-    subprocess.run([*trainer, *arguments, "--run-dir", str(run)], check=True)
-    seconds = time.perf_counter() - start
+    seconds = _timed([*TRAINER, *arguments, "--run-dir", str(run)])
+    return summary(arguments, [run], seconds)
+
+
+def follow(plan: str, folder: Path) -> dict:
+    """One curriculum through the command line and what came of it in its last stage."""
+    run = folder / Path(plan).stem
+    arguments = ["curriculum", plan]
+    seconds = _timed([*TRAINER, *arguments, "--run-dir", str(run)])
+    return {**summary(arguments, sorted(path.parent for path in run.glob("*/progress.csv")), seconds), "plan": run.name}
+
+
+def summary(arguments: list[str], runs: Sequence[Path], seconds: float) -> dict:
+    """What is kept of runs that went on from one another: the last one's policy and curve, after the steps of all."""
+    *earlier, run = runs
+    before = sum(int(_lines(stage)[-1]["env_steps"]) for stage in earlier)
+    lines = [{**line, "env_steps": str(before + int(line["env_steps"]))} for line in _lines(run)]
+    step = max(1, len(lines) // POINTS)
     [policy] = (run / "checkpoints").glob("best.*")
-    judged = subprocess.run(
-        [*trainer, "evaluate", str(policy), "--episodes", "256", "--json"],
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    evaluation = json.loads(judged.stdout)
-    del evaluation["policy"]  # where it lay on the machine that measured it
-    with open(run / "progress.csv", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    step = max(1, len(rows) // POINTS)
-    kept = rows[step - 1 :: step]
+    config = json.loads((run / "config.json").read_text("utf-8"))
+    evaluation = _judged(policy)
+    on_ground = "terrain_level" in evaluation["metrics"]
     return {
         "command": "motrix-train " + " ".join(arguments),
-        "env_id": env_id,
-        "backend": backend,
-        "seed": seed,
-        "env_steps": int(rows[-1]["env_steps"]),
+        "env_id": config["env_id"],
+        "backend": config["backend"],
+        "seed": config["seed"],
+        "env_steps": int(lines[-1]["env_steps"]),
         "wall_seconds": round(seconds, 1),
         "judged": policy.stem,
         "machine": f"{platform.system()} {platform.machine()}, {_cores()}",
-        "evaluation": evaluation,
-        "curve": _columns(kept, CURVE),
-        "evaluations": _columns([row for row in rows if row.get(EVALUATED)], ("env_steps", EVALUATED)),
+        "evaluation": {**evaluation, "env_steps": before + evaluation["env_steps"]},
+        **({"unseen": _judged(policy, "--env", f"terrain_seed={UNSEEN}")} if on_ground else {}),
+        "curve": _columns(lines[step - 1 :: step], CURVE),
+        "evaluations": _columns([line for line in lines if line.get(EVALUATED)], ("env_steps", EVALUATED)),
     }
+
+
+def _timed(command: list[str]) -> float:
+    """How long a command takes, s."""
+    start = time.perf_counter()
+    subprocess.run(command, check=True)
+    return time.perf_counter() - start
+
+
+def _judged(policy: Path, *fields: str) -> dict:
+    """What `motrix-train evaluate` says of a policy, over 256 episodes."""
+    command = [*TRAINER, "evaluate", str(policy), "--episodes", "256", "--json", *fields]
+    evaluation = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    del evaluation["policy"]  # where it lay on the machine that measured it
+    return evaluation
+
+
+def _lines(run: Path) -> list[dict[str, str]]:
+    with open(run / "progress.csv", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 def write_table(results: list[dict]) -> None:
@@ -135,16 +174,20 @@ def write_table(results: list[dict]) -> None:
         found = result["evaluation"]
         success = {} if found.get("success") is None else {"success": found["success"]}
         metrics = ", ".join(f"{name} {value:.3f}" for name, value in (success | found["metrics"]).items()) or "-"
-        falls = sum(found["termination"].values())
+        falls = ", unseen ground ".join(_falls(result[where]) for where in ("evaluation", "unseen") if where in result)
         lines.append(
             f"| {result['env_id']} | {result['backend']} | {result['seed']} | {result['env_steps'] / 1e6:.2f} M "
             f"| {result['wall_seconds'] / 60:.1f} min | {result['judged']}, {found['env_steps'] / 1e6:.2f} M "
-            f"| {found['mean_return']:.0f} | {100 * falls:.1f} % | {metrics} "
+            f"| {found['mean_return']:.0f} | {falls} | {metrics} "
             f"| `{result['command']}` | {result['machine']} |"
         )
     lines += [COMPARISON + "\n".join(_compared(name, results) for name in TARGETS)]
     pictures = [f"\n![{path.stem}]({path.name})" for path in sorted({HERE / f"{_name(r)}.png" for r in results})]
     (HERE / "README.md").write_text(INTRODUCTION + "\n".join(lines + pictures) + "\n", "utf-8")
+
+
+def _falls(evaluation: dict) -> str:
+    return f"{100 * sum(evaluation['termination'].values()):.1f} %"
 
 
 def _compared(name: str, results: list[dict]) -> str:
@@ -169,7 +212,7 @@ def draw(results: list[dict], path: Path) -> None:
         for result in results:
             curve = result["curve"]
             values = [float("nan") if y is None else y for y in curve[column]]
-            [line] = axis.plot(curve["env_steps"], values, label=f"seed {result['seed']}", linewidth=1.2)
+            [line] = axis.plot(curve["env_steps"], values, label=_label(result), linewidth=1.2)
             if column == "mean_return" and EVALUATED in result.get("evaluations", {}):
                 axis.plot(*result["evaluations"].values(), ".", color=line.get_color(), markersize=5)
         axis.set_title(column.removeprefix("metrics/"), fontsize=9, loc="left")
@@ -188,6 +231,10 @@ def _columns(rows: list[dict[str, str]], names: Sequence[str]) -> dict[str, list
 
 def _name(result: dict) -> str:
     return f"{result['env_id'].rpartition('/')[2]}_{result['backend']}"
+
+
+def _label(result: dict) -> str:
+    return result.get("plan", f"seed {result['seed']}")
 
 
 def _cores() -> str:
