@@ -112,7 +112,8 @@ class PPOCfg:
     training_env: dict[str, Any] = field(default_factory=dict)
     """Fields of the environment that are different while training, as in ``{"max_episode_steps": 200}``, which
     shows more beginnings in the same number of steps, or a reward that is felt from farther off. Evaluations are
-    of the environment itself, and a field that is given for the environment holds for both."""
+    of the environment itself. A field that is given for the environment holds for both, and of a table of fields,
+    such as ``reward_weights``, those entries that are given."""
 
     random_timesteps: int = 0
     """Random actions before learning. SKRL 2 has no such phase, so only 0 is accepted."""

@@ -146,7 +146,7 @@ class Plan:
         for position, own in enumerate(stages):
             with _in(f"stage {own.get('name', position + 1)!r}"):
                 _require_keys(own, _STAGE_KEYS)
-                stage = _stage(_merged(defaults, own), backend, seed + position)
+                stage = _stage(environment.merged(defaults, own), backend, seed + position)
                 if stage.name.lower() in (other.name.lower() for other in made):
                     raise UsageError("there is another stage of this name: give each its own")
                 made.append(stage)
@@ -273,15 +273,6 @@ def _quantities(env: VectorEnv, evaluated: bool) -> list[str]:
 
 def _names(values: Mapping[str, Any]) -> list[str]:
     return [name for name in values if not name.startswith("_")]  # the others are Gymnasium's masks
-
-
-def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
-    """Both tables in one, and the tables inside them too; the second one wins."""
-    merged = {**first, **second}
-    for key in first.keys() & second.keys():
-        if isinstance(first[key], dict) and isinstance(second[key], dict):
-            merged[key] = _merged(first[key], second[key])
-    return merged
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:

@@ -119,6 +119,15 @@ def parse_kwargs(assignments: Iterable[str]) -> dict[str, Any]:
     return kwargs
 
 
+def merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """Both tables of fields in one, and the tables inside them too; the second one wins."""
+    both = {**first, **second}
+    for key in first.keys() & second.keys():
+        if isinstance(first[key], dict) and isinstance(second[key], dict):
+            both[key] = merged(first[key], second[key])
+    return both
+
+
 def _parse(text: str) -> Any:
     try:
         return json.loads(text)

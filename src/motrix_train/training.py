@@ -279,7 +279,7 @@ def train(
 
 
 def _training_env(env_id: str, env_kwargs: Mapping[str, Any], cfg: PPOCfg, num_threads: int) -> VectorEnv:
-    return environment.make(env_id, cfg.num_envs, cfg.training_env | dict(env_kwargs), num_threads)
+    return environment.make(env_id, cfg.num_envs, environment.merged(cfg.training_env, env_kwargs), num_threads)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from test_resume import TINY, Stopper, job
 
+from motrix_train import environment
 from motrix_train.config import override
 from motrix_train.errors import UsageError
 from motrix_train.job import carry_out
@@ -16,10 +17,10 @@ SHORTER = {"max_episode_steps": TRAINING_LIMIT}
 ENV = {"env_id": "Motrix/Pendulum-v0"}  # no episode of which terminates
 
 
-def columns(tmp_path, env_kwargs: dict, training_env: dict) -> dict[str, np.ndarray]:
+def columns(tmp_path, env_kwargs: dict, training_env: dict, **env: str) -> dict[str, np.ndarray]:
     """The curves of a short training."""
     cfg = replace(TINY, staggered_starts=False, training_env=training_env)
-    run = replace(job("torch", cfg), **ENV, env_kwargs=env_kwargs).create_run("", tmp_path / "run")
+    run = replace(job("torch", cfg), **{**ENV, **env}, env_kwargs=env_kwargs).create_run("", tmp_path / "run")
     carry_out(run, Stopper())
     return run.progress()
 
@@ -47,6 +48,16 @@ def test_without_it_the_limit_is_that_of_the_environment(tmp_path, limit):
 def test_a_limit_given_as_a_field_of_the_environment_holds_everywhere(tmp_path):
     found = columns(tmp_path, {"max_episode_steps": 8}, SHORTER)
     assert seen(found["mean_episode_length"]) == seen(found["evaluation/mean_length"]) == {8}
+
+
+def test_a_weight_given_for_the_environment_leaves_the_other_weights_of_the_training(tmp_path):
+    given = {"reward_weights": {"torques": -1.0}, "max_episode_steps": 20}
+    training = {"reward_weights": {"termination": -7.0, "torques": 0.0}, "max_tilt": 0.3}
+    found = columns(tmp_path / "merged", given, training, env_id="Motrix/Go1-v0")
+    expected = columns(tmp_path / "alike", {}, environment.merged(training, given), env_id="Motrix/Go1-v0")
+    for term in ("torques", "termination"):
+        assert (found[f"reward_terms/{term}"] < 0).all()
+        np.testing.assert_array_equal(found[f"reward_terms/{term}"], expected[f"reward_terms/{term}"])
 
 
 def test_a_field_that_the_task_does_not_have_is_refused_by_name(tmp_path):

@@ -36,6 +36,10 @@ GO1 = PPOCfg(
     staggered_starts=False,
 )
 
+COSTLY_FALLS = {"reward_weights": {"termination": -100.0}}
+
+PUSHES = {**COSTLY_FALLS, "push_speed": 0.7, "push_interval": [2.0, 4.0]}
+
 ROUGH = replace(GO1, max_env_steps=12_000_000, training_env={"terrain_curriculum": True})
 
 MULTI_TASK = replace(GO1, max_env_steps=8_000_000)
@@ -132,10 +136,10 @@ _PRESETS: dict[str, PPOCfg] = {
     "Motrix/Go1-v0": GO1,
     "Motrix/Go1Rough-v0": ROUGH,
     "Motrix/Go1Stairs-v0": replace(ROUGH, max_env_steps=8_000_000),
-    "Motrix/Go2-v0": GO1,
-    "Motrix/Go2Rough-v0": ROUGH,
-    "Motrix/AnymalC-v0": replace(GO1, max_env_steps=8_000_000, training_env={"command_interval": [2.0, 4.0]}),
-    "Motrix/AnymalCRough-v0": ROUGH,
+    "Motrix/Go2-v0": replace(GO1, training_env=COSTLY_FALLS),
+    "Motrix/Go2Rough-v0": replace(ROUGH, training_env={"terrain_curriculum": True, **COSTLY_FALLS}),
+    "Motrix/AnymalC-v0": replace(GO1, max_env_steps=8_000_000, training_env={"command_interval": [2.0, 4.0], **PUSHES}),
+    "Motrix/AnymalCRough-v0": replace(ROUGH, training_env={"terrain_curriculum": True, **PUSHES}),
     "Motrix/AnymalCNavigation-v0": replace(GO1, max_env_steps=4_000_000, training_env={"max_episode_steps": 400}),
     "Motrix/FrankaLiftCube-v0": LIFT_CUBE,
     "Motrix/FrankaOpenCabinet-v0": CABINET,
