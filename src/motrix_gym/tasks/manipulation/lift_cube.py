@@ -96,13 +96,13 @@ class FrankaLiftCube(PandaTask, Holding):
     For the last `hold_time` the centre of the cube has been within `goal_tolerance` of its goal.
 
     Attributes:
+        hold_time: How long the cube has to be there, s.
         joint_speed: How fast an action of 1 moves the target of a joint, rad/s.
         finger_speed: How fast an action of 1 moves the target of each finger, m/s.
         max_joint_speed: Joint velocity at which an episode ends, rad/s.
         home_noise: How far each joint is from home at first, at most, rad.
         cube_size: Half an edge of the smallest and of the largest cube, m; at most 0.03.
         goal_tolerance: Distance from its goal within which a cube is there, m.
-        hold_time: How long the cube has to be there, s.
         grasp_margin: Distance of the fingertips from the centre of the cube at which `grasp` is a half, m.
         lift_height: Height above the table at which `lift` no longer grows, m.
         track_margin: Distance of the cube from its goal at which `track` is a half, m.

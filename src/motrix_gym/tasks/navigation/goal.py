@@ -109,6 +109,7 @@ class AnymalCNavigation(AnymalC, Holding):
     `heading_tolerance`, planar speed and yaw rate at most `standing_speed` and `standing_yaw_rate`.
 
     Attributes:
+        hold_time: How long the robot has to stand at the goal, s.
         command_low: Lowest forward and leftward velocity and yaw rate commanded, m/s, m/s, rad/s; below 0.
         command_high: Highest ones; above 0.
         still_probability: Share of the goals that are where the robot begins.
@@ -119,7 +120,6 @@ class AnymalCNavigation(AnymalC, Holding):
         heading_tolerance: Angle to its heading within which the robot faces it, rad.
         standing_speed: Planar speed up to which the robot stands, m/s.
         standing_yaw_rate: Yaw rate up to which the robot stands, rad/s.
-        hold_time: How long the robot has to stand at the goal, s.
         position_margin: Distance at which `goal_position` is a half, m.
         heading_margin: Angle at which `goal_heading` is a half at the goal, rad.
     """
