@@ -96,7 +96,7 @@ class FrankaLiftCube(PandaTask, Holding):
     For the last `hold_time` the centre of the cube has been within `goal_tolerance` of its goal.
 
     Attributes:
-        hold_time: How long the cube has to be there, s.
+        hold_time: How long the cube has to be at its goal, s.
         joint_speed: How fast an action of 1 moves the target of a joint, rad/s.
         finger_speed: How fast an action of 1 moves the target of each finger, m/s.
         max_joint_speed: Joint velocity at which an episode ends, rad/s.
