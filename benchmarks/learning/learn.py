@@ -129,7 +129,7 @@ def summary(arguments: list[str], runs: Sequence[Path], seconds: float) -> dict:
     step = max(1, len(lines) // POINTS)
     [policy] = (run / "checkpoints").glob("best.*")
     config = json.loads((run / "config.json").read_text("utf-8"))
-    evaluation = _judged(policy)
+    evaluation = _judged(policy, before)
     on_ground = "terrain_level" in evaluation["metrics"]
     return {
         "command": "motrix-train " + " ".join(arguments),
@@ -140,8 +140,8 @@ def summary(arguments: list[str], runs: Sequence[Path], seconds: float) -> dict:
         "wall_seconds": round(seconds, 1),
         "judged": policy.stem,
         "machine": f"{platform.system()} {platform.machine()}, {_cores()}",
-        "evaluation": {**evaluation, "env_steps": before + evaluation["env_steps"]},
-        **({"unseen": _judged(policy, "--env", f"terrain_seed={UNSEEN}")} if on_ground else {}),
+        "evaluation": evaluation,
+        **({"unseen": _judged(policy, before, "--env", f"terrain_seed={UNSEEN}")} if on_ground else {}),
         "curve": _columns(lines[step - 1 :: step], CURVE),
         "evaluations": _columns([line for line in lines if line.get(EVALUATED)], ("env_steps", EVALUATED)),
     }
@@ -154,12 +154,12 @@ def _timed(command: list[str]) -> float:
     return time.perf_counter() - start
 
 
-def _judged(policy: Path, *fields: str) -> dict:
-    """What `motrix-train evaluate` says of a policy, over 256 episodes."""
+def _judged(policy: Path, before: int, *fields: str) -> dict:
+    """What `motrix-train evaluate` says over 256 episodes of a policy that had so many steps before its own run."""
     command = [*TRAINER, "evaluate", str(policy), "--episodes", "256", "--json", *fields]
     evaluation = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
     del evaluation["policy"]  # where it lay on the machine that measured it
-    return evaluation
+    return {**evaluation, "env_steps": before + evaluation["env_steps"]}
 
 
 def _lines(run: Path) -> list[dict[str, str]]:
