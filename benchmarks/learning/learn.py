@@ -122,13 +122,16 @@ def follow(plan: str, folder: Path) -> dict:
 
 
 def summary(arguments: list[str], runs: Sequence[Path], seconds: float) -> dict:
-    """What is kept of runs that went on from one another: the last one's policy and curve, after the steps of all."""
-    *earlier, run = runs
-    before = sum(int(_lines(stage)[-1]["env_steps"]) for stage in earlier)
-    lines = [{**line, "env_steps": str(before + int(line["env_steps"]))} for line in _lines(run)]
+    """What is kept of runs that went on from one another: the policy of the last, and its environment's curve."""
+    configs = [json.loads((run / "config.json").read_text("utf-8")) for run in runs]
+    config, [policy] = configs[-1], (runs[-1] / "checkpoints").glob("best.*")
+    lines, steps, before = [], 0, 0
+    for run, each in zip(runs, configs, strict=True):
+        before = steps
+        own = [{**line, "env_steps": str(before + int(line["env_steps"]))} for line in _lines(run)]
+        lines += own if each["env_id"] == config["env_id"] else []
+        steps = int(own[-1]["env_steps"])
     step = max(1, len(lines) // POINTS)
-    [policy] = (run / "checkpoints").glob("best.*")
-    config = json.loads((run / "config.json").read_text("utf-8"))
     evaluation = _judged(policy, before)
     on_ground = "terrain_level" in evaluation["metrics"]
     return {

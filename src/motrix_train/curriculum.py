@@ -206,7 +206,10 @@ def _stage(table: Mapping[str, Any], backend: str, seed: int) -> Stage:
         if field in _ELSEWHERE:
             raise UsageError(f"set.{field}: {_ELSEWHERE[field]}")
         settings[field] = value
-    cfg = config.override(presets.preset(spec.id, backend), {field: str(value) for field, value in settings.items()})
+    texts = {
+        field: value if isinstance(value, str) else json.dumps(value, default=str) for field, value in settings.items()
+    }
+    cfg = config.override(presets.preset(spec.id, backend), texts)
     otherwise = table.get("otherwise", GO_ON)
     if otherwise not in (GO_ON, STOP):
         raise UsageError(f"otherwise is {otherwise!r}; it takes {_STAGE_KEYS['otherwise'][1]}")

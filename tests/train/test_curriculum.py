@@ -374,7 +374,7 @@ def test_stages_differ_from_the_defaults_and_from_the_preset(work: Path):
         name = "one"
         max_env_steps = 2e6
         env = { reward_weights = { gait = 1 } }
-        set = { rollouts = 8, clip_predicted_values = false }
+        set = { rollouts = 8, clip_predicted_values = false, training_env = { reward_weights = { termination = -50 } } }
 
         [[stages]]
         name = "two"
@@ -386,6 +386,7 @@ def test_stages_differ_from_the_defaults_and_from_the_preset(work: Path):
     assert two.env_kwargs == {"still_probability": 0.2, "reward_weights": {"torques": 0}}
     assert (one.cfg.rollouts, one.cfg.learning_rate, one.cfg.mirror) == (8, 5e-4, "policy")
     assert (one.cfg.max_env_steps, one.cfg.clip_predicted_values) == (2_000_000, False)
+    assert one.cfg.training_env == {"reward_weights": {"termination": -50}}
     assert (two.cfg.rollouts, one.cfg.seed, two.cfg.seed) == (16, PPOCfg().seed, 43)
     assert (one.condition, two.condition) == ("mean_return >= 3", "")
 
