@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -100,6 +101,7 @@ def main() -> None:
 
 
 def keep(result: dict) -> None:
+    """Writes what came of one training or curriculum into `results/`."""
     RESULTS.mkdir(exist_ok=True)
     file = f"{_name(result)}_{_label(result).replace(' ', '')}.json"
     (RESULTS / file).write_text(json.dumps(result, indent=1) + "\n", "utf-8")
@@ -125,14 +127,17 @@ def summary(arguments: list[str], runs: Sequence[Path], seconds: float) -> dict:
     """What is kept of runs that went on from one another: the policy of the last, and its environment's curve."""
     configs = [json.loads((run / "config.json").read_text("utf-8")) for run in runs]
     config, [policy] = configs[-1], (runs[-1] / "checkpoints").glob("best.*")
-    lines, steps, before = [], 0, 0
-    for run, each in zip(runs, configs, strict=True):
-        before = steps
-        own = [{**line, "env_steps": str(before + int(line["env_steps"]))} for line in _lines(run)]
-        lines += own if each["env_id"] == config["env_id"] else []
-        steps = int(own[-1]["env_steps"])
+    tables = [_lines(run) for run in runs]
+    ends = accumulate(int(table[-1]["env_steps"]) for table in tables)
+    *starts, _ = 0, *ends  # env steps before each run
+    lines = [
+        {**line, "env_steps": str(start + int(line["env_steps"]))}
+        for each, table, start in zip(configs, tables, starts, strict=True)
+        if each["env_id"] == config["env_id"]
+        for line in table
+    ]
     step = max(1, len(lines) // POINTS)
-    evaluation = _judged(policy, before)
+    evaluation = _judged(policy, starts[-1])
     on_ground = "terrain_level" in evaluation["metrics"]
     return {
         "command": "motrix-train " + " ".join(arguments),
@@ -144,7 +149,7 @@ def summary(arguments: list[str], runs: Sequence[Path], seconds: float) -> dict:
         "judged": policy.stem,
         "machine": f"{platform.system()} {platform.machine()}, {_cores()}",
         "evaluation": evaluation,
-        **({"unseen": _judged(policy, before, "--env", f"terrain_seed={UNSEEN}")} if on_ground else {}),
+        **({"unseen": _judged(policy, starts[-1], "--env", f"terrain_seed={UNSEEN}")} if on_ground else {}),
         "curve": _columns(lines[step - 1 :: step], CURVE),
         "evaluations": _columns([line for line in lines if line.get(EVALUATED)], ("env_steps", EVALUATED)),
     }

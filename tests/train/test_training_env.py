@@ -1,4 +1,4 @@
-"""Fields of the environment that differ while training: here the time limit."""
+"""Fields of the environment that differ while training: here the time limit and weights."""
 
 from dataclasses import replace
 
@@ -14,13 +14,13 @@ from motrix_train.job import carry_out
 
 LIMIT, TRAINING_LIMIT = 20, 5
 SHORTER = {"max_episode_steps": TRAINING_LIMIT}
-ENV = {"env_id": "Motrix/Pendulum-v0"}  # no episode of which terminates
+PENDULUM = "Motrix/Pendulum-v0"  # no episode of which terminates
 
 
-def columns(tmp_path, env_kwargs: dict, training_env: dict, **env: str) -> dict[str, np.ndarray]:
+def columns(tmp_path, env_kwargs: dict, training_env: dict, env_id: str = PENDULUM) -> dict[str, np.ndarray]:
     """The curves of a short training."""
     cfg = replace(TINY, staggered_starts=False, training_env=training_env)
-    run = replace(job("torch", cfg), **{**ENV, **env}, env_kwargs=env_kwargs).create_run("", tmp_path / "run")
+    run = replace(job("torch", cfg), env_id=env_id, env_kwargs=env_kwargs).create_run("", tmp_path / "run")
     carry_out(run, Stopper())
     return run.progress()
 
@@ -32,7 +32,7 @@ def seen(column: np.ndarray) -> set[float]:
 @pytest.fixture
 def limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes the environment's own limit short enough for a test."""
-    monkeypatch.setattr(gymnasium.spec(ENV["env_id"]), "max_episode_steps", LIMIT)
+    monkeypatch.setattr(gymnasium.spec(PENDULUM), "max_episode_steps", LIMIT)
 
 
 def test_training_has_short_episodes_and_evaluation_whole_ones(tmp_path, limit):
