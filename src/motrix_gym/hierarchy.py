@@ -11,6 +11,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
+from motrix_gym.task import render_fps
 from motrix_gym.vector_env import MotrixVectorEnv
 
 LowLevel = Callable[[np.ndarray], np.ndarray]  # observations (n, k) float32 -> actions (n, m)
@@ -96,7 +97,7 @@ class HierarchicalVectorEnv(VectorEnv):
         self.mirror = env.mirror and dataclasses.replace(env.mirror, action=env.mirror.blocks[command])
         self.autoreset_mode = env.autoreset_mode
         self.render_mode = env.render_mode
-        self.metadata = env.metadata | {"render_fps": max(1, round(1 / self.task.control_dt))}
+        self.metadata = env.metadata | {"render_fps": render_fps(self.task.control_dt)}
 
     @property
     def np_random_seed(self) -> tuple[int, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]

@@ -27,7 +27,13 @@ if TYPE_CHECKING:
 Array = np.ndarray
 AnyMemory = TypeVar("AnyMemory", bound="Memory")
 AnyFields = TypeVar("AnyFields", bound="DataclassInstance")
+LONGEST_STEP = 10.0  # s
 _INCLUDE = re.compile(r'<include file="([^"]+)"/>')
+
+
+def render_fps(control_dt: float) -> int:
+    """Frames a second of a video that shows one frame a control step of `control_dt` s: real time, but at least 1."""
+    return max(1, round(1 / control_dt))
 
 
 @dataclass(frozen=True)
@@ -132,7 +138,7 @@ class Task:
     """One task: its fields are the configuration, its methods what an episode means.
 
     Attributes:
-        control_dt: Seconds between two actions; a multiple of the model's timestep.
+        control_dt: Seconds between two actions; a multiple of the model's timestep, at most 10.
         reward_weights: Weights that replace the defaults of `WEIGHTS`, by reward term.
     """
 
@@ -143,8 +149,8 @@ class Task:
     reward_weights: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not self.control_dt > 0:
-            raise ValueError(f"control_dt {self.control_dt} s is not positive")
+        if not 0 < self.control_dt <= LONGEST_STEP:
+            raise ValueError(f"control_dt is {self.control_dt} s; it takes a number above 0, up to {LONGEST_STEP:g}")
         for term, weight in self.reward_weights.items():
             if term not in self.WEIGHTS:
                 raise ValueError(f"reward_weights has no term {term!r}{nearest(term, self.WEIGHTS)}")

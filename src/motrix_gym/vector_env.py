@@ -15,7 +15,7 @@ from gymnasium.vector.utils import batch_space
 from motrix_gym import task as tasks
 from motrix_gym.draws import Draws, row_keys
 from motrix_gym.physics import Physics
-from motrix_gym.task import Frame, Mirror, Task, Transition
+from motrix_gym.task import Frame, Mirror, Task, Transition, render_fps
 
 _MAX_DRAWS = 1000  # of one episode's beginning
 _BY_ROW = ("render", "np_random_seed")  # what `call` finds as a tuple of one value a row
@@ -79,7 +79,7 @@ class MotrixVectorEnv(VectorEnv):
         self.render_size = width, height
         self.metadata = {
             "render_modes": ["rgb_array"],
-            "render_fps": round(1 / task.control_dt),
+            "render_fps": render_fps(task.control_dt),
             "autoreset_mode": self.autoreset_mode,
         }
         self._row_seeds = [0] * self.num_envs

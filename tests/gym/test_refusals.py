@@ -26,8 +26,9 @@ BAD_KWARGS = [
     (CARTPOLE, {"render_size": (480, -1)}, ValueError, ["render_size is -1", "at least 1"]),
     (CARTPOLE, {"control_dt": 0.025}, ValueError, ["0.025 s", "0.01 s", "0.02 s"]),
     (GO1, {"control_dt": 0.001}, ValueError, ["0.001 s", "0.005 s"]),
-    (CARTPOLE, {"control_dt": 0.0}, ValueError, ["control_dt 0.0 s", "not positive"]),
-    (CARTPOLE, {"control_dt": -0.01}, ValueError, ["control_dt -0.01 s", "not positive"]),
+    (CARTPOLE, {"control_dt": 0.0}, ValueError, ["control_dt is 0.0 s", "above 0, up to 10"]),
+    (CARTPOLE, {"control_dt": -0.01}, ValueError, ["control_dt is -0.01 s", "above 0, up to 10"]),
+    (GO1, {"control_dt": 1e9}, ValueError, ["control_dt is 1000000000.0 s", "above 0, up to 10"]),
     (CARTPOLE, {"control_dt": float("nan")}, TypeError, ["control_dt is nan", "finite"]),
     (CARTPOLE, {"control_dt": "0.01"}, TypeError, ["control_dt is '0.01'", "number"]),
     (CARTPOLE, {"control_dt": True}, TypeError, ["control_dt is True", "number"]),
@@ -41,6 +42,8 @@ BAD_KWARGS = [
     (CARTPOLE, {"reward_weights": 2.0}, TypeError, ["reward_weights is 2.0", "mapping"]),
     (GO1, {"command_low": (0.0, 0.0)}, TypeError, ["command_low is (0.0, 0.0)", "3 values"]),
     (GO1, {"command_low": [0.0, "left", 0.0]}, TypeError, ["command_low[1] is 'left'", "number"]),
+    (GO1, {"terrain": {"noise": 0.1}, "terrain_levels": 10**6}, ValueError, ["terrain_levels is 1000000", "1 to 100"]),
+    ("Motrix/AnymalCNavigation-v0", {"position_tolerance": 1e9}, ValueError, ["position_tolerance", "up to 5"]),
 ]
 
 BAD_ACTIONS = [
@@ -114,9 +117,9 @@ def strange(default: object) -> st.SearchStrategy:
         case bool():
             return st.booleans()
         case int():
-            return st.integers(-2, 12)
+            return st.integers(-2, 12) | st.just(10**6)
         case float():
-            return st.sampled_from([0.0, -1.0, 1e-9, 1.0, float("nan"), float("inf")])
+            return st.sampled_from([0.0, -1.0, 1e-9, 1.0, 1e9, float("nan"), float("inf")])
         case str():
             return st.sampled_from(["", "nonsense"])
         case tuple() | list():

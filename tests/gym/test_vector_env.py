@@ -42,6 +42,10 @@ def test_the_limit_is_that_of_the_registration(env_id):
     assert envs.metadata["render_fps"] == round(1 / envs.unwrapped.task.control_dt)
 
 
+def test_a_video_of_slow_control_has_a_frame_a_second():
+    assert gymnasium.make_vec("Motrix/Go1-v0", num_envs=1, control_dt=4.0).metadata["render_fps"] == 1
+
+
 def test_same_step_autoreset_is_the_default_and_told_in_both_places(envs):
     assert envs.autoreset_mode is envs.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
 

@@ -161,6 +161,8 @@ class AnymalCNavigation(AnymalC, Holding):
         shortest, longest = self.goal_distance
         if not 0 <= shortest <= longest:
             raise ValueError(f"goal_distance is {self.goal_distance} m; it takes the shortest, then the longest")
+        if self.position_tolerance > SIGHT:
+            raise ValueError(f"position_tolerance is {self.position_tolerance} m; it takes a number up to {SIGHT:g}")
 
     @property
     def marks(self) -> dict[str, float]:
