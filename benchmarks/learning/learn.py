@@ -28,7 +28,7 @@ from matplotlib.ticker import EngFormatter
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
-CURVE = ("env_steps", "seconds", "mean_return", "metrics/velocity_error", "metrics/yaw_rate_error")
+CURVE = ("env_steps", "mean_return", "metrics/velocity_error", "metrics/yaw_rate_error")
 EVALUATED = "evaluation/mean_return"
 TRAINER = [sys.executable, "-m", "motrix_train"]
 UNSEEN = 101  # seed of a ground that no training walks on
@@ -213,7 +213,7 @@ def _compared(name: str, results: list[dict]) -> str:
 
 def draw(results: list[dict], path: Path) -> None:
     """The curves of one environment and backend, a line a seed."""
-    columns = [name for name in CURVE[2:] if name in results[0]["curve"]]
+    columns = [name for name in CURVE[1:] if name in results[0]["curve"]]
     figure = Figure(figsize=(4 * len(columns), 3), layout="constrained")
     figure.suptitle(f"{results[0]['env_id']}, {results[0]['backend']}", fontsize=10)
     for axis, column in zip(figure.subplots(1, len(columns), squeeze=False)[0], columns, strict=True):
