@@ -40,7 +40,7 @@ COSTLY_FALLS = {"reward_weights": {"termination": -100.0}}
 
 PUSHES = {**COSTLY_FALLS, "push_speed": 0.7, "push_interval": [2.0, 4.0]}
 
-ROUGH = replace(GO1, max_env_steps=12_000_000, training_env={"terrain_curriculum": True})
+ROUGH = replace(GO1, max_env_steps=12_000_000, training_env={"terrain_curriculum": True, **COSTLY_FALLS})
 
 MULTI_TASK = replace(GO1, max_env_steps=8_000_000)
 
@@ -135,9 +135,9 @@ _PRESETS: dict[str, PPOCfg] = {
     "Motrix/BounceBall-v0": replace(MOVER, max_env_steps=4_000_000, initial_log_std=-1.0, discount_factor=0.99),
     "Motrix/Go1-v0": GO1,
     "Motrix/Go1Rough-v0": ROUGH,
-    "Motrix/Go1Stairs-v0": replace(ROUGH, max_env_steps=8_000_000),
+    "Motrix/Go1Stairs-v0": replace(ROUGH, max_env_steps=8_000_000, training_env={"terrain_curriculum": True}),
     "Motrix/Go2-v0": replace(GO1, training_env=COSTLY_FALLS),
-    "Motrix/Go2Rough-v0": replace(ROUGH, training_env=ROUGH.training_env | COSTLY_FALLS),
+    "Motrix/Go2Rough-v0": ROUGH,
     "Motrix/AnymalC-v0": replace(GO1, max_env_steps=8_000_000, training_env={"command_interval": [2.0, 4.0], **PUSHES}),
     "Motrix/AnymalCRough-v0": replace(ROUGH, training_env=ROUGH.training_env | PUSHES),
     "Motrix/AnymalCNavigation-v0": replace(GO1, max_env_steps=4_000_000, training_env={"max_episode_steps": 400}),
