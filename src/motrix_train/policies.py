@@ -55,7 +55,7 @@ class TrainedPolicy:
             raise UsageError(f"{path} is a policy of {suffix_backend}: leave out --backend {backend}")
         checkpoint = read(path)
         checkpoint.require_environment(wanted or checkpoint.env_id)
-        env_kwargs = {**(checkpoint.env_kwargs if env_id is None else {}), **(env_fields or {})}
+        env_kwargs = environment.merged(checkpoint.env_kwargs if env_id is None else {}, env_fields or {})
         env_id = env_id or checkpoint.env_id
         env = environment.make(env_id, 1, env_kwargs)
         spaces = env.single_observation_space, env.single_action_space

@@ -95,11 +95,11 @@ def film(
             with replacement(path) as temporary:
                 _write_png(grid(rows, columns=STRIP_MOMENTS), temporary)
         else:
-            stride = math.ceil(round(1 / control_dt) / MAX_FRAME_RATE)
+            stride = math.ceil(1 / control_dt / MAX_FRAME_RATE)
             shown = range(0, steps + 1, stride)
             images = (grid(frames, _columns(num_envs)) for frames in _played(policy, env, seed, shown, on_progress))
             with replacement(path) as temporary:
-                _write_mp4(images, temporary, round(1 / control_dt) / stride)
+                _write_mp4(images, temporary, 1 / control_dt / stride)
 
 
 class TrainingVideos(Listener):

@@ -14,18 +14,6 @@ from motrix_train.training import TrainingPlan
 CARTPOLE = "Motrix/CartPole-v0"
 
 
-@pytest.fixture(scope="module")
-def opengl() -> None:
-    """Skips where nothing can be drawn."""
-    rendering = pytest.importorskip("motrix_gym.rendering")
-    import mujoco
-
-    try:
-        rendering.RowRenderer(mujoco.MjModel.from_xml_string("<mujoco/>"), 64, 48).close()
-    except rendering.RenderingUnavailable:
-        pytest.skip("no OpenGL here")
-
-
 def leaves(state) -> list[np.ndarray]:
     """The arrays of a nested state, in order."""
     if isinstance(state, dict):

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from motrix_train import environment, evaluation
-from motrix_train.commands.options import AsJson, BackendName, Device, EnvFields, NumThreads, Target
+from motrix_train.commands.options import AsJson, BackendName, Device, EnvFields, NumThreads, OtherEnv, Target
 from motrix_train.policies import TrainedPolicy
 from motrix_train.progress import share_bar
 
@@ -25,9 +25,7 @@ def evaluate(
     stochastic: Annotated[
         bool, typer.Option("--stochastic", help="With the exploration noise of training, in place of the mean.")
     ] = False,
-    env_id: Annotated[
-        str | None, typer.Option(help="Another environment with the same spaces, in place of the policy's own.")
-    ] = None,
+    env_id: OtherEnv = None,
     env_fields: EnvFields = None,
     as_json: AsJson = False,
     backend: BackendName = "auto",

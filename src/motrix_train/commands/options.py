@@ -19,6 +19,10 @@ Target = Annotated[
         help="An environment id (its newest run), a run directory (its best policy) or a policy file.",
     ),
 ]
+OtherEnv = Annotated[
+    str | None,
+    typer.Option("--env-id", help="Another environment with the same spaces, in place of the policy's own."),
+]
 BackendName = Annotated[
     str,
     typer.Option("--backend", help="torch, jax, or auto: one that finds a GPU, else one that is installed."),

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from motrix_train import video
-from motrix_train.commands.options import BackendName, Device, NumThreads, Target
+from motrix_train import environment, video
+from motrix_train.commands.options import BackendName, Device, EnvFields, NumThreads, OtherEnv, Target
 from motrix_train.errors import UsageError
 from motrix_train.policies import TrainedPolicy
 from motrix_train.progress import share_bar
@@ -27,6 +27,8 @@ def play(
     seconds: Annotated[float, typer.Option(min=0, help="How long, in simulated time.")] = 10.0,
     steps: Annotated[int | None, typer.Option(min=1, help="How long, in control steps; wins over --seconds.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Which episodes.")] = 0,
+    env_id: OtherEnv = None,
+    env_fields: EnvFields = None,
     backend: BackendName = "auto",
     device: Device = None,
     num_threads: NumThreads = 0,
@@ -34,20 +36,22 @@ def play(
     """Plays a policy into a video, with its mean actions.
 
     Example: motrix-train play Motrix/Go1-v0 --num-envs 4 --video go1.mp4
+
+    Example: motrix-train play Motrix/Go1Rough-v0 --env terrain_seed=101 --video unseen.png
     """
     if video_path is None:
         raise UsageError("play shows no window: name a file for what is to be seen, for example --video play.mp4")
     if not math.isfinite(seconds):
         raise UsageError(f"--seconds {seconds} is no length of time: give a number such as 10")
     video.check_path(video_path)
-    trained = TrainedPolicy.open(target, policy, backend, device)
-    checkpoint = trained.checkpoint
-    rows = num_envs or (1 if video_path.suffix == ".png" else checkpoint.config.get("play_num_envs", 1))
+    fields = environment.parse_kwargs(env_fields or ())
+    trained = TrainedPolicy.open(target, policy, backend, device, env_id, fields)
+    rows = num_envs or (1 if video_path.suffix == ".png" else trained.checkpoint.config.get("play_num_envs", 1))
     with share_bar(Console(stderr=True), "playing") as on_progress:
         video.film(
             trained.policy,
-            checkpoint.env_id,
-            checkpoint.env_kwargs,
+            trained.env_id,
+            trained.env_kwargs,
             video_path,
             num_envs=rows,
             seconds=seconds,
