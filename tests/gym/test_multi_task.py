@@ -460,7 +460,7 @@ BAD_TASKS = [
     ({"tasks": [pole(), pole()]}, ValueError, ["'pole' more than once", '"name"']),
     ({"tasks": [{"id": CARTPOLE}, {"id": CARTPOLE}]}, ValueError, ["'CartPole' more than once"]),
     ({"tasks": [pole(kwargs={"max_angel": 1})]}, TypeError, ["tasks[0]", "did you mean 'max_angle'?"]),
-    ({"tasks": [pole(kwargs={"control_dt": -1.0})]}, ValueError, ["tasks[0]", "control_dt -1.0 s"]),
+    ({"tasks": [pole(kwargs={"control_dt": -1.0})]}, ValueError, ["tasks[0]", "control_dt is -1.0 s"]),
     ({"tasks": [pole(kwargs={"max_episode_steps": 5})]}, TypeError, ["tasks[0]", "'max_episode_steps'"]),
     ({"tasks": [pole(id="Motrix/CartPol-v0")]}, gymnasium.error.NameNotFound, ["tasks[0]", "CartPole"]),
     ({"tasks": [pole(id="CartPole-v1")]}, ValueError, ["tasks[0]", "'CartPole-v1'", "one task of motrix_gym"]),
