@@ -1,9 +1,22 @@
-"""How Hypothesis searches: the same examples in every run on a server, new ones on a desk; no clock."""
+"""What all tests share. Hypothesis tries the same examples in every run on a server, new ones on a desk; no clock."""
 
 import os
 
+import mujoco
+import pytest
 from hypothesis import HealthCheck, settings
+
+from motrix_gym.rendering import RenderingUnavailable, RowRenderer
 
 settings.register_profile("desk", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("server", parent=settings.get_profile("desk"), derandomize=True)
 settings.load_profile("server" if os.environ.get("CI") else "desk")
+
+
+@pytest.fixture(scope="session")
+def opengl() -> None:
+    """Skips what needs OpenGL where there is none."""
+    try:
+        RowRenderer(mujoco.MjModel.from_xml_string("<mujoco/>"), 64, 48).close()
+    except RenderingUnavailable as missing:
+        pytest.skip(str(missing))

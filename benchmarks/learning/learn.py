@@ -128,8 +128,8 @@ def summary(arguments: list[str], runs: Sequence[Path], seconds: float) -> dict:
     configs = [json.loads((run / "config.json").read_text("utf-8")) for run in runs]
     config, [policy] = configs[-1], (runs[-1] / "checkpoints").glob("best.*")
     tables = [_lines(run) for run in runs]
-    ends = accumulate(int(table[-1]["env_steps"]) for table in tables)
-    *starts, _ = 0, *ends  # env steps before each run
+    lengths = (int(table[-1]["env_steps"]) for table in tables)
+    *starts, _ = accumulate(lengths, initial=0)  # env steps before each run
     lines = [
         {**line, "env_steps": str(start + int(line["env_steps"]))}
         for each, table, start in zip(configs, tables, starts, strict=True)

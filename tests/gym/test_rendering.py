@@ -16,15 +16,6 @@ from motrix_gym.rendering import RenderingUnavailable, RowRenderer, grid, strip
 EMPTY = "<mujoco><worldbody><light pos='0 0 3'/><geom size='0.3' rgba='1 0 0 1'/></worldbody></mujoco>"
 
 
-@pytest.fixture(scope="session")
-def opengl() -> None:
-    """Skips what needs OpenGL where there is none."""
-    try:
-        RowRenderer(mujoco.MjModel.from_xml_string(EMPTY), 64, 48).close()
-    except RenderingUnavailable as missing:
-        pytest.skip(str(missing))
-
-
 @pytest.fixture
 def envs(env_id: str, opengl: None):
     """Three rows of every environment in turn, that can be drawn."""

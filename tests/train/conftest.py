@@ -3,10 +3,8 @@
 import os
 from pathlib import Path
 
-import mujoco
 import pytest
 
-from motrix_gym.rendering import RenderingUnavailable, RowRenderer
 from motrix_train.cli import run
 from motrix_train.run_directory import RunDirectory
 
@@ -35,15 +33,6 @@ def trained(tiny: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> 
     finally:
         os.chdir(home)
     return RunDirectory.find_newest(work / "runs", "Motrix/CartPole-v0")
-
-
-@pytest.fixture(scope="session")
-def opengl() -> None:
-    """Skips where nothing can be drawn."""
-    try:
-        RowRenderer(mujoco.MjModel.from_xml_string("<mujoco/>"), 64, 48).close()
-    except RenderingUnavailable:
-        pytest.skip("no OpenGL here")
 
 
 @pytest.fixture

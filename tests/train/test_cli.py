@@ -116,7 +116,7 @@ def test_fields_of_the_task_reach_the_policy_file(work, tiny):
 
 
 def test_fields_of_an_evaluation_join_those_of_the_training(work, tiny):
-    given = ["--env=reward_weights.torques=0", "--env=push_speed=0.2"]
+    given = ["--env=reward_weights.torques=0", "--env=push_speed=0.2", "--set=evaluation_episodes=1"]
     assert run(["train", "Motrix/Go1-v0", "--run-dir=mine", *given, *tiny]) == 0
     told = environment.parse_kwargs(["reward_weights.gait=2", "push_speed=0.4"])
     trained = TrainedPolicy.open("mine", env_fields=told)
