@@ -9,7 +9,7 @@ import gymnasium
 
 from motrix_train.agent import Agent, Policy
 from motrix_train.checkpoint import Checkpoint
-from motrix_train.config import PPOCfg
+from motrix_train.config import BackendName, PPOCfg
 from motrix_train.distributed import ALONE, Place, Transport, Workers, unnoticed
 from motrix_train.errors import UsageError
 from motrix_train.mirror import Symmetry
@@ -20,7 +20,7 @@ NAMES = ("torch", "jax")
 class Backend(Protocol):
     """What `motrix_train.torch_backend` and `motrix_train.jax_backend` offer as modules."""
 
-    NAME: str
+    NAME: BackendName
     SUFFIX: str
     """Suffix of its checkpoint files."""
 

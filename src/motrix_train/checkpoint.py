@@ -2,56 +2,101 @@
 
 A ``.pt`` file is a Torch archive that holds tensors and text only, a ``.msgpack`` file is the MessagePack form
 of flax. Both hold a header in JSON, the arrays, and a digest of both, so that a damaged file is told from a good
-one.
+one. A digest proves no good intent: whatever a file says is checked before it is used, and nothing is allocated that
+is larger than the file.
 """
 
-import dataclasses
 import hashlib
 import io
 import json
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from gymnasium import Space
 
+from motrix_train import schema, torch_archive
+from motrix_train.config import BackendName, PPOCfg, from_json
 from motrix_train.errors import RunError, UsageError
-from motrix_train.run_directory import write_whole
+from motrix_train.files import write_whole
+from motrix_train.schema import Bound, Limit
 
 FORMAT = "motrix-checkpoint-2"
 _BACKENDS = {".pt": "torch", ".msgpack": "jax"}
 _PICKLES = (".pickle", ".pkl")
 _SESSION = "session"
-_TUPLES = ("observation_shape", "action_shape", "action_low", "action_high")
+_REMEDY = "train again or give another file"
 
 
 @dataclass(frozen=True)
-class Checkpoint:
-    """Everything that is needed to use a trained policy, and to train it further."""
+class Header:
+    """What a checkpoint says in words and numbers."""
 
     env_id: str
     env_kwargs: dict[str, Any]
     """Arguments of the environment, plain JSON."""
-    backend: str
+    backend: BackendName
     config: dict[str, Any]
     """The `PPOCfg` as JSON."""
-    observation_shape: tuple[int, ...]
-    action_shape: tuple[int, ...]
-    action_low: tuple[float, ...]
+    observation_shape: tuple[Annotated[int, Bound(1)], ...]
+    action_shape: tuple[Annotated[int, Bound(1)], ...]
+    action_low: tuple[Limit, ...]
     """Smallest action that the environment takes, one for each element; the environment clips to it."""
-    action_high: tuple[float, ...]
+    action_high: tuple[Limit, ...]
     """Greatest action that the environment takes."""
-    env_steps: int
+    env_steps: Annotated[int, Bound(0)]
     """Env steps trained so far."""
-    seed: int
+    seed: Annotated[int, Bound(0)]
     versions: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Checkpoint(Header):
+    """Everything that is needed to use a trained policy, and to train it further."""
+
     state: dict[str, Any] = field(repr=False)
     """Nested dicts of NumPy arrays and numbers: networks, optimizers, standardisers."""
     session: dict[str, Any] = field(default_factory=dict, repr=False)
     """The same, of what else a training needs to go on exactly: the environments, the random numbers, the
     statistics. Only in the checkpoint that a run is resumed from."""
+
+    @property
+    def cfg(self) -> PPOCfg:
+        """How it was trained."""
+        return from_json(self.config)
+
+    def require_networks(self, place: str | Path) -> None:
+        """Refuse to build networks of which parts are missing, or larger ones than the file holds.
+
+        Args:
+            place: Where the checkpoint is from, for the message.
+
+        Raises:
+            RunError: The arrays are not those that the configuration and the shapes declare.
+        """
+        cfg, state = self.cfg, self.state
+        inputs, outputs = math.prod(self.observation_shape), math.prod(self.action_shape)
+        least = {
+            "policy": _parameters(inputs, cfg.policy_hidden_layer_sizes) + outputs * cfg.policy_hidden_layer_sizes[-1],
+            "observation_preprocessor": 2 * inputs,
+        }
+        if cfg.mirror != "none":
+            least["mirror"] = 2 * (inputs + outputs)
+        if "value" in state or not cfg.share_policy_value_features:
+            least["value"] = _parameters(1, cfg.value_hidden_layer_sizes)  # it may see less than the policy
+        for name, numbers in least.items():
+            part = state.get(name)
+            if not isinstance(part, dict):
+                raise RunError(f"{place} is damaged: it has no {name}; {_REMEDY}")
+            found = sum(np.size(array) for _, array in leaves(part))
+            if found < numbers:
+                raise RunError(
+                    f"{place} is damaged: its {name} has {found} numbers, its layer sizes and shapes need {numbers} or "
+                    f"more; {_REMEDY}"
+                )
 
     def require_environment(self, env_id: str) -> None:
         """Refuse an environment that this policy was not trained for."""
@@ -88,21 +133,32 @@ def backend_of(path: str | Path) -> str:
 
 def write(path: str | Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint: the whole file appears under its name, or nothing does."""
-    path = Path(path)
+    write_whole(Path(path), to_bytes(path, checkpoint))
+
+
+def to_bytes(path: str | Path, checkpoint: Checkpoint) -> bytes:
+    """What `write` writes to a path.
+
+    Raises:
+        UsageError: The suffix belongs to the other backend.
+    """
     if backend_of(path) != checkpoint.backend:
         raise UsageError(f"{path}: the suffix belongs to {backend_of(path)}, the policy to {checkpoint.backend}")
-    names = [f.name for f in dataclasses.fields(checkpoint) if f.name not in ("state", "session")]
-    header = {name: getattr(checkpoint, name) for name in names}
+    header = {name: getattr(checkpoint, name) for name in schema.annotations(Header)}
     text = json.dumps(header, sort_keys=True)
     tree = {**checkpoint.state, _SESSION: checkpoint.session}
     state = {name: np.asarray(value) for name, value in leaves(tree)}
     content = {"format": FORMAT, "header": text, "digest": _digest(text, state), "state": state}
-    data = (_pack_torch if checkpoint.backend == "torch" else _pack_msgpack)(content)
-    write_whole(path, data)
+    return (_pack_torch if checkpoint.backend == "torch" else _pack_msgpack)(content)
 
 
 def read(path: str | Path) -> Checkpoint:
-    """Read a checkpoint, or say in one line why it cannot be used."""
+    """Read a checkpoint, or say in one line why it cannot be used.
+
+    Raises:
+        UsageError: There is no such file, or it is of another kind.
+        RunError: It is damaged, or says what cannot be.
+    """
     path = Path(path)
     backend = backend_of(path)
     try:
@@ -112,12 +168,15 @@ def read(path: str | Path) -> Checkpoint:
     except OSError as error:
         raise RunError(f"cannot read {path}: {error.strerror or error}") from error
     try:
-        content = (_unpack_torch if backend == "torch" else _unpack_msgpack)(data)
+        content = (torch_archive.read if backend == "torch" else _unpack_msgpack)(data)
     except ImportError:
         raise UsageError(f"{path} needs {backend}: pip install 'motrix-gym[{backend}]'") from None
     except Exception as error:  # the decoders raise whatever a damaged byte leads them to
-        raise RunError(f"{path} is damaged or not a Motrix policy: train again or give another file") from error
-    return _checked(path, backend, content)
+        raise RunError(f"{path} is damaged or not a Motrix policy: {_REMEDY}") from error
+    checkpoint = _checked(path, content)
+    if checkpoint.backend != backend:
+        raise RunError(f"{path} was written by {checkpoint.backend}, its suffix says {backend}: rename it")
+    return checkpoint
 
 
 def require_same_shapes(expected: Mapping[str, Any], found: Mapping[str, Any], what: str) -> None:
@@ -138,22 +197,36 @@ def require_same_shapes(expected: Mapping[str, Any], found: Mapping[str, Any], w
             )
 
 
-def _checked(path: Path, backend: str, content: Any) -> Checkpoint:
+def _checked(path: Path, content: Any) -> Checkpoint:
+    parts = content if isinstance(content, dict) else {}
+    if not {"format", "header", "digest", "state"} <= parts.keys():
+        raise RunError(f"{path} is not a Motrix policy: give a file that motrix-train wrote")
+    if parts["format"] != FORMAT:
+        raise RunError(f"{path} has the format {schema.short(parts['format'])}, this version reads {FORMAT!r}")
+    text, state = parts["header"], parts["state"]
+    if not isinstance(text, str) or not isinstance(state, dict) or not all(map(_is_numbers, state.values())):
+        raise RunError(f"{path} is not a Motrix policy: it holds something else than text and arrays of numbers")
+    if parts["digest"] != _digest(text, state):
+        raise RunError(f"{path} is damaged: its digest does not fit its content; {_REMEDY}")
     try:
-        if content["format"] != FORMAT:
-            raise RunError(f"{path} has the format {content['format']!r}, this version reads {FORMAT!r}")
-        header, state = json.loads(content["header"]), content["state"]
-        if content["digest"] != _digest(content["header"], state):
-            raise RunError(f"{path} is damaged: its digest does not fit its content; train again or give another file")
-        header |= {name: tuple(header[name]) for name in _TUPLES}
+        header = schema.build(Header, schema.parse_json(text.encode()))
         tree = nest(state)
         session = tree.pop(_SESSION, {})
-        checkpoint = Checkpoint(**header, state=tree, session=session)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise RunError(f"{path} is not a Motrix policy: give a file that motrix-train wrote") from error
-    if checkpoint.backend != backend:
-        raise RunError(f"{path} was written by {checkpoint.backend}, its suffix says {backend}: rename it")
-    return checkpoint
+        if not isinstance(session, dict):
+            raise UsageError(f"{_SESSION} is an array; it takes arrays by name")
+        from_json(header.config, "config.")
+        return Checkpoint(**vars(header), state=tree, session=session)
+    except UsageError as mistake:
+        raise RunError(f"{path} is damaged or of another version ({mistake}): {_REMEDY}") from mistake
+
+
+def _is_numbers(array: Any) -> bool:
+    return isinstance(array, np.ndarray) and array.dtype.kind in "fiub"
+
+
+def _parameters(inputs: int, widths: Sequence[int]) -> int:
+    """Weights and biases of hidden layers."""
+    return sum((before + 1) * width for before, width in zip((inputs, *widths), widths, strict=False))
 
 
 def _digest(header: str, state: Mapping[str, np.ndarray]) -> str:
@@ -180,13 +253,21 @@ def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 
 
 def nest(leaves: Mapping[str, Any]) -> dict[str, Any]:
-    """The inverse of `leaves`."""
+    """The inverse of `leaves`.
+
+    Raises:
+        UsageError: A name is that of a value and of a dict, or is nested too deep.
+    """
     tree: dict[str, Any] = {}
     for path, value in leaves.items():
         *parents, name = (part.replace("~1", "/").replace("~0", "~") for part in path.split("/"))
         branch = tree
         for parent in parents:
             branch = branch.setdefault(parent, {})
+            if not isinstance(branch, dict):
+                raise UsageError(f"{schema.short(path)} lies in an array")
+        if len(parents) > schema.MAX_DEPTH or name in branch:
+            raise UsageError(f"{schema.short(path)} is nested too deep, or there twice")
         branch[name] = value
     return tree
 
@@ -198,13 +279,6 @@ def _pack_torch(content: Mapping[str, Any]) -> bytes:
     buffer = io.BytesIO()
     torch.save({**content, "state": tensors}, buffer)
     return buffer.getvalue()
-
-
-def _unpack_torch(data: bytes) -> dict[str, Any]:
-    import torch
-
-    content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    return {**content, "state": {name: tensor.numpy() for name, tensor in content["state"].items()}}
 
 
 def _pack_msgpack(content: Mapping[str, Any]) -> bytes:

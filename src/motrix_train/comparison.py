@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from motrix_train import environment
+from motrix_train import environment, schema
 from motrix_train.config import PPOCfg, to_json
 from motrix_train.errors import RunError, UsageError
 from motrix_train.run_directory import RUNS, RunDirectory
+from motrix_train.run_record import RunRecord
 
 # entries of a run's configuration that say nothing of what it learns
 RECORDS = ("env_id", "created", "command", "versions", "resumed", "device", "num_threads", "wandb", "video_every")
@@ -57,9 +58,10 @@ class Run:
         """
         config = directory.config()
         try:
-            env_id, settings = str(config["env_id"]), dict(_settings(config))
-        except (KeyError, TypeError, AttributeError) as damage:
-            raise RunError(f"{directory.config_path} is damaged or of another version ({damage!r})") from damage
+            schema.check_known(RunRecord, config)
+            env_id, settings = config["env_id"], dict(_settings(config))
+        except (KeyError, UsageError) as damage:
+            raise RunError(f"{directory.config_path} is damaged or of another version ({damage})") from damage
         progress = directory.progress()
         if not progress:
             raise RunError(f"{directory.path} has no progress yet: its first rollout is not over")
@@ -141,7 +143,7 @@ def _runs_of(target: str, root: Path) -> list[RunDirectory]:
     path = Path(target)
     if not path.is_dir():
         try:
-            path = root / environment.find(target).id
+            path = root / environment.find_typed(target).id
         except UsageError as unknown:
             raise UsageError(f"there is no run directory {target}, and {unknown}") from unknown
     runs = list(_below(path))

@@ -5,19 +5,21 @@ A preset is a difference, ``replace(GO1, rollouts=32)``. Every mistake is a
 """
 
 import dataclasses
-import difflib
-import json
-import math
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from motrix_train import schema
 from motrix_train.errors import UsageError
+from motrix_train.schema import Bound
 
+BackendName = Literal["torch", "jax"]
 Activation = Literal["elu", "relu", "tanh"]
 MirrorUse = Literal["none", "policy", "policy_and_value"]
 CriticInput = Literal["observation", "state"]
+LayerSizes = Annotated[tuple[Annotated[int, Bound(1, 4096)], ...], Bound(1, 16)]
+"""Width of each hidden layer; sizes that no machine could hold are refused before anything is allocated."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,35 +30,35 @@ class PPOCfg:
     one environment stepped once, so a vector step is ``num_envs`` env steps.
     """
 
-    seed: int | None = 42
+    seed: Annotated[int | None, Bound(0, 2**63)] = 42
     """Seed of the run, 0 or more; None draws one."""
 
-    num_envs: int = 1024
+    num_envs: Annotated[int, Bound(1, 2**20)] = 1024
     """Environments that are stepped together while training."""
 
-    play_num_envs: int = 16
+    play_num_envs: Annotated[int, Bound(1, 4096)] = 16
     """Environments shown by ``motrix-train play``."""
 
-    max_env_steps: int = 10_000_000
+    max_env_steps: Annotated[int, Bound(1, 10**15)] = 10_000_000
     """Budget of the run, in env steps; see `max_batch_env_steps` for the rounding."""
 
-    check_point_interval: int = 500
+    check_point_interval: Annotated[int, Bound(1, 10**12)] = 500
     """Vector steps between two checkpoints; each is written at the end of the rollout that reaches it."""
 
-    check_points_kept: int = 5
+    check_points_kept: Annotated[int, Bound(1, 10**9)] = 5
     """How many of these checkpoints stay, the newest; ``best`` and ``last`` always stay."""
 
-    evaluation_interval: int = 50
+    evaluation_interval: Annotated[int, Bound(0, 10**12)] = 50
     """Updates between two evaluations of the policy, after which ``best`` is chosen; 0 never evaluates, and
     the run has no ``best``. The last policy is evaluated in any other case."""
 
-    evaluation_episodes: int = 64
+    evaluation_episodes: Annotated[int, Bound(1, 10**6)] = 64
     """Whole episodes of one evaluation, on environments and seeds of its own."""
 
-    policy_hidden_layer_sizes: tuple[int, ...] = (256, 128, 64)
+    policy_hidden_layer_sizes: LayerSizes = (256, 128, 64)
     """Width of each hidden layer of the policy network."""
 
-    value_hidden_layer_sizes: tuple[int, ...] = (256, 128, 64)
+    value_hidden_layer_sizes: LayerSizes = (256, 128, 64)
     """Width of each hidden layer of the value network."""
 
     critic: CriticInput = "observation"
@@ -84,25 +86,25 @@ class PPOCfg:
     """What is made equivariant under the left-right mirror of the environment: nothing, the policy, or the
     policy and the value. Only for environments that say how they are mirrored."""
 
-    rollouts: int = 24
+    rollouts: Annotated[int, Bound(1, 10**6)] = 24
     """Vector steps collected between two updates."""
 
-    learning_epochs: int = 5
+    learning_epochs: Annotated[int, Bound(1, 10**6)] = 5
     """Passes over the collected steps in one update."""
 
-    mini_batches: int = 4
+    mini_batches: Annotated[int, Bound(1, 10**6)] = 4
     """Parts that the collected steps are split into; must divide ``rollouts * num_envs``."""
 
-    discount_factor: float = 0.99
+    discount_factor: Annotated[float, Bound(0, 1)] = 0.99
     """Weight of a reward one step later, 0 to 1."""
 
-    gae_lambda: float = 0.95
+    gae_lambda: Annotated[float, Bound(0, 1)] = 0.95
     """Lambda of generalized advantage estimation, 0 to 1."""
 
-    learning_rate: float = 3e-4
+    learning_rate: Annotated[float, Bound(0, above=True)] = 3e-4
     """Step size of Adam at the start."""
 
-    learning_rate_scheduler_kl_threshold: float = 0.008
+    learning_rate_scheduler_kl_threshold: Annotated[float, Bound(0)] = 0.008
     """KL divergence between successive policies that the learning rate is adapted to; 0 keeps the rate."""
 
     staggered_starts: bool = True
@@ -121,38 +123,37 @@ class PPOCfg:
     learning_starts: int = 0
     """Steps before the first update. SKRL 2 has no such phase, so only 0 is accepted."""
 
-    grad_norm_clip: float = 1.0
+    grad_norm_clip: Annotated[float, Bound(0)] = 1.0
     """Largest norm of the gradient; 0 does not clip."""
 
     time_limit_bootstrap: bool = True
     """Whether a truncated episode goes on in thought, with the value of its true last observation. False
     treats the time limit as a termination."""
 
-    ratio_clip: float = 0.2
+    ratio_clip: Annotated[float, Bound(0, above=True)] = 0.2
     """Clip range of the probability ratio."""
 
-    value_clip: float = 0.2
+    value_clip: Annotated[float, Bound(0)] = 0.2
     """Clip range of a change of the (standardised) value; used if `clip_predicted_values`."""
 
     clip_predicted_values: bool = True
     """Whether the change of the value is clipped."""
 
-    entropy_loss_scale: float = 0.0
+    entropy_loss_scale: Annotated[float, Bound(0)] = 0.0
     """Weight of the entropy bonus."""
 
-    value_loss_scale: float = 2.0
+    value_loss_scale: Annotated[float, Bound(0)] = 2.0
     """Weight of the value loss."""
 
-    kl_threshold: float = 0.0
+    kl_threshold: Annotated[float, Bound(0)] = 0.0
     """KL divergence at which an epoch stops early; 0 never does."""
 
-    rewards_shaper_scale: float = 1.0
+    rewards_shaper_scale: Annotated[float, Bound(0, above=True)] = 1.0
     """Factor on every reward before learning. Logged returns are those of the environment."""
 
     def __post_init__(self) -> None:
-        for name, expected in _types().items():
-            _check_type(name, getattr(self, name), expected)
-        self._check_ranges()
+        for name, annotation in schema.annotations(PPOCfg).items():
+            schema.check(name, getattr(self, name), annotation)
         self._check_combinations()
 
     @property
@@ -178,32 +179,10 @@ class PPOCfg:
         intervals = self.max_env_steps // self.num_envs // self.check_point_interval
         return max(1, intervals) * self.check_point_interval
 
-    def _check_ranges(self) -> None:
-        at_least_one = ("num_envs", "play_num_envs", "max_env_steps", "check_point_interval", "rollouts")
-        for name in (*at_least_one, "check_points_kept", "evaluation_episodes", "learning_epochs", "mini_batches"):
-            self._require(name, getattr(self, name) >= 1, "give 1 or more")
-        for name in ("policy_hidden_layer_sizes", "value_hidden_layer_sizes"):
-            sizes = getattr(self, name)
-            self._require(name, len(sizes) > 0 and min(sizes) >= 1, "give one width of 1 or more per layer")
-        for name in ("discount_factor", "gae_lambda"):
-            self._require(name, 0.0 <= getattr(self, name) <= 1.0, "give a number from 0 to 1")
-        for name in ("learning_rate", "ratio_clip", "rewards_shaper_scale"):
-            self._require(name, getattr(self, name) > 0.0, "give a number above 0")
-        for name in (
-            "evaluation_interval",
-            "learning_rate_scheduler_kl_threshold",
-            "grad_norm_clip",
-            "value_clip",
-            "entropy_loss_scale",
-            "value_loss_scale",
-            "kl_threshold",
-        ):
-            self._require(name, getattr(self, name) >= 0.0, "give 0 or more")
-        self._require("seed", self.seed is None or self.seed >= 0, "give 0 or more, or none for a random one")
-        for name in ("random_timesteps", "learning_starts"):
-            self._require(name, getattr(self, name) == 0, "SKRL 2 has no such phase: give 0")
-
     def _check_combinations(self) -> None:
+        for name in ("random_timesteps", "learning_starts"):
+            if getattr(self, name) != 0:
+                raise UsageError(f"{name} {getattr(self, name)} is not possible: SKRL 2 has no such phase: give 0")
         if not self.min_log_std <= self.initial_log_std <= self.max_log_std:
             raise UsageError(
                 f"initial_log_std {self.initial_log_std} is not between min_log_std {self.min_log_std} "
@@ -231,10 +210,6 @@ class PPOCfg:
                 "image: give mirror=policy or critic=observation"
             )
 
-    def _require(self, name: str, holds: bool, remedy: str) -> None:
-        if not holds:
-            raise UsageError(f"{name} {getattr(self, name)!r} is not possible: {remedy}")
-
 
 def override(cfg: PPOCfg, assignments: Mapping[str, str]) -> PPOCfg:
     """Replace fields by values written as text, as in ``--set rollouts=32``.
@@ -243,11 +218,13 @@ def override(cfg: PPOCfg, assignments: Mapping[str, str]) -> PPOCfg:
         cfg: What to start from.
         assignments: Field name to value; layer sizes are written ``256,128``.
     """
-    changes = {}
+    changes, types = {}, typing.get_type_hints(PPOCfg)
     for name, text in assignments.items():
-        if name not in _types():
-            raise UsageError(f"unknown setting {name!r}{_nearest(name)}; `motrix-train show ENV` lists them all")
-        changes[name] = _parse(name, text, _types()[name])
+        if name not in types:
+            raise UsageError(
+                f"unknown setting {name!r}{schema.nearest(name, types)}; `motrix-train show ENV` lists them all"
+            )
+        changes[name] = _parse(name, text, types[name])
     return replace(cfg, **changes)
 
 
@@ -257,38 +234,17 @@ def to_json(cfg: PPOCfg) -> dict[str, Any]:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
-def from_json(values: Mapping[str, Any]) -> PPOCfg:
-    """The configuration that `to_json` wrote. Unknown fields are an error, absent ones keep their default."""
-    unknown = sorted(set(values) - set(_types()))
-    if unknown:
-        raise UsageError(f"unknown setting {unknown[0]!r} in a saved configuration{_nearest(unknown[0])}")
-    known: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-    return PPOCfg(**known)
+def from_json(values: Any, place: str = "") -> PPOCfg:
+    """The configuration that `to_json` wrote. Unknown fields are an error, absent ones keep their default.
 
+    Args:
+        values: What the JSON says.
+        place: Where in its file it stands, as in `schema.build`.
 
-def _types() -> dict[str, Any]:
-    """Field name -> its type."""
-    return typing.get_type_hints(PPOCfg)
-
-
-def _check_type(name: str, value: Any, expected: Any) -> None:
-    if typing.get_origin(expected) is Literal:
-        if value not in typing.get_args(expected):
-            choices = ", ".join(map(repr, typing.get_args(expected)))
-            raise UsageError(f"{name} {value!r} is unknown: give one of {choices}")
-        return
-    if expected == tuple[int, ...]:
-        fits = isinstance(value, tuple) and all(type(width) is int for width in value)
-    elif expected == dict[str, Any]:
-        fits = isinstance(value, dict) and all(isinstance(name, str) for name in value)
-    elif expected is float:
-        fits = type(value) in (int, float) and math.isfinite(value)
-    elif expected == int | None:
-        fits = value is None or type(value) is int
-    else:
-        fits = type(value) is expected
-    if not fits:
-        raise UsageError(f"{name} {value!r} has the wrong type: give {_described(expected)}")
+    Raises:
+        UsageError: A field is unknown, of another type, out of bounds, or does not go with another one.
+    """
+    return schema.build(PPOCfg, values, place)
 
 
 def _parse(name: str, text: str, expected: Any) -> Any:
@@ -304,10 +260,10 @@ def _parse(name: str, text: str, expected: Any) -> Any:
         if expected == tuple[int, ...]:
             return tuple(_integer(width) for width in text.strip("()[]").split(",") if width.strip())
         if expected == dict[str, Any]:
-            return json.loads(text)
+            return schema.parse_json(text.encode())
         return float(text) if expected is float else _integer(text)
     except (ValueError, KeyError):
-        raise UsageError(f"{name}={text} cannot be read: give {_described(expected)}") from None
+        raise UsageError(f"{name}={text} cannot be read: give {schema.described(expected)}") from None
 
 
 def _integer(text: str) -> int:
@@ -319,21 +275,6 @@ def _integer(text: str) -> int:
         if not number.is_integer():
             raise
         return int(number)
-
-
-def _described(expected: Any) -> str:
-    if expected == tuple[int, ...]:
-        return "integers such as 256,128,64"
-    if expected == int | None:
-        return "an integer or none"
-    if expected == dict[str, Any]:
-        return 'a JSON object such as {"max_episode_steps": 200}'
-    return {int: "an integer", float: "a finite number", bool: "true or false"}[expected]
-
-
-def _nearest(name: str) -> str:
-    close = difflib.get_close_matches(name, _types(), n=1)
-    return f", did you mean {close[0]!r}?" if close else ""
 
 
 def _divisors_near(number: int, wanted: int) -> str:

@@ -5,25 +5,25 @@ A plan is a TOML file. Whatever is wrong with it is found before anything is tra
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from gymnasium.vector import VectorEnv
 
-from motrix_train import config, environment, presets
+from motrix_train import config, environment, presets, schema
 from motrix_train.backend import select
 from motrix_train.condition import Condition
-from motrix_train.config import PPOCfg
+from motrix_train.config import BackendName, PPOCfg
 from motrix_train.errors import RunError, UsageError
-from motrix_train.run_directory import flat
+from motrix_train.progress_table import flat
+from motrix_train.schema import Bound
 from motrix_train.training import RolloutStats, fresh_agent
 from motrix_train.transfer import fit
 
@@ -31,7 +31,8 @@ QUANTITIES = ("env_steps", "mean_return", "mean_episode_length", "episodes", "po
 """Columns of `progress.csv` that a condition may name for any task. Those that depend on the clock may not be:
 a resumed run must end where an uninterrupted one does."""
 EVALUATED = ("mean_return", "standard_error", "mean_length")
-GO_ON, STOP = "go_on", "stop"
+GO_ON: Literal["go_on"] = "go_on"
+STOP: Literal["stop"] = "stop"
 
 _PLAN_KEYS = {
     "backend": ((str,), "torch, jax or auto"),
@@ -69,11 +70,15 @@ class Stage:
 
     name: str
     env_id: str
-    env_kwargs: Mapping[str, Any]
+    env_kwargs: dict[str, Any]
     cfg: PPOCfg
     advance_when: tuple[Condition, ...] = ()
-    otherwise: str = GO_ON
+    otherwise: Literal["go_on", "stop"] = GO_ON
     partial: bool = False
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"\w[\w-]*", self.name, re.ASCII):
+            raise UsageError(f"name {schema.short(self.name)} cannot name a directory: give letters, digits, _ and -")
 
     def is_passed(self, line: Mapping[str, float]) -> bool:
         """Whether a line of progress meets its conditions."""
@@ -100,8 +105,14 @@ class Plan:
     """
 
     name: str
-    backend: str
-    stages: tuple[Stage, ...]
+    backend: BackendName
+    stages: Annotated[tuple[Stage, ...], Bound(1)]
+
+    def __post_init__(self) -> None:
+        names = [stage.name.lower() for stage in self.stages]
+        for position, stage in enumerate(self.stages):
+            if stage.name.lower() in names[:position]:
+                raise UsageError(f"stage {stage.name!r}: there is another stage of this name: give each its own")
 
     @classmethod
     def read(cls, path: Path) -> Plan:
@@ -112,7 +123,7 @@ class Plan:
             RunError: The file cannot be read.
         """
         try:
-            text = path.read_text("utf-8")
+            text = path.read_bytes().decode("utf-8")
         except FileNotFoundError:
             raise UsageError(
                 f"there is no plan {path}: give a TOML file, such as examples/go1_curriculum.toml"
@@ -124,7 +135,10 @@ class Plan:
         with _in(str(path)):
             try:
                 table = tomllib.loads(text)
-            except tomllib.TOMLDecodeError as mistake:
+                schema.require_plain(table)
+            except RecursionError as mistake:
+                raise UsageError(f"it is nested deeper than {schema.MAX_DEPTH} brackets") from mistake
+            except ValueError as mistake:  # of TOML, or of a number of thousands of digits
                 raise UsageError(f"it is no TOML: {mistake}") from mistake
             return cls._of(table, path.stem)
 
@@ -146,10 +160,7 @@ class Plan:
         for position, own in enumerate(stages):
             with _in(f"stage {own.get('name', position + 1)!r}"):
                 _require_keys(own, _STAGE_KEYS)
-                stage = _stage(environment.merged(defaults, own), backend, seed + position)
-                if stage.name.lower() in (other.name.lower() for other in made):
-                    raise UsageError("there is another stage of this name: give each its own")
-                made.append(stage)
+                made.append(_stage(environment.merged(defaults, own), backend, seed + position))
         return cls(name, backend, tuple(made))
 
     def to_json(self) -> dict[str, Any]:
@@ -162,12 +173,12 @@ class Plan:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Plan:
-        """The plan that `to_json` wrote."""
-        stages = []
-        for stage in values["stages"]:
-            conditions = tuple(map(Condition.parse, stage["advance_when"]))
-            stages.append(Stage(**{**stage, "cfg": config.from_json(stage["cfg"]), "advance_when": conditions}))
-        return cls(values["name"], values["backend"], tuple(stages))
+        """The plan that `to_json` wrote.
+
+        Raises:
+            UsageError: Something in it cannot be meant.
+        """
+        return schema.build(cls, values, "plan.")
 
     def check(self, device: str | None = None) -> None:
         """Makes every stage's environment and agent, and sees whether each policy fits the next stage.
@@ -197,8 +208,6 @@ def _stage(table: Mapping[str, Any], backend: str, seed: int) -> Stage:
     for key in ("name", "env_id"):
         if key not in table:
             raise UsageError(f"{key} is missing: give {_STAGE_KEYS[key][1]}")
-    if not re.fullmatch(r"\w[\w-]*", table["name"], re.ASCII):
-        raise UsageError(f"name {table['name']!r} cannot name a directory: give letters, digits, _ and -")
     env_id = table["env_id"]
     spec = environment.find(env_id)
     settings = {"max_env_steps": table["max_env_steps"]} if "max_env_steps" in table else {}
@@ -224,7 +233,7 @@ def _stage(table: Mapping[str, Any], backend: str, seed: int) -> Stage:
     )
 
 
-def _task_fields(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+def _task_fields(fields: dict[str, Any]) -> dict[str, Any]:
     for name, value in fields.items():
         if name in environment.OPTIONS or name in environment.NOT_FIELDS:
             raise UsageError(f"env.{name}: {name} is not a field of the task")
@@ -248,10 +257,10 @@ def _require_keys(table: Mapping[str, Any], known: Mapping[str, tuple[tuple[type
     """Refuses a key that is unknown, or whose value has another type."""
     for key, value in table.items():
         if key not in known:
-            raise UsageError(f"unknown key {key!r}{_nearest(key, known)}")
+            raise UsageError(f"unknown key {key!r}{schema.nearest(key, known)}")
         types, words = known[key]
         if type(value) not in types:
-            raise UsageError(f"{key} is {value!r}; it takes {words}")
+            raise UsageError(f"{key} is {schema.short(value)}; it takes {words}")
 
 
 def _require_quantities(stage: Stage, env: VectorEnv) -> None:
@@ -259,7 +268,7 @@ def _require_quantities(stage: Stage, env: VectorEnv) -> None:
     known = _quantities(env, evaluated=stage.cfg.evaluation_interval > 0)
     for condition in stage.advance_when:
         if condition.quantity not in known:
-            hint = _nearest(condition.quantity, known) or f"; name one of {', '.join(known)}"
+            hint = schema.nearest(condition.quantity, known) or f"; name one of {', '.join(known)}"
             raise UsageError(f"advance_when names {condition.quantity}, which is not known here{hint}")
 
 
@@ -276,11 +285,6 @@ def _quantities(env: VectorEnv, evaluated: bool) -> list[str]:
 
 def _names(values: Mapping[str, Any]) -> list[str]:
     return [name for name in values if not name.startswith("_")]  # the others are Gymnasium's masks
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f", did you mean {close[0]!r}?" if close else ""
 
 
 @contextmanager

@@ -14,21 +14,23 @@ Where a curriculum is follows from what the runs hold, so that it cannot be at o
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
-from motrix_train import checkpoint
+from motrix_train import checkpoint, schema
 from motrix_train.curriculum import STOP, Plan, Stage
 from motrix_train.errors import RunError, UsageError
-from motrix_train.job import Job, carry_out
-from motrix_train.run_directory import RUNS, RunDirectory, unused, versions, write_whole
+from motrix_train.files import numbered, write_whole
+from motrix_train.job import Job, Resumption, carry_out
+from motrix_train.run_directory import RUNS, RunDirectory, read_record, versions
+from motrix_train.schema import Bound
 from motrix_train.training import Listener
 from motrix_train.transfer import Origin
 
@@ -76,6 +78,18 @@ class Outcome:
         return self.ending is Ending.SPENT and bool(self.stage.advance_when) and self.stage.otherwise == STOP
 
 
+@dataclass(frozen=True, kw_only=True)
+class CurriculumRecord:
+    """What `curriculum.json` says; the fields are those of `Curriculum`, and when it was begun."""
+
+    plan: Plan
+    device: str | None
+    num_threads: Annotated[int, Bound(0, 4096)]
+    created: str
+    versions: dict[str, str]
+    command: str
+
+
 @dataclass(frozen=True)
 class Curriculum:
     """A curriculum and its directory.
@@ -114,28 +128,24 @@ class Curriculum:
             RunError: The disk refuses.
         """
         created = datetime.now(UTC)
-        if path is not None and path.exists():
-            raise UsageError(f"curriculum directory {path} exists: name a new one, or remove it")
-        path = path or unused(CURRICULA / plan.name / f"{created.astimezone():%Y-%m-%d_%H-%M-%S}")
-        curriculum = cls(path, plan, device, num_threads, command, versions())
         content = {
             "plan": plan.to_json(),
             "device": device,
             "num_threads": num_threads,
             "created": created.isoformat(),
-            "versions": curriculum.begun_with,
+            "versions": versions(),
             "command": command,
         }
+        wanted = CURRICULA / plan.name / f"{created.astimezone():%Y-%m-%d_%H-%M-%S}"
+        free = _made(numbered(wanted)) if path is None else _made([path])
+        if free is None:
+            raise UsageError(f"curriculum directory {path} exists: name a new one, or remove it")
         try:
-            path.mkdir(parents=True)
-        except OSError as refusal:
-            raise RunError(f"cannot write {path}: {refusal.strerror or refusal}") from refusal
-        try:
-            write_whole(path / RECORD, (json.dumps(content, indent=2) + "\n").encode())
+            write_whole(free / RECORD, (json.dumps(content, indent=2) + "\n").encode())
         except BaseException:
-            path.rmdir()
+            free.rmdir()
             raise
-        return curriculum
+        return cls(free, plan, device, num_threads, command, content["versions"])
 
     @classmethod
     def open(cls, path: Path, command: str, device: str | None = None, num_threads: int = 0) -> Curriculum:
@@ -154,13 +164,15 @@ class Curriculum:
         record = path / RECORD
         if not record.is_file():
             raise UsageError(f"{path} is no curriculum: give a directory that `motrix-train curriculum` made")
+        content = read_record(record)
         try:
-            content = json.loads(record.read_text("utf-8"))
-            plan = Plan.from_json(content["plan"])
-            device, num_threads = device or content["device"], num_threads or content["num_threads"]
-            return cls(path, plan, device, num_threads, command, content["versions"])
-        except (ValueError, KeyError, TypeError, UsageError) as damage:
-            raise RunError(f"{record} is damaged or of another version ({damage}): train anew") from damage
+            asked = schema.build(CurriculumRecord, content)
+        except UsageError as mistake:
+            raise RunError(
+                f"{record} is damaged or of another version ({mistake}): put it back, or train anew"
+            ) from mistake
+        device, num_threads = device or asked.device, num_threads or asked.num_threads
+        return cls(path, asked.plan, device, num_threads, command, asked.versions)
 
     def carry_out(self, watch: Watch) -> Outcome:
         """Trains from where the curriculum is to its end.
@@ -228,22 +240,19 @@ class Curriculum:
         """Trains a stage to its end, if it has not ended before."""
         outcome = self.outcome(number)
         if outcome is None or outcome.ending is Ending.OPEN:
-            run = self._begin(number, outcome)
+            run = self._begin(number)
+            this = Resumption(command=self.command, device=self.device, num_threads=self.num_threads)
             with watch(number, run) as listener:
-                carry_out(run, listener, until=self.plan.stages[number].goal)
+                carry_out(run, listener, until=self.plan.stages[number].goal, resumption=None if run.is_new else this)
             outcome = self.outcome(number)
         assert outcome is not None
         return outcome
 
-    def _begin(self, number: int, so_far: Outcome | None) -> RunDirectory:
+    def _begin(self, number: int) -> RunDirectory:
         """The run of a stage, ready to be carried out: where it was, or new."""
         run, stage = self.run(number), self.plan.stages[number]
-        if so_far is not None:
-            resumed = {"env_steps": so_far.env_steps, "command": self.command, "versions": versions()}
-            before = run.config().get("resumed", ())
-            run.amend(device=self.device, num_threads=self.num_threads, resumed=[*before, resumed])
+        if run.checkpoint("last") is not None:
             return run
-        run.discard()  # it was killed before its first checkpoint, so it begins anew, and again from the same policy
         origin = None
         if number > 0:
             origin = Origin(checkpoint.read(self.run(number - 1).best_policy()), partial=stage.partial)
@@ -256,7 +265,30 @@ class Curriculum:
             num_threads=self.num_threads,
             origin=origin,
         )
-        return job.create_run(self.command, run.path)
+        if not run.config_path.exists():
+            return job.create_run(self.command, run.path)
+        run.checkpoints.mkdir(exist_ok=True)
+        if origin is not None and run.checkpoint("origin") is None:
+            for name, data in job.origin_file(origin).items():
+                write_whole(run.checkpoints / name, data)
+        return run
+
+
+def _made(candidates: Iterable[Path]) -> Path | None:
+    """The first directory that is not there yet, made; None if all are there.
+
+    Raises:
+        RunError: The disk refuses.
+    """
+    for path in candidates:
+        try:
+            path.mkdir(parents=True)
+            return path
+        except FileExistsError:
+            continue
+        except OSError as refusal:
+            raise RunError(f"cannot write {path}: {refusal.strerror or refusal}") from refusal
+    return None
 
 
 def _line(progress: dict[str, Any], env_steps: int) -> dict[str, float]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 import importlib
 import json
+import sys
+import traceback
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -13,9 +15,12 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import VectorEnv
 
 import motrix_gym  # noqa: F401  (registers the ids)
+from motrix_train import schema
 from motrix_train.errors import UsageError
+from motrix_train.schema import short
 
 OPTIONS = {"num_envs": "--num-envs", "num_threads": "--num-threads", "max_env_steps": "--max-env-steps"}
+GYMNASIUMS_OWN = ("phys2d", "tabular")  # namespaces that no one misspells as an id of a robot
 NOT_FIELDS = (
     "task",
     "render_mode",
@@ -28,30 +33,68 @@ NOT_FIELDS = (
 
 
 def find(env_id: str) -> EnvSpec:
-    """The registration of an environment.
+    """The registration of an environment, for an id from anywhere: nothing is imported because of it.
+
+    Args:
+        env_id: Registered id; a ``module:`` before it must have been imported already.
 
     Raises:
-        UsageError: There is none of this name; names the nearest one.
+        UsageError: There is none of this name; names the nearest one, or what to import.
     """
     module, _, name = env_id.rpartition(":")
+    if module and module not in sys.modules:
+        raise UsageError(
+            f"environment {short(env_id)} is from the module {short(module)}, which is not imported because a file "
+            f"names it: if you trust it, add --import {short(module)[1:-1]}"
+        )
     try:
-        if module:
-            importlib.import_module(module)
         return gymnasium.spec(name)
-    except (gymnasium.error.Error, ImportError) as unknown:
+    except gymnasium.error.Error as unknown:
         nearest = nearest_id(name)
         hint = f"did you mean {nearest}?" if nearest else "`motrix-train list` shows the known ones"
-        raise UsageError(f"no environment {env_id!r}: {hint}") from unknown
+        foreign = "" if nearest else "; one of another package needs --import PACKAGE"
+        raise UsageError(f"no environment {short(env_id)}: {hint}{foreign}") from unknown
+
+
+def find_typed(env_id: str) -> EnvSpec:
+    """The registration of an environment whose id the user has typed: a ``module:`` before it is imported.
+
+    Raises:
+        UsageError: There is no such module, importing it fails, or it registers no such id.
+    """
+    module = env_id.rpartition(":")[0]
+    if module:
+        try:
+            import_module(module)
+        except UsageError as failure:
+            raise UsageError(f"no environment {env_id!r}: {failure}") from failure
+    return find(env_id)
+
+
+def import_module(name: str) -> None:
+    """Imports a module that registers environments, because the user says so.
+
+    Raises:
+        UsageError: There is none, or it fails; names its own error and the line.
+    """
+    try:
+        importlib.import_module(name)
+    except Exception as error:  # whatever the user's own module raises
+        if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
+            raise UsageError(f"there is no module {name!r}: install it, or see that it is on PYTHONPATH") from error
+        line = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{line.filename}, line {line.lineno}"
+        raise UsageError(f"importing {name} fails with {type(error).__name__}: {error} ({place})") from error
 
 
 def nearest_id(env_id: str) -> str | None:
-    """The registered id that a misspelt or shortened one most likely stands for."""
+    """The registered id, of this package or of an imported one, that a misspelt or shortened one may stand for."""
     names = {}
     for known in gymnasium.registry:
-        if known.startswith("Motrix/"):
-            versioned = known.removeprefix("Motrix/")
+        namespace, slash, versioned = known.rpartition("/")
+        if slash and namespace not in GYMNASIUMS_OWN:
             names |= {known.lower(): known, versioned.lower(): known, versioned.split("-v")[0].lower(): known}
-    close = difflib.get_close_matches(env_id.lower(), names, n=1)
+    close = difflib.get_close_matches(env_id.lower()[:80], names, n=1)
     return names[close[0]] if close else None
 
 
@@ -72,15 +115,18 @@ def make(
         rendering: ``render_mode`` and ``render_size``, as in `motrix_gym`.
 
     Raises:
-        UsageError: The id is unknown, or the environment refuses a value.
+        UsageError: The id is unknown, the environment refuses a value, or something is no field of its task.
     """
     spec = find(env_id)
+    for name in env_kwargs:
+        if name in NOT_FIELDS or name in OPTIONS:
+            raise UsageError(f"{spec.id}: {name} is not a field of the task: leave it out")
     if num_envs < 1:
         raise UsageError(f"num_envs is {num_envs}; it takes a whole number from 1")
     threads = {"num_threads": num_threads} if num_threads else {}  # environments of others may not know the argument
     try:
         return gymnasium.make_vec(spec.id, num_envs=num_envs, **threads, **rendering, **env_kwargs)
-    except (gymnasium.error.Error, TypeError, ValueError) as refusal:
+    except (gymnasium.error.Error, TypeError, ValueError, OverflowError) as refusal:
         raise UsageError(f"{spec.id}: {refusal}") from refusal
 
 
@@ -130,6 +176,8 @@ def merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any
 
 def _parse(text: str) -> Any:
     try:
-        return json.loads(text)
-    except ValueError:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
         return text
+    schema.require_plain(value)
+    return value

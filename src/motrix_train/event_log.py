@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from motrix_train.errors import RunError
-from motrix_train.run_directory import flush_to_disk, replacement
+from motrix_train.files import flush_to_disk, replacement
 
 
 class EventLog:

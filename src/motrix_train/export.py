@@ -23,7 +23,7 @@ from motrix_train.actuation import Affine
 from motrix_train.checkpoint import Checkpoint
 from motrix_train.errors import RunError, UsageError
 from motrix_train.evaluation import Policy, act
-from motrix_train.run_directory import replacement
+from motrix_train.files import replacement
 
 TOLERANCE = 1e-5  # in units of the action
 OBSERVATIONS = 1000

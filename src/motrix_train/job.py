@@ -13,14 +13,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from motrix_train import checkpoint, environment, run_directory, training
+from motrix_train import checkpoint, environment, run_directory, schema, training
 from motrix_train.backend import select
 from motrix_train.checkpoint import Checkpoint
-from motrix_train.config import PPOCfg, from_json, to_json
+from motrix_train.config import PPOCfg, to_json
 from motrix_train.distributed import ALONE, Workers
 from motrix_train.errors import RunError, UsageError
 from motrix_train.run_directory import RUNS, RunDirectory
-from motrix_train.training import Goal, Listener, TrainingSummary, never
+from motrix_train.run_record import RunRecord
+from motrix_train.training import Goal, Listener, Listeners, TrainingPlan, TrainingSummary, never
 from motrix_train.transfer import Origin
 
 
@@ -75,15 +76,13 @@ class Job:
             "versions": run_directory.versions(),
             "command": command,
         }
-        run = RunDirectory.create(root, self.env_id, self.backend, self.cfg.seed, resolved, path)
-        if self.origin is not None:
-            try:
-                policy = replace(self.origin.checkpoint, session={})
-                checkpoint.write(run.checkpoints / f"origin{select(self.backend).SUFFIX}", policy)
-            except BaseException:
-                run.discard()
-                raise
-        return run
+        policies = {} if self.origin is None else self.origin_file(self.origin)
+        return RunDirectory.create(root, self.env_id, self.backend, self.cfg.seed, resolved, path, policies)
+
+    def origin_file(self, origin: Origin) -> dict[str, bytes]:
+        """The checkpoint that a run keeps of the policy that it starts from, by file name."""
+        name = f"origin{select(self.backend).SUFFIX}"
+        return {name: checkpoint.to_bytes(name, replace(origin.checkpoint, session={}))}
 
     @classmethod
     def of(cls, run: RunDirectory) -> Job:
@@ -92,43 +91,93 @@ class Job:
         Raises:
             RunError: Its configuration is damaged.
         """
-        asked = run.config()
-        try:
-            return replace(cls.from_json(asked), origin=_origin_from_json(asked["origin"], run))
-        except (KeyError, TypeError, UsageError) as damage:
-            raise RunError(f"{run.config_path} is damaged or of another version ({damage}): train anew") from damage
+        record = RunRecord.of(run)
+        return replace(cls.of_record(record), origin=_origin_of(record, run))
 
     @classmethod
-    def from_json(cls, asked: Mapping[str, Any]) -> Job:
-        """The job of a run, without the policy that it starts from, from the run's configuration."""
+    def of_record(cls, record: RunRecord) -> Job:
+        """The job of a run, without the policy that it starts from."""
         return cls(
-            env_id=asked["env_id"],
-            env_kwargs=asked["env_kwargs"],
-            backend=asked["backend"],
-            cfg=from_json(asked["config"]),
-            device=asked["device"],
-            num_threads=asked["num_threads"],
-            workers=asked["workers"],
+            env_id=record.env_id,
+            env_kwargs=record.env_kwargs,
+            backend=record.backend,
+            cfg=record.config,
+            device=record.device,
+            num_threads=record.num_threads,
+            workers=record.workers,
         )
 
 
-def resumption(run: RunDirectory, workers: int = 1) -> Checkpoint | None:
+@dataclass(frozen=True, kw_only=True)
+class Resumption:
+    """What a command that goes on with a run may change; nothing of it changes what is learned.
+
+    Attributes:
+        command: The command line, for the record.
+        max_env_steps: A longer budget, None for the run's own.
+        device: Of the networks, None for the run's own.
+        num_threads: Physics threads, 0 for the run's own.
+    """
+
+    command: str
+    max_env_steps: int | None = None
+    device: str | None = None
+    num_threads: int = 0
+
+    def changes(self, run: RunDirectory, workers: int = 1) -> dict[str, Any]:
+        """Entries of `config.json` that become others.
+
+        Raises:
+            UsageError: There is nothing left to train.
+            RunError: The run is damaged.
+        """
+        record, resumed = RunRecord.of(run), last_checkpoint(run, workers)
+        cfg = replace(record.config, max_env_steps=self.max_env_steps or record.config.max_env_steps)
+        done = resumed.env_steps if resumed else 0
+        if done >= cfg.env_steps(workers):
+            raise UsageError(
+                f"{run.path} has its {done:,} env steps: give more, as in "
+                f"--max-env-steps {2 * record.config.max_env_steps}"
+            )
+        this = {"env_steps": done, "command": self.command, "versions": run_directory.versions()}
+        return {
+            "config": to_json(cfg),
+            "device": self.device or record.device,
+            "num_threads": self.num_threads or record.num_threads,
+            "resumed": [*run.config().get("resumed", ()), this],
+        }
+
+
+class _Amendment(Listener):
+    """Writes changes into a run's `config.json` once its training goes on: not before nothing can refuse them."""
+
+    def __init__(self, run: RunDirectory, changes: Mapping[str, Any]) -> None:
+        self._run, self._changes = run, changes
+
+    def started(self, plan: TrainingPlan) -> None:
+        if self._changes:
+            self._run.amend(**self._changes)
+
+
+def last_checkpoint(run: RunDirectory, workers: int = 1) -> Checkpoint | None:
     """The checkpoint that a run goes on from with so many workers, None if it was stopped before its first.
 
     Raises:
         UsageError: The run cannot be resumed exactly.
-        RunError: The checkpoint is damaged.
+        RunError: The checkpoint is damaged, or is not the run's own.
     """
-    begun_with = Job.of(run).workers
-    if workers != begun_with:
+    record = RunRecord.of(run)
+    if workers != record.workers:
         raise UsageError(
-            f"{run.path} was begun with {begun_with} worker(s) and goes on with as many, not with {workers}: start "
-            f"{begun_with}, or begin a new run with --init-from {run.path}"
+            f"{run.path} was begun with {record.workers} worker(s) and goes on with as many, not with {workers}: start "
+            f"{record.workers}, or begin a new run with --init-from {run.path}"
         )
     last = run.checkpoint("last")
     if last is None:
         return None
     resumed = checkpoint.read(last)
+    resumed.require_networks(last)
+    _require_same_run(run.config_path, record, last, resumed)
     if not resumed.session:
         raise UsageError(
             f"{run.path} cannot be resumed exactly, since {resumed.env_id} cannot save its state: "
@@ -137,14 +186,35 @@ def resumption(run: RunDirectory, workers: int = 1) -> Checkpoint | None:
     return resumed
 
 
-def carry_out(run: RunDirectory, listener: Listener, until: Goal = never, workers: Workers = ALONE) -> TrainingSummary:
-    """Trains a run from where it is to its end; a run that was refused before it learned anything is removed.
+def _require_same_run(config_path: Path, record: RunRecord, last: Path, resumed: Checkpoint) -> None:
+    """Refuses a configuration that is not the one that the checkpoint was trained with."""
+    said, trained = to_json(record.config), to_json(resumed.cfg)
+    said |= {"env_id": record.env_id, "env_kwargs": record.env_kwargs, "backend": record.backend}
+    trained |= {"env_id": resumed.env_id, "env_kwargs": resumed.env_kwargs, "backend": resumed.backend}
+    for name in said:
+        if said[name] != trained[name] and name != "max_env_steps":
+            raise RunError(
+                f"{config_path} says {name} {schema.short(said[name])}, {last} was trained with "
+                f"{schema.short(trained[name])}: put it back"
+            )
+
+
+def carry_out(
+    run: RunDirectory,
+    listener: Listener,
+    until: Goal = never,
+    workers: Workers = ALONE,
+    resumption: Resumption | None = None,
+) -> TrainingSummary:
+    """Trains a run from where it is to its end. A new run that is refused before it learned anything is removed; of a
+    run that was there before, a refused command changes nothing.
 
     Args:
         run: The run.
         listener: Told what happens.
         until: A goal that ends it before its budget does.
         workers: Those that train it: the main one calls this and the others `assist`.
+        resumption: What changes from here on.
 
     Raises:
         UsageError: Something asked for does not go together, or another process trains the run.
@@ -153,10 +223,15 @@ def carry_out(run: RunDirectory, listener: Listener, until: Goal = never, worker
     with ExitStack() as opened:
         with workers.together():
             opened.enter_context(run.exclusive())
-            job, resumed = Job.of(run), resumption(run, workers.size)
-        workers.share({"job": json.dumps(run.config())})
+            run.remove_unfinished()
+            resumed = last_checkpoint(run, workers.size)
+            changes = resumption.changes(run, workers.size) if resumption else {}
+            asked = {**run.config(), **changes}
+            job = replace(_job(asked), origin=_origin_of(RunRecord.of(run), run))
+            told = Listeners([_Amendment(run, changes), listener])
+        workers.share({"job": json.dumps(asked)})
         try:
-            summary = _train(job, workers, run=run, listener=listener, resumed=resumed, until=until)
+            summary = _train(job, workers, run=run, listener=told, resumed=resumed, until=until)
         except BaseException:
             if not run.has_trained():
                 run.discard()
@@ -173,8 +248,11 @@ def assist(workers: Workers) -> None:
     """
     with workers.together():
         pass  # the main one opens the run
-    job = Job.from_json(json.loads(str(workers.share({})["job"])))
-    _train(job, workers)
+    _train(_job(json.loads(str(workers.share({})["job"]))), workers)
+
+
+def _job(asked: Mapping[str, Any]) -> Job:
+    return Job.of_record(schema.build(RunRecord, asked))
 
 
 def _train(job: Job, workers: Workers, **of_the_main_one: Any) -> TrainingSummary | None:
@@ -201,10 +279,10 @@ def _origin_to_json(origin: Origin | None) -> dict[str, Any] | None:
     return {**first, "partial": origin.partial, "normaliser": origin.normaliser}
 
 
-def _origin_from_json(asked: Mapping[str, Any] | None, run: RunDirectory) -> Origin | None:
-    if asked is None:
+def _origin_of(record: RunRecord, run: RunDirectory) -> Origin | None:
+    if record.origin is None:
         return None
     policy = run.checkpoint("origin")
     if policy is None:
         raise RunError(f"{run.path} has lost the policy that it started from: train anew")
-    return Origin(checkpoint.read(policy), partial=asked["partial"], normaliser=asked["normaliser"])
+    return Origin(checkpoint.read(policy), partial=record.origin.partial, normaliser=record.origin.normaliser)

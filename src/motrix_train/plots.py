@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from motrix_train.comparison import Band, Curve, Group
-from motrix_train.run_directory import write_whole
+from motrix_train.files import write_whole
 
 PANELS = {  # column of progress.csv, or a group of columns -> heading
     "mean_return": "return of an episode",

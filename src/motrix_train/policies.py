@@ -13,6 +13,7 @@ from motrix_train.backend import select
 from motrix_train.checkpoint import Checkpoint, backend_of, read
 from motrix_train.errors import UsageError
 from motrix_train.run_directory import RUNS, RunDirectory
+from motrix_train.run_record import RunRecord
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,11 +57,12 @@ class TrainedPolicy:
         checkpoint = read(path)
         checkpoint.require_environment(wanted or checkpoint.env_id)
         env_kwargs = environment.merged(checkpoint.env_kwargs if env_id is None else {}, env_fields or {})
-        env_id = env_id or checkpoint.env_id
+        env_id = checkpoint.env_id if env_id is None else environment.find_typed(env_id).id
         env = environment.make(env_id, 1, env_kwargs)
         spaces = env.single_observation_space, env.single_action_space
         env.close()
         checkpoint.require_spaces(env_id, *spaces, "give an environment of the same spaces, or another policy")
+        checkpoint.require_networks(path)
         return cls(path, checkpoint, select(suffix_backend).policy(checkpoint, device), env_id, env_kwargs)
 
 
@@ -69,13 +71,15 @@ def locate(target: str, policy: Path | None) -> tuple[str | None, Path]:
     path = Path(target)
     run = RunDirectory(path)
     if run.config_path.is_file():
-        return run.config().get("env_id"), policy or run.best_policy()
+        run.config()  # a damaged one is told before a missing policy
+        path = policy or run.best_policy()
+        return RunRecord.of(run).env_id, path
     if path.is_file() or path.suffix:
         if policy is not None:
             raise UsageError(f"{target} and --policy {policy} are two policies: give one of them")
         return None, path
     try:
-        env_id = environment.find(target).id
+        env_id = environment.find_typed(target).id
     except UsageError as unknown:
         raise UsageError(f"there is no run directory {target}, and {unknown}") from unknown
     return env_id, policy or RunDirectory.find_newest(RUNS, env_id).best_policy()

@@ -14,28 +14,31 @@ runs/<env id>/<time>_<backend>_seed<N>/
 from __future__ import annotations
 
 import contextlib
-import csv
+import errno
 import fcntl
 import importlib.metadata
-import io
 import itertools
 import json
-import math
 import os
 import platform
+import secrets
 import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
+from motrix_train import progress_table, schema
 from motrix_train.errors import RunError, UsageError
+from motrix_train.files import numbered, os_errors, remove_unfinished, write_whole
 
 RUNS = Path("runs")
+MAX_RECORD_BYTES = 4 * 2**20
 DISTRIBUTIONS = ("motrix-gym", "gymnasium", "mujoco", "numpy", "skrl", "torch", "jax", "flax")
 
 
@@ -45,10 +48,12 @@ class RunDirectory:
 
     Attributes:
         path: Its directory.
+        is_new: Whether it was made here, so that `discard` may remove it.
         made: The directories around it that had to be made for it, innermost first.
     """
 
     path: Path
+    is_new: bool = False
     made: tuple[Path, ...] = ()
 
     @property
@@ -85,8 +90,9 @@ class RunDirectory:
         seed: int,
         resolved: Mapping[str, Any],
         path: Path | None = None,
+        policies: Mapping[str, bytes] = MappingProxyType({}),
     ) -> RunDirectory:
-        """Makes the directory of a new run, with its configuration in it.
+        """Makes the directory of a new run, with its configuration in it, in one piece.
 
         Args:
             root: Where the runs of all environments are.
@@ -95,6 +101,7 @@ class RunDirectory:
             seed: The run's seed.
             resolved: What the run was asked for, plain JSON.
             path: The directory itself, in place of one named after the time.
+            policies: Checkpoints that the run starts with, by file name.
 
         Raises:
             UsageError: `path` exists.
@@ -102,24 +109,30 @@ class RunDirectory:
         """
         created = datetime.now(UTC)
         content = {"env_id": env_id, "backend": backend, "seed": seed, "created": created.isoformat(), **resolved}
-        text = json.dumps(content, indent=2) + "\n"
         if path is None:
-            wanted = root / env_id.rpartition(":")[2] / f"{created.astimezone():%Y-%m-%d_%H-%M-%S}_{backend}_seed{seed}"
-            path = unused(wanted)
+            name = f"{created.astimezone():%Y-%m-%d_%H-%M-%S}_{backend}_seed{seed}"
+            candidates = numbered(root / env_id.rpartition(":")[2] / name)
         elif path.exists():
-            raise UsageError(f"run directory {path} exists: name a new one, or remove it")
-        run = cls(path, made=tuple(parent for parent in path.parents if not parent.exists()))
-        unfinished = cls(path.with_name(f".{path.name}.{os.getpid()}"))
+            raise _taken(path)
+        else:
+            candidates = iter([path])
+        first = next(candidates)
+        made = tuple(parent for parent in first.parents if not parent.exists())
+        unfinished = cls(first.with_name(f".{first.name}.{secrets.token_hex(4)}"))
         try:
-            with _refusals(path):
+            with os_errors(first):
                 unfinished.checkpoints.mkdir(parents=True)
-                write_whole(unfinished.config_path, text.encode())
-                unfinished.path.rename(path)
+                write_whole(unfinished.config_path, _text(content))
+                for file_name, data in policies.items():
+                    write_whole(unfinished.checkpoints / file_name, data)
+                for candidate in itertools.chain([first], candidates):
+                    if _renamed(unfinished.path, candidate):
+                        return cls(candidate, is_new=True, made=made)
+            raise _taken(first)
         except BaseException:
             shutil.rmtree(unfinished.path, ignore_errors=True)
-            run._unmake_parents()
+            _remove_empty(made)
             raise
-        return run
 
     @classmethod
     def open(cls, path: Path) -> RunDirectory:
@@ -147,24 +160,16 @@ class RunDirectory:
         return max(trained, key=lambda run: (run._created(), run.path.name))
 
     def config(self) -> dict[str, Any]:
-        """What the run was asked for.
+        """What the run was asked for, as `config.json` says it.
 
         Raises:
-            RunError: It cannot be read.
+            RunError: It cannot be read, or is no JSON object.
         """
-        with _refusals(self.config_path, "read"):
-            text = self.config_path.read_text("utf-8")
-        try:
-            content = json.loads(text)
-        except ValueError as damage:
-            raise RunError(f"{self.config_path} is damaged: {damage}") from damage
-        if not isinstance(content, dict):
-            raise RunError(f"{self.config_path} is damaged: it holds no JSON object")
-        return content
+        return read_record(self.config_path)
 
     def _created(self) -> str:
         """When the run began, ISO 8601 in UTC; empty where the configuration cannot be read."""
-        with contextlib.suppress(RunError):
+        with suppress(RunError):
             return str(self.config().get("created", ""))
         return ""
 
@@ -175,7 +180,7 @@ class RunDirectory:
         Raises:
             UsageError: Another process trains in it.
         """
-        with _refusals(self.path, "read"):
+        with os_errors(self.path, "read"):
             directory = os.open(self.path, os.O_RDONLY)
         try:
             fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -191,29 +196,12 @@ class RunDirectory:
         Raises:
             RunError: The disk refuses; the old configuration stays.
         """
-        write_whole(self.config_path, (json.dumps({**self.config(), **changes}, indent=2) + "\n").encode())
+        write_whole(self.config_path, _text({**self.config(), **changes}))
 
-    def flush_progress(self) -> None:
-        """Waits until the table of progress would survive a loss of power."""
-        with _refusals(self.progress_path):
-            if self.progress_path.exists():
-                flush_to_disk(self.progress_path)
-
-    def rewind(self, env_steps: int) -> None:
-        """Drops the lines of the table of progress that come after a number of env steps, and a torn last one."""
-        if not self.progress_path.exists():
-            return
-        with _refusals(self.progress_path, "read"), self.progress_path.open(newline="", encoding="utf-8") as file:
-            lines = list(csv.reader(file))
-        header = lines[0] if lines and "env_steps" in lines[0] else []
-        column = header.index("env_steps") if header else 0
-        kept = [line for line in lines[1:] if len(line) == len(header) and _number(line[column]) <= env_steps]
-        if not kept:
-            self.progress_path.unlink()
-            return
-        table = io.StringIO(newline="")
-        csv.writer(table).writerows([header, *kept])
-        write_whole(self.progress_path, table.getvalue().encode())
+    def remove_unfinished(self) -> None:
+        """Removes what processes that were killed in this run had half written; for whoever has it `exclusive`."""
+        for directory in (self.path, self.checkpoints, self.videos):
+            remove_unfinished(directory)
 
     def keep_newest(self, count: int) -> None:
         """Removes all but the newest `count` of the checkpoints that are named after their step."""
@@ -245,80 +233,86 @@ class RunDirectory:
         return (path for path in self.checkpoints.glob(pattern) if path.suffix != ".onnx")
 
     def append_progress(self, row: Mapping[str, Any]) -> None:
-        """Adds one line to the table of progress.
-
-        Args:
-            row: Values by column, as `flat` names them. Where a column is new, the older lines are empty; None
-                and NaN are empty too.
-
-        Raises:
-            RunError: The disk refuses.
-        """
-        cells = {name: "" if value is None or _is_nan(value) else value for name, value in flat(row)}
-        with _refusals(self.progress_path):
-            if self.progress_path.exists():
-                with self.progress_path.open(newline="", encoding="utf-8") as file:
-                    header = next(csv.reader(file), [])
-            else:
-                header = []
-            if not set(cells) <= set(header):
-                header = [*header, *(name for name in cells if name not in header)]
-                self._rewrite(header)
-            line = io.StringIO(newline="")
-            csv.DictWriter(line, header).writerow(cells)
-            with self.progress_path.open("a", newline="", encoding="utf-8") as file:
-                file.write(line.getvalue())
-
-    def _rewrite(self, header: list[str]) -> None:
-        table = io.StringIO(newline="")
-        writer = csv.DictWriter(table, header)
-        writer.writeheader()
-        if self.progress_path.exists():
-            with self.progress_path.open(newline="", encoding="utf-8") as file:
-                writer.writerows(csv.DictReader(file))
-        write_whole(self.progress_path, table.getvalue().encode())
+        """Adds one line to the table of progress; see `progress_table.append`."""
+        progress_table.append(self.progress_path, row)
 
     def progress(self) -> dict[str, np.ndarray]:
-        """The table of progress: columns by name, each (lines,) float, NaN where empty; without a torn last line."""
-        if not self.progress_path.exists():
-            return {}
-        with (
-            _refusals(self.progress_path, "read"),
-            self.progress_path.open(newline="", encoding="utf-8") as file,
-        ):
-            lines = list(csv.DictReader(line for line in file if line.endswith("\n")))
-        names = list(lines[0]) if lines else []
-        return {name: np.array([_number(line[name]) for line in lines]) for name in names}
+        """The table of progress: columns by name, each (lines,) float; see `progress_table.read`."""
+        return progress_table.read(self.progress_path)
+
+    def rewind(self, env_steps: int) -> None:
+        """Drops what the table of progress says of later than a number of env steps."""
+        progress_table.rewind(self.progress_path, env_steps)
+
+    def flush_progress(self) -> None:
+        """Waits until the table of progress would survive a loss of power."""
+        progress_table.flush(self.progress_path)
 
     def has_trained(self) -> bool:
         """Whether anything was learned in it."""
         return self.progress_path.exists() or bool(self._policies())
 
     def discard(self) -> None:
-        """Removes the directory and what was made for it, for a run that was refused before it trained."""
-        shutil.rmtree(self.path, ignore_errors=True)
-        self._unmake_parents()
-
-    def _unmake_parents(self) -> None:
-        for parent in self.made:
-            with contextlib.suppress(OSError):
-                parent.rmdir()
+        """Removes what was made for a run that was refused before it trained; nothing of a run that was opened."""
+        if not self.is_new:
+            return
+        for path in (self.config_path, *self.checkpoints.glob("origin.*"), *self.path.glob("events.out.tfevents.*")):
+            path.unlink(missing_ok=True)
+        _remove_empty((self.checkpoints, self.path, *self.made))
 
 
-def flat(row: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The values of a line of progress by column; mappings inside become columns like ``reward_terms/torques``."""
-    for name, value in row.items():
-        if isinstance(value, Mapping):
-            yield from flat(value, f"{prefix}{name}/")
-        else:
-            yield prefix + name, value
+def read_record(path: Path) -> dict[str, Any]:
+    """The JSON object in a file of a run.
+
+    Raises:
+        RunError: The file cannot be read, or holds no JSON object.
+    """
+    with os_errors(path, "read"):
+        size = path.stat().st_size
+        data = path.read_bytes() if size <= MAX_RECORD_BYTES else b""
+    try:
+        if size > MAX_RECORD_BYTES:
+            raise UsageError(f"it has {size:,} bytes, at most {MAX_RECORD_BYTES:,} are read")
+        content = schema.parse_json(data)
+        if not isinstance(content, dict):
+            raise UsageError("it holds no JSON object")
+    except UsageError as damage:
+        raise RunError(f"{path} is damaged: {damage}; put back what motrix-train wrote, or train anew") from damage
+    return content
+
+
+def _text(record: Mapping[str, Any]) -> bytes:
+    return (json.dumps(record, indent=2) + "\n").encode()
+
+
+def _taken(path: Path) -> UsageError:
+    return UsageError(f"run directory {path} exists: name a new one, or remove it")
+
+
+def _renamed(directory: Path, target: Path) -> bool:
+    """Moves a directory to where nothing is; False where something is, if only just since."""
+    if target.exists():
+        return False
+    try:
+        directory.rename(target)
+    except OSError as refusal:
+        if refusal.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            return False
+        raise
+    return True
+
+
+def _remove_empty(directories: Iterable[Path]) -> None:
+    for directory in directories:
+        with suppress(OSError):
+            directory.rmdir()
 
 
 def versions() -> dict[str, str]:
     """The versions of what a result depends on, of Python and of the packages that are installed."""
     found = {"python": platform.python_version()}
     for name in DISTRIBUTIONS:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        with suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
     return found
 
@@ -326,68 +320,6 @@ def versions() -> dict[str, str]:
 def changed_versions(before: Mapping[str, str]) -> list[str]:
     """What is of another version than before, with its version now, as in ``mujoco 3.17.0``."""
     return [f"{name} {now}" for name, now in versions().items() if before.get(name) != now]
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file in one piece: whoever looks, also after a loss of power, finds the old content or the new.
-
-    Raises:
-        RunError: The disk refuses; the old content stays.
-    """
-    with replacement(path) as temporary, temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    with _refusals(path):
-        flush_to_disk(path.parent)
-
-
-def flush_to_disk(path: Path) -> None:
-    """Waits until a file, or the names in a directory, would survive a loss of power."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextlib.contextmanager
-def replacement(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path` that takes its place once the block has ended well.
-
-    Raises:
-        RunError: The disk refuses; what was at `path` stays.
-    """
-    with _refusals(path):
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}_", suffix=path.suffix)
-        os.close(handle)
-        temporary = Path(name)
-        try:
-            yield temporary
-            temporary.chmod(0o666 & ~_umask())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _refusals(path: Path, doing: str = "write") -> Iterator[None]:
-    try:
-        yield
-    except OSError as refusal:
-        raise RunError(f"cannot {doing} {path}: {refusal.strerror or refusal}") from refusal
-
-
-def unused(path: Path) -> Path:
-    """The path if nothing is there, else the first of the same with _2, _3 and so on at its end that is free."""
-    numbered = (path.with_name(f"{path.name}_{number}") for number in itertools.count(2))
-    return next(free for free in itertools.chain([path], numbered) if not free.exists())
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
 
 
 _STEP = 1
@@ -403,14 +335,3 @@ def _rank(policy: Path) -> tuple[int, int]:
         case ["step", steps] if steps.isdecimal():
             return _STEP, int(steps)
     return 0, 0
-
-
-def _is_nan(value: Any) -> bool:
-    return isinstance(value, float) and math.isnan(value)
-
-
-def _number(cell: str | None) -> float:
-    try:
-        return float(cell or "nan")
-    except ValueError:
-        return math.nan

@@ -237,7 +237,8 @@ def train(
             backend.seed_everything(seeds.networks)
             agent = fresh_agent(env, env_id, cfg, backend, device, workers)
             if resumed is not None:
-                backend.load_agent_state(agent, resumed.state)
+                with _taking_up():
+                    backend.load_agent_state(agent, resumed.state)
             elif origin is not None:
                 transferred = transfer(agent, backend, origin)
             records = None
@@ -254,10 +255,12 @@ def train(
         previous = workers.share(resumed.session if resumed else {})
         with workers.together():
             if previous:
-                session.go_on(previous)
+                with _taking_up():
+                    session.go_on(previous)
             else:
                 session.begin(seeds.env)
             if records is not None:
+                records.begin()
                 records.listener.started(
                     TrainingPlan(
                         env_id=env_id,
@@ -276,6 +279,22 @@ def train(
     if listener is not None and summary is not None:
         listener.finished(summary)
     return summary
+
+
+@contextmanager
+def _taking_up() -> Iterator[None]:
+    """A block that takes up what a checkpoint holds.
+
+    Raises:
+        RunError: It holds something else than this training needs.
+    """
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as misfit:
+        raise RunError(
+            f"the run's last checkpoint does not fit ({type(misfit).__name__}: {str(misfit)[:200]}): it is damaged or "
+            "of another version; start a new run with --init-from"
+        ) from misfit
 
 
 def _training_env(env_id: str, env_kwargs: Mapping[str, Any], cfg: PPOCfg, num_threads: int) -> VectorEnv:
@@ -304,12 +323,17 @@ class _Records:
     ) -> None:
         self.run, self.listener, self.env_steps = run, listener, env_steps
         self._template, self._suffix = template, suffix
-        run.rewind(env_steps)
-        event_log.rewind(run.path, env_steps)
-        self._events = event_log.EventLog(run.path)
+        self._events: event_log.EventLog | None = None
+
+    def begin(self) -> None:
+        """Cuts the logs back to where the run is, and goes on with them; before it, nothing of the run is changed."""
+        self.run.rewind(self.env_steps)
+        event_log.rewind(self.run.path, self.env_steps)
+        self._events = event_log.EventLog(self.run.path)
 
     def add(self, stats: RolloutStats) -> None:
         """One rollout."""
+        assert self._events is not None
         self.run.append_progress(asdict(stats))
         self._events.add(scalars(stats), stats.env_steps)
         self.listener.rollout(stats)
@@ -320,6 +344,7 @@ class _Records:
 
     def write_last(self, env_steps: int, state: dict[str, Any], session: dict[str, Any]) -> Path:
         """What a resumed run goes on from. The logs are on the disk before it, so that it finds no gap in them."""
+        assert self._events is not None
         self._events.flush()
         self.run.flush_progress()
         return self._write("last", replace(self._template, env_steps=env_steps, state=state, session=session))
@@ -331,8 +356,9 @@ class _Records:
         return path
 
     def close(self) -> None:
-        """No more of it."""
-        self._events.close()
+        """Ends the logs."""
+        if self._events is not None:
+            self._events.close()
 
 
 class _Session:

@@ -18,7 +18,7 @@ from motrix_gym.rendering import grid
 from motrix_train import environment
 from motrix_train.errors import RunError, UsageError
 from motrix_train.evaluation import Policy, act, first_row_seed
-from motrix_train.run_directory import replacement
+from motrix_train.files import replacement
 from motrix_train.training import Listener, RolloutStats, TrainingPlan
 
 SUFFIXES = (".mp4", ".png")

@@ -45,7 +45,7 @@ def walking(tmp_path_factory: pytest.TempPathFactory) -> str:
 def goal(monkeypatch: pytest.MonkeyPatch) -> str:
     """The id of the example, whose module can be imported."""
     monkeypatch.syspath_prepend(EXAMPLES)
-    environment.find(GOAL)
+    environment.find_typed(GOAL)
     return GOAL
 
 

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from motrix_train import curriculum_report
-from motrix_train.commands.options import PROGRAM, Device, NumThreads
+from motrix_train.commands.options import PROGRAM, Device, Imports, NumThreads
 from motrix_train.curriculum import Plan
 from motrix_train.curriculum_run import Curriculum, Ending, Outcome
 from motrix_train.distributed import Place
@@ -33,6 +33,7 @@ def curriculum(
     device: Device = None,
     run_dir: Annotated[Path | None, typer.Option(help="The curriculum's own new directory.")] = None,
     num_threads: NumThreads = 0,
+    imports: Imports = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the result.")] = False,
 ) -> None:
     """Trains stage after stage, each from the policy of the one before, into runs/curricula/PLAN/TIME/.

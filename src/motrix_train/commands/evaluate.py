@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from motrix_train import environment, evaluation
-from motrix_train.commands.options import AsJson, BackendName, Device, EnvFields, NumThreads, OtherEnv, Target
+from motrix_train.commands.options import AsJson, BackendName, Device, EnvFields, Imports, NumThreads, OtherEnv, Target
 from motrix_train.policies import TrainedPolicy
 from motrix_train.progress import share_bar
 
@@ -31,6 +31,7 @@ def evaluate(
     backend: BackendName = "auto",
     device: Device = None,
     num_threads: NumThreads = 0,
+    imports: Imports = None,
 ) -> None:
     """Measures a policy over whole fresh episodes: the first of each row, so that short ones count no more.
 

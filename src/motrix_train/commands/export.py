@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from motrix_train import export as exporting
-from motrix_train.commands.options import Target
+from motrix_train.commands.options import Imports, Target
 from motrix_train.errors import UsageError
 from motrix_train.policies import TrainedPolicy
 
@@ -24,6 +24,7 @@ def export(
         Path | None,
         typer.Option(metavar="FILE", help="Where to write the MuJoCo model of the environment as well, .xml."),
     ] = None,
+    imports: Imports = None,
 ) -> None:
     """Writes a policy as one file from the raw observation to the action, checked against the policy.
 

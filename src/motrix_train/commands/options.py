@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from motrix_train import environment
 from motrix_train.errors import UsageError
 
 PROGRAM = "motrix-train"
@@ -37,6 +38,23 @@ EnvFields = Annotated[
         "--env",
         metavar="FIELD=VALUE",
         help="A field of the task, JSON, dots reach inside: reward_weights.torques=0; may be repeated.",
+    ),
+]
+
+
+def _import_all(modules: list[str] | None) -> list[str] | None:
+    for module in modules or ():
+        environment.import_module(module)
+    return modules
+
+
+Imports = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--import",
+        metavar="MODULE",
+        callback=_import_all,
+        help="Import a module that registers environments, for a run or a policy of one; may be repeated.",
     ),
 ]
 NumThreads = Annotated[int, typer.Option(min=0, help="Physics threads; 0 is one for each CPU.")]

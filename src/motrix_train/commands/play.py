@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from motrix_train import environment, video
-from motrix_train.commands.options import BackendName, Device, EnvFields, NumThreads, OtherEnv, Target
+from motrix_train.commands.options import BackendName, Device, EnvFields, Imports, NumThreads, OtherEnv, Target
 from motrix_train.errors import UsageError
 from motrix_train.policies import TrainedPolicy
 from motrix_train.progress import share_bar
@@ -32,6 +32,7 @@ def play(
     backend: BackendName = "auto",
     device: Device = None,
     num_threads: NumThreads = 0,
+    imports: Imports = None,
 ) -> None:
     """Plays a policy into a video, with its mean actions.
 

@@ -28,7 +28,7 @@ def show(
 
     Example: motrix-train show Motrix/Go1-v0 --set rollouts=32 --env reward_weights.torques=0
     """
-    spec = environment.find(env_id)
+    spec = environment.find_typed(env_id)
     name = select(backend).NAME
     default = presets.preset(spec.id, name)
     cfg = override(default, split_assignments(settings))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import secrets
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,18 +20,20 @@ from motrix_train.commands.options import (
     BackendName,
     Device,
     EnvFields,
+    Imports,
     NumThreads,
     Settings,
     count,
     split_assignments,
 )
-from motrix_train.config import PPOCfg, override, to_json
+from motrix_train.config import PPOCfg, override
 from motrix_train.distributed import ALONE, Place, Workers
 from motrix_train.errors import UsageError
-from motrix_train.job import Job, assist, carry_out, resumption
+from motrix_train.job import Job, Resumption, assist, carry_out
 from motrix_train.policies import locate
 from motrix_train.progress import TrainingProgress
-from motrix_train.run_directory import RunDirectory, changed_versions, versions
+from motrix_train.run_directory import RunDirectory, changed_versions
+from motrix_train.run_record import RunRecord
 from motrix_train.training import Listener, Listeners, TrainingSummary
 from motrix_train.transfer import Origin
 from motrix_train.video import TrainingVideos
@@ -39,7 +41,7 @@ from motrix_train.weights_and_biases import WandbLog
 
 LAUNCHERS = "torchrun starts torch, `python -m skrl.utils.distributed.jax` jax, and srun either"
 # what does not change what is learned
-WITH_RESUME = ("resume", "max_env_steps", "device", "num_threads", "video_every", "wandb", "quiet")
+WITH_RESUME = ("resume", "max_env_steps", "device", "num_threads", "imports", "video_every", "wandb", "quiet")
 
 
 def train(
@@ -70,6 +72,7 @@ def train(
     device: Device = None,
     run_dir: Annotated[Path | None, typer.Option(help="The run's own new directory.")] = None,
     num_threads: NumThreads = 0,
+    imports: Imports = None,
     video_every: Annotated[
         int | None,
         typer.Option(min=1, metavar="K", help="After every K-th checkpoint, film 5 s of the policy into videos/."),
@@ -90,23 +93,35 @@ def train(
     """
     workers, backend = _meet(backend, resume)
     if not workers.is_main:
-        with workers.together():
-            pass  # the main one prepares the run
+        with workers.together():  # while the main one prepares the run
+            if env_id is not None:
+                environment.find_typed(env_id)
         return assist(workers)
     console = Console(stderr=True, quiet=quiet)
     with workers.together():
+        resumption = None
         if resume is not None:
             _refuse_changes(context)
             run = RunDirectory.open(resume)
-            others = _other_listeners(Job.of(run), video_every, wandb, run.config())
-            _prepare_resumption(run, context, console, workers, backend)
+            record = RunRecord.of(run)
+            if workers.size > 1 and record.backend != backend:
+                raise UsageError(f"{run.path} was begun with {record.backend}, not {backend}: {LAUNCHERS}")
+            resumption = Resumption(
+                command=context.obj, max_env_steps=max_env_steps, device=device, num_threads=num_threads
+            )
+            resumption.changes(run, workers.size)  # refused before anything is prepared
+            others = _other_listeners(Job.of(run), video_every, wandb, record)
+            if changed := changed_versions(record.versions):
+                console.print(
+                    f"with {', '.join(changed)} it goes on, but not bit for bit", markup=False, highlight=False
+                )
         elif env_id is None:
             raise UsageError(f"name an environment, as in {PROGRAM} train Motrix/Go1-v0, or a run, as in --resume RUN")
         else:
             if (partial or fresh_normaliser) and init_from is None:
                 given = "--partial" if partial else "--fresh-normaliser"
                 raise UsageError(f"{given} is about the policy to start from: give one with --init-from")
-            spec = environment.find(env_id)
+            spec = environment.find_typed(env_id)
             origin = None if init_from is None else _origin(init_from, partial, fresh_normaliser)
             chosen = select(origin.checkpoint.backend if origin and backend == "auto" else backend)
             cfg = _configuration(spec.id, chosen.NAME, settings, num_envs, max_env_steps)
@@ -121,10 +136,10 @@ def train(
                 origin=origin,
                 workers=workers.size,
             )
-            others = _other_listeners(job, video_every, wandb, {})
+            others = _other_listeners(job, video_every, wandb)
             run = job.create_run(context.obj, run_dir)
     with TrainingProgress(run, console) as progress:
-        summary = carry_out(run, Listeners([*others, progress]), workers=workers)
+        summary = carry_out(run, Listeners([*others, progress]), workers=workers, resumption=resumption)
     _tell(run, summary)
     if summary.interrupted:
         raise typer.Exit(130)
@@ -160,14 +175,16 @@ def _origin(target: str, partial: bool, fresh_normaliser: bool) -> Origin:
     return Origin(read(path), partial=partial, normaliser=not fresh_normaliser)
 
 
-def _other_listeners(job: Job, video_every: int | None, wandb: str | None, before: Mapping[str, Any]) -> list[Listener]:
+def _other_listeners(
+    job: Job, video_every: int | None, wandb: str | None, before: RunRecord | None = None
+) -> list[Listener]:
     """Who is told of a training beside the terminal: whom the options name, or those that the run had `before`."""
     listeners: list[Listener] = []
-    if every := video_every or before.get("video_every"):
+    if every := video_every or (before and before.video_every):
         listeners.append(TrainingVideos(every, job.env_id, job.env_kwargs, job.num_threads))
-    known = before.get("wandb", {"project": None, "id": None})
-    if project := wandb or known["project"]:
-        listeners.append(WandbLog(project, known["id"] if project == known["project"] else None))
+    known = before and before.wandb
+    if project := wandb or (known and known.project):
+        listeners.append(WandbLog(project, known.id if known and project == known.project else None))
     return listeners
 
 
@@ -186,31 +203,6 @@ def _refuse_changes(context: typer.Context) -> None:
 def _is_typed(context: typer.Context, name: str) -> bool:
     source = context.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
-
-
-def _prepare_resumption(
-    run: RunDirectory, context: typer.Context, console: Console, workers: Workers, backend: str
-) -> None:
-    """Writes what may change into the run's configuration, and says what may keep it from being exact."""
-    resumed, asked, job = resumption(run, workers.size), run.config(), Job.of(run)
-    if workers.size > 1 and job.backend != backend:
-        raise UsageError(f"{run.path} was begun with {job.backend}, not {backend}: {LAUNCHERS}")
-    options = context.params
-    cfg = dataclasses.replace(job.cfg, max_env_steps=options["max_env_steps"] or job.cfg.max_env_steps)
-    total = cfg.env_steps(workers.size)
-    done = resumed.env_steps if resumed else 0
-    if done >= total:
-        raise UsageError(
-            f"{run.path} has its {done:,} env steps: give more, as in --max-env-steps {2 * job.cfg.max_env_steps}"
-        )
-    if changed := changed_versions(asked["versions"]):
-        console.print(f"with {', '.join(changed)} it goes on, but not bit for bit", markup=False, highlight=False)
-    run.amend(
-        config=to_json(cfg),
-        device=options["device"] or asked["device"],
-        num_threads=options["num_threads"] or asked["num_threads"],
-        resumed=[*asked.get("resumed", ()), {"env_steps": done, "command": context.obj, "versions": versions()}],
-    )
 
 
 def _tell(run: RunDirectory, summary: TrainingSummary) -> None:
