@@ -7,7 +7,7 @@ from pathlib import Path
 import nox
 
 nox.needs_version = ">=2025.2.9"
-nox.options.sessions = ["lint", "docs", "package", "types", "quickstart", "tests"]
+nox.options.sessions = ["lint", "docs", "package", "types", "quickstart", "tests", "fuzz"]
 nox.options.reuse_venv = "yes"
 
 CONSTRAINTS = Path("constraints.txt")
@@ -72,6 +72,14 @@ def tests(session: nox.Session) -> None:
     """The tests, against the installed package."""
     install(session, ".[all,dev]")
     session.run("pytest", "-n", "auto", *session.posargs, env={"OMP_NUM_THREADS": "1"})
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Damaged and hostile files of every kind, for a minute."""
+    install(session, ".[all,dev]")
+    environment = {"OMP_NUM_THREADS": "1", "MOTRIX_FUZZ_SECONDS": "10"}
+    session.run("pytest", "-n", "auto", "tests/train/test_fuzz.py", *session.posargs, env=environment)
 
 
 @nox.session(default=False)

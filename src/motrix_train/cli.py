@@ -6,10 +6,12 @@ Ctrl-C with 130.
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import shlex
 import sys
 from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
@@ -18,12 +20,25 @@ from motrix_train.commands.options import PROGRAM
 from motrix_train.distributed import speaks_for_its_machine
 from motrix_train.errors import EndedElsewhere, RunError, UsageError
 
+LONGEST_LINE = 1500  # characters of a refusal that quotes what somebody wrote
+
 app = typer.Typer(
-    help="Trains robots to walk, grasp and reach: PPO on Gymnasium environments, with Torch or with JAX.",
+    invoke_without_command=True,
     epilog=f"Start with: {PROGRAM} train Motrix/CartPole-v0",
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+@app.callback()
+def about(
+    version: Annotated[bool, typer.Option("--version", is_eager=True, help="Show the version and leave.")] = False,
+) -> None:
+    """Trains robots to walk, grasp and reach: PPO on Gymnasium environments, with Torch or with JAX."""
+    if version:
+        print(f"{PROGRAM} {importlib.metadata.version('motrix-gym')}")
+        raise typer.Exit
+
+
 app.command("list")(listing.list_environments)
 for command in (
     show.show,
@@ -71,7 +86,8 @@ def run(arguments: Sequence[str]) -> int:
 
 def _refuse(message: str, code: int) -> int:
     if speaks_for_its_machine():
-        print(f"{PROGRAM}: {' '.join(message.split())}", file=sys.stderr)
+        line = " ".join(message.split())
+        print(f"{PROGRAM}: {line[:LONGEST_LINE]}{'...' if len(line) > LONGEST_LINE else ''}", file=sys.stderr)
     return code
 
 

@@ -59,8 +59,11 @@ class Run:
         config = directory.config()
         try:
             schema.check_known(RunRecord, config)
+            for name in ("env_id", "backend", "config"):
+                if name not in config:
+                    raise UsageError(f"{name} is missing")
             env_id, settings = config["env_id"], dict(_settings(config))
-        except (KeyError, UsageError) as damage:
+        except UsageError as damage:
             raise RunError(f"{directory.config_path} is damaged or of another version ({damage})") from damage
         progress = directory.progress()
         if not progress:

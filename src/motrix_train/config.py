@@ -169,6 +169,10 @@ class PPOCfg:
         """What each of several equal workers does of it: the budget is that of all together."""
         return replace(self, max_env_steps=max(1, self.max_env_steps // workers))
 
+    def for_acting(self) -> "PPOCfg":
+        """The same for a policy that is no longer trained, so that its value network takes no memory."""
+        return self if self.share_policy_value_features else replace(self, value_hidden_layer_sizes=(1,))
+
     @property
     def max_batch_env_steps(self) -> int:
         """Vector steps of the run: a whole number of checkpoint intervals, never 0.

@@ -12,7 +12,7 @@ from typing import Any
 
 import gymnasium
 from gymnasium.envs.registration import EnvSpec
-from gymnasium.vector import VectorEnv
+from gymnasium.vector import AutoresetMode, VectorEnv
 
 import motrix_gym  # noqa: F401  (registers the ids)
 from motrix_train import schema
@@ -20,6 +20,8 @@ from motrix_train.errors import UsageError
 from motrix_train.schema import short
 
 OPTIONS = {"num_envs": "--num-envs", "num_threads": "--num-threads", "max_env_steps": "--max-env-steps"}
+SAME_STEP = {"vectorization_mode": "sync", "vector_kwargs": {"autoreset_mode": AutoresetMode.SAME_STEP}}
+"""How single environments are stepped together: a row starts anew in the step that ends it, as a training needs it."""
 GYMNASIUMS_OWN = ("phys2d", "tabular")  # namespaces that no one misspells as an id of a robot
 NOT_FIELDS = (
     "task",
@@ -124,6 +126,8 @@ def make(
     if num_envs < 1:
         raise UsageError(f"num_envs is {num_envs}; it takes a whole number from 1")
     threads = {"num_threads": num_threads} if num_threads else {}  # environments of others may not know the argument
+    if spec.vector_entry_point is None:
+        threads |= SAME_STEP
     try:
         return gymnasium.make_vec(spec.id, num_envs=num_envs, **threads, **rendering, **env_kwargs)
     except (gymnasium.error.Error, TypeError, ValueError, OverflowError) as refusal:

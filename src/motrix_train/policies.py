@@ -74,6 +74,8 @@ def locate(target: str, policy: Path | None) -> tuple[str | None, Path]:
         run.config()  # a damaged one is told before a missing policy
         path = policy or run.best_policy()
         return RunRecord.of(run).env_id, path
+    if path.is_dir() and policy is None:
+        return None, RunDirectory.newest_below(path).best_policy()
     if path.is_file() or path.suffix:
         if policy is not None:
             raise UsageError(f"{target} and --policy {policy} are two policies: give one of them")

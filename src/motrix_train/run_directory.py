@@ -153,10 +153,28 @@ class RunDirectory:
         Raises:
             UsageError: There is none.
         """
-        runs = [cls(path.parent) for path in (root / env_id.rpartition(":")[2]).glob("*/config.json")]
-        trained = [run for run in runs if run._policies()]
+        return cls._newest(
+            (root / env_id.rpartition(":")[2]).glob("*/config.json"),
+            f"no trained run of {env_id} under {root}/: first `motrix-train train {env_id}`",
+        )
+
+    @classmethod
+    def newest_below(cls, directory: Path) -> RunDirectory:
+        """The newest run in a directory and those below it that has a policy.
+
+        Raises:
+            UsageError: There is none.
+        """
+        return cls._newest(
+            directory.rglob("config.json"), f"no trained run under {directory}/: give a run, or a directory of runs"
+        )
+
+    @classmethod
+    def _newest(cls, records: Iterable[Path], otherwise: str) -> RunDirectory:
+        """The newest of the runs with these records that has a policy."""
+        trained = [run for path in records if (run := cls(path.parent))._policies()]
         if not trained:
-            raise UsageError(f"no trained run of {env_id} under {root}/: first `motrix-train train {env_id}`")
+            raise UsageError(otherwise)
         return max(trained, key=lambda run: (run._created(), run.path.name))
 
     def config(self) -> dict[str, Any]:

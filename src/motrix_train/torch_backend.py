@@ -21,7 +21,7 @@ from torch import distributed, nn
 from motrix_train import skrl_mapping
 from motrix_train.agent import Agent, Policy, numpy_random_state, seed_skrl, set_numpy_random_state
 from motrix_train.checkpoint import Checkpoint, require_same_shapes
-from motrix_train.config import Activation, PPOCfg, from_json
+from motrix_train.config import Activation, PPOCfg
 from motrix_train.distributed import ALONE, PATIENCE, Place, Transport, Workers
 from motrix_train.errors import RunError, UsageError
 from motrix_train.mirror import Mirror, Symmetry
@@ -190,8 +190,9 @@ def set_random_state(agent: Agent, state: Mapping[str, Any]) -> None:
 
 def policy(checkpoint: Checkpoint, device: str | None = None) -> Policy:
     """The trained policy of a checkpoint."""
+    checkpoint.require_networks("the policy")
     where = _device(device)
-    cfg = from_json(checkpoint.config)
+    cfg = checkpoint.cfg.for_acting()
     symmetry = Symmetry.from_arrays(checkpoint.state["mirror"]) if cfg.mirror != "none" else None
     observation_space = gymnasium.spaces.Box(-np.inf, np.inf, checkpoint.observation_shape)
     action_space = gymnasium.spaces.Box(-np.inf, np.inf, checkpoint.action_shape)

@@ -273,7 +273,6 @@ def test_the_help_has_an_example(capsys):
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        ([], 2, "export writes ONNX: motrix-train export policy.pt --onnx"),
         (["--onnx", "--output=policy.pt"], 2, "policy.pt must end in .onnx"),
         (["--onnx", "--model=model.onnx"], 2, "model.onnx must end in .xml"),
         (["--onnx", "--output=nowhere/p.onnx"], 1, "cannot write nowhere/p.onnx: No such file or directory"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,7 @@ import typer
 from rich.console import Console
 
 from motrix_train import curriculum_report
-from motrix_train.commands.options import PROGRAM, Device, Imports, NumThreads
+from motrix_train.commands.options import PROGRAM, Device, Imports, NumThreads, command
 from motrix_train.curriculum import Plan
 from motrix_train.curriculum_run import Curriculum, Ending, Outcome
 from motrix_train.distributed import Place
@@ -89,25 +88,21 @@ def _tell(whole: Curriculum, final: Outcome) -> None:
         _say_how_to_go_on(whole)
         raise typer.Exit(130)
     if final.is_dead_end:
-        more = _command("train", "--resume", final.run.path, "--max-env-steps", "N")
+        more = command("train", "--resume", final.run.path, "--max-env-steps", "N")
         raise RunError(
             f"stage {final.stage.name!r} used its {final.env_steps:,} env steps and never met {final.stage.condition}: "
-            f"train it further with `{more}`, then go on with `{_command('curriculum', '--resume', whole.path)}`"
+            f"train it further with `{more}`, then go on with `{command('curriculum', '--resume', whole.path)}`"
         )
     print(f"Trained:     {whole.path}")
     print(f"Best policy: {final.run.best_policy()}")
-    print(f"Measure it:  {_command('evaluate', final.run.path)}")
-    print(f"Watch it:    {_command('play', final.run.path, '--video', 'play.mp4')}")
+    print(f"Measure it:  {command('evaluate', final.run.path)}")
+    print(f"Watch it:    {command('play', final.run.path, '--video', 'play.mp4')}")
 
 
 def _say_how_to_go_on(whole: Curriculum) -> None:
     print(f"Stopped early: {whole.path}")
-    print(f"Go on:       {_command('curriculum', '--resume', whole.path)}")
+    print(f"Go on:       {command('curriculum', '--resume', whole.path)}")
 
 
 def _say(console: Console, line: str) -> None:
     console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-def _command(*words: object) -> str:
-    return shlex.join([PROGRAM, *map(str, words)])

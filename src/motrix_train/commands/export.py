@@ -9,13 +9,12 @@ import typer
 
 from motrix_train import export as exporting
 from motrix_train.commands.options import Imports, Target
-from motrix_train.errors import UsageError
 from motrix_train.policies import TrainedPolicy
 
 
 def export(
     target: Target,
-    onnx: Annotated[bool, typer.Option("--onnx", help="As ONNX, the one format there is.")] = False,
+    onnx: Annotated[bool, typer.Option("--onnx", help="As ONNX, the one format; need not be said.")] = False,
     output: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Where to, .onnx; by default beside the policy. What is there is replaced."),
@@ -28,10 +27,8 @@ def export(
 ) -> None:
     """Writes a policy as one file from the raw observation to the action, checked against the policy.
 
-    Example: motrix-train export Motrix/Go1-v0 --onnx --output go1.onnx --model go1.xml
+    Example: motrix-train export Motrix/Go1-v0 --output go1.onnx --model go1.xml
     """
-    if not onnx:
-        raise UsageError(f"export writes ONNX: motrix-train export {target} --onnx")
     exporting.require_onnx()
     for path, suffix in ((output, ".onnx"), (model, ".xml")):
         if path is not None:

@@ -19,8 +19,8 @@ def list_environments() -> None:
     Example: motrix-train list
     """
     table = Table(box=None, pad_edge=False)
-    for heading in ("id", "what it is", "episode", "env steps", "backends"):
-        table.add_column(heading, overflow="fold", no_wrap=heading == "id")
+    for heading in ("id", "what it is", "episode", "budget"):
+        table.add_column(heading, overflow="fold", no_wrap=heading != "what it is")
     for env_id in presets.preset_ids():
         spec = environment.find(env_id)
         budgets = {backend: presets.preset(env_id, backend).max_env_steps for backend in NAMES}
@@ -29,7 +29,6 @@ def list_environments() -> None:
             _description(spec.kwargs),
             f"{spec.max_episode_steps} steps",
             " / ".join(sorted({f"{budget / 1e6:g} M" for budget in budgets.values()})),
-            ", ".join(budgets),
         )
     console = Console()
     console.print(table)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import shutil
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
+import gymnasium
 import typer
 
 from motrix_train import environment
@@ -12,12 +18,22 @@ from motrix_train.errors import UsageError
 
 PROGRAM = "motrix-train"
 
-EnvId = Annotated[str, typer.Argument(metavar="ENV", help="Environment id, as `list` shows it.")]
+
+def complete_env_id(typed: str) -> list[str]:
+    """For the completion of the shell."""
+    return [env_id for env_id in gymnasium.registry if env_id.startswith("Motrix/") and env_id.startswith(typed)]
+
+
+EnvId = Annotated[
+    str,
+    typer.Argument(metavar="ENV", help="Environment id, as `list` shows it.", autocompletion=complete_env_id),
+]
 Target = Annotated[
     str,
     typer.Argument(
         metavar="ENV|RUN|POLICY",
         help="An environment id (its newest run), a run directory (its best policy) or a policy file.",
+        autocompletion=complete_env_id,
     ),
 ]
 OtherEnv = Annotated[
@@ -60,6 +76,22 @@ Imports = Annotated[
 NumThreads = Annotated[int, typer.Option(min=0, help="Physics threads; 0 is one for each CPU.")]
 Device = Annotated[str | None, typer.Option(help="Where the networks are, for example cpu or cuda:0.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")]
+
+
+def command(*words: object) -> str:
+    """A command line of this program as it works in the shell that this one was typed in."""
+    return shlex.join([*_program(), *map(str, words)])
+
+
+def _program() -> list[str]:
+    """How to call this program: by its name where that finds it, else by its path, or with `python -m`."""
+    called = Path(sys.argv[0])
+    if called.parts[-2:] == ("motrix_train", "__main__.py"):
+        return [sys.executable, "-m", "motrix_train"]
+    found = shutil.which(PROGRAM)
+    if called.name != PROGRAM or (found and Path(found).resolve() == called.resolve()):
+        return [PROGRAM]
+    return [os.path.relpath(called) if called.is_relative_to(Path.cwd()) else str(called)]
 
 
 def count(text: str) -> int:

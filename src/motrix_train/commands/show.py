@@ -72,7 +72,7 @@ def _fields_table(title: str, values: Mapping[str, Any], default: Mapping[str, A
     """Names, as the command line takes them, and values, those that differ from the default in bold."""
     table = Table(title=f"\n{title}", title_justify="left", title_style="bold", box=None, show_header=False)
     for name, value in values.items():
-        inner = value.items() if isinstance(value, Mapping) else [("", value)]
+        inner = value.items() if isinstance(value, Mapping) and value else [("", value)]
         for key, leaf in inner:
             before = default[name].get(key) if key else default[name]
             style = None if leaf == before else "bold green"

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -23,6 +22,8 @@ from motrix_train.commands.options import (
     Imports,
     NumThreads,
     Settings,
+    command,
+    complete_env_id,
     count,
     split_assignments,
 )
@@ -47,7 +48,13 @@ WITH_RESUME = ("resume", "max_env_steps", "device", "num_threads", "imports", "v
 def train(
     context: typer.Context,
     env_id: Annotated[
-        str | None, typer.Argument(metavar="ENV", help="Environment id, as `list` shows it.", show_default=False)
+        str | None,
+        typer.Argument(
+            metavar="ENV",
+            help="Environment id, as `list` shows it.",
+            show_default=False,
+            autocompletion=complete_env_id,
+        ),
     ] = None,
     resume: Annotated[
         Path | None, typer.Option(metavar="RUN", help="Go on with a run that was stopped or killed, bit for bit.")
@@ -112,9 +119,7 @@ def train(
             resumption.changes(run, workers.size)  # refused before anything is prepared
             others = _other_listeners(Job.of(run), video_every, wandb, record)
             if changed := changed_versions(record.versions):
-                console.print(
-                    f"with {', '.join(changed)} it goes on, but not bit for bit", markup=False, highlight=False
-                )
+                _say(console, f"with {', '.join(changed)} it goes on, but not bit for bit")
         elif env_id is None:
             raise UsageError(f"name an environment, as in {PROGRAM} train Motrix/Go1-v0, or a run, as in --resume RUN")
         else:
@@ -136,6 +141,10 @@ def train(
                 origin=origin,
                 workers=workers.size,
             )
+            total = cfg.env_steps(workers.size)
+            if max_env_steps not in (None, total):
+                intervals = f"whole checkpoint intervals of {cfg.check_point_interval:,} vector steps"
+                _say(console, f"{max_env_steps:,} env steps asked for, {total:,} trained: whole rollouts, {intervals}")
             others = _other_listeners(job, video_every, wandb)
             run = job.create_run(context.obj, run_dir)
     with TrainingProgress(run, console) as progress:
@@ -205,10 +214,11 @@ def _is_typed(context: typer.Context, name: str) -> bool:
     return source is not None and source.name == "COMMANDLINE"
 
 
-def _tell(run: RunDirectory, summary: TrainingSummary) -> None:
-    def command(*words: Any) -> str:
-        return shlex.join([PROGRAM, *map(str, words)])
+def _say(console: Console, line: str) -> None:
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
 
+
+def _tell(run: RunDirectory, summary: TrainingSummary) -> None:
     print(f"{'Stopped early' if summary.interrupted else 'Trained'}: {run.path}")
     if summary.interrupted:
         print(f"Go on:       {command('train', '--resume', run.path)}")
