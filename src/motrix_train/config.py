@@ -222,13 +222,23 @@ def override(cfg: PPOCfg, assignments: Mapping[str, str]) -> PPOCfg:
         cfg: What to start from.
         assignments: Field name to value; layer sizes are written ``256,128``.
     """
+    return changed(cfg, assignments)
+
+
+def changed(cfg: PPOCfg, settings: Mapping[str, Any]) -> PPOCfg:
+    """Replace fields by values, or by texts as `override` reads them.
+
+    Raises:
+        UsageError: There is no such field, or it does not take the value.
+    """
     changes, types = {}, typing.get_type_hints(PPOCfg)
-    for name, text in assignments.items():
+    for name, value in settings.items():
         if name not in types:
             raise UsageError(
                 f"unknown setting {name!r}{schema.nearest(name, types)}; `motrix-train show ENV` lists them all"
             )
-        changes[name] = _parse(name, text, types[name])
+        value = tuple(value) if isinstance(value, list) else value
+        changes[name] = _parse(name, value, types[name]) if isinstance(value, str) else value
     return replace(cfg, **changes)
 
 
@@ -266,8 +276,8 @@ def _parse(name: str, text: str, expected: Any) -> Any:
         if expected == dict[str, Any]:
             return schema.parse_json(text.encode())
         return float(text) if expected is float else _integer(text)
-    except (ValueError, KeyError):
-        raise UsageError(f"{name}={text} cannot be read: give {schema.described(expected)}") from None
+    except (ValueError, KeyError, UsageError):
+        raise UsageError(f"{name}={text[:80]} cannot be read: give {schema.described(expected)}") from None
 
 
 def _integer(text: str) -> int:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from motrix_train import environment
 from motrix_train.agent import Policy
@@ -64,6 +67,10 @@ class TrainedPolicy:
         checkpoint.require_spaces(env_id, *spaces, "give an environment of the same spaces, or another policy")
         checkpoint.require_networks(path)
         return cls(path, checkpoint, select(suffix_backend).policy(checkpoint, device), env_id, env_kwargs)
+
+    def acting(self, rng: np.random.Generator | None = None) -> Callable[[np.ndarray], np.ndarray]:
+        """Actions (N, m) for observations (N, k): the mean ones, or with the noise of training from `rng`."""
+        return self.policy if rng is None else functools.partial(self.policy.stochastic, rng=rng)
 
 
 def locate(target: str, policy: Path | None) -> tuple[str | None, Path]:

@@ -1,7 +1,9 @@
 """The command line from end to end, with real runs."""
 
+import importlib.metadata
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -258,3 +260,45 @@ def test_evaluate_while_the_training_runs(work, tiny):
         assert training.wait(60) == 130
     assert run(["evaluate", "live", "--episodes=2"]) == 0
     assert RunDirectory.open(work / "live").checkpoint("last") is not None
+
+
+def test_the_version_is_told(capsys):
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out == f"motrix-train {importlib.metadata.version('motrix-gym')}\n"
+
+
+def test_the_shell_completes_ids(tmp_path):
+    words = {
+        "_MOTRIX_TRAIN_COMPLETE": "complete_bash",
+        "COMP_WORDS": "motrix-train train Motrix/Cart",
+        "COMP_CWORD": "2",
+    }
+    command = Path(sys.executable).with_name("motrix-train")
+    shown = subprocess.run([command], env=os.environ | words, capture_output=True, text=True, check=True)
+    assert shown.stdout.split() == [CARTPOLE, "Motrix/CartPoleBalance-v0", "Motrix/CartPoleSwingup-v0"]
+
+
+def test_printed_commands_work_where_no_environment_is_activated(work, tiny):
+    """They call the program by the path that it was called by, or by its name where that finds it."""
+    command = Path(sys.executable).with_name("motrix-train")
+    typed = [str(command), "train", CARTPOLE, "--run-dir=mine", "-q", *tiny]
+    for path, called in (("/usr/bin:/bin", str(command)), (f"{command.parent}:/usr/bin:/bin", "motrix-train")):
+        shown = subprocess.run(typed, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=True)
+        assert f"Measure it:  {called} evaluate mine\n" in shown.stdout
+        shutil.rmtree("mine")
+
+
+def test_a_directory_of_runs_stands_for_the_newest_of_them(trained, capsys):
+    above = str(trained.path.parents[2])
+    assert run(["evaluate", above, "--episodes=2", "--num-threads=1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["policy"] == str(trained.best_policy())
+
+
+def test_a_budget_that_is_rounded_is_told_before_the_training(work, capsys, tiny):
+    assert run(["train", CARTPOLE, "--run-dir=mine", *tiny, "--max-env-steps=1100"]) == 0
+    assert "1,100 env steps asked for, 1,024 trained" in capsys.readouterr().err
+
+
+def test_show_names_empty_tables(capsys):
+    assert run(["show", CARTPOLE, "--backend=torch"]) == 0
+    assert re.search(r"training_env +\{\}", capsys.readouterr().out)

@@ -261,7 +261,7 @@ def test_the_command_exports_the_best_policy_of_a_run(trained, work, capsys):
     assert mujoco.MjModel.from_xml_path("cartpole.xml").nu == 1
     mine = RunDirectory(Path("mine"))
     assert mine.best_policy() == mine.checkpoint("best") == Path(f"{best}.pt")
-    assert run(["export", "mine", "--onnx"]) == 0
+    assert run(["export", "mine"]) == 0
     assert f"{best}.onnx (replaced)" in capsys.readouterr().out
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 from typing import Annotated
 
@@ -40,9 +39,7 @@ def evaluate(
     Example: motrix-train evaluate runs/my_walker --env 'command_high=[2.0, 0.8, 1.0]' --stochastic
     """
     trained = TrainedPolicy.open(target, None, backend, device, env_id, environment.parse_kwargs(env_fields or ()))
-    checkpoint, act = trained.checkpoint, trained.policy
-    if stochastic:
-        act = functools.partial(act.stochastic, rng=np.random.default_rng(seed))
+    checkpoint, act = trained.checkpoint, trained.acting(np.random.default_rng(seed) if stochastic else None)
     with share_bar(Console(stderr=True), "evaluating") as on_progress:
         measured = evaluation.evaluate(
             act, trained.env_id, trained.env_kwargs, episodes, seed, num_threads, on_progress

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import secrets
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from motrix_train import environment, presets
+from motrix_train import environment, seeds_report
 from motrix_train.backend import select
 from motrix_train.checkpoint import read
 from motrix_train.commands.options import (
@@ -27,9 +25,9 @@ from motrix_train.commands.options import (
     count,
     split_assignments,
 )
-from motrix_train.config import PPOCfg, override
 from motrix_train.distributed import ALONE, Place, Workers
 from motrix_train.errors import UsageError
+from motrix_train.interface import prepare
 from motrix_train.job import Job, Resumption, assist, carry_out
 from motrix_train.policies import locate
 from motrix_train.progress import TrainingProgress
@@ -62,6 +60,10 @@ def train(
     backend: BackendName = "auto",
     num_envs: Annotated[int | None, typer.Option(min=1, help="Environments stepped together, by each worker.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the run; the preset's by default.")] = None,
+    seeds: Annotated[
+        str | None,
+        typer.Option(metavar="N,N,...", help="Several seeds, one run after another, with a table and a picture."),
+    ] = None,
     random_seed: Annotated[bool, typer.Option("--random-seed", help="Draw a seed.")] = False,
     max_env_steps: Annotated[
         int | None, typer.Option(parser=count, metavar="N", help="Environment steps in all, 8000000 or 8e6.")
@@ -96,6 +98,8 @@ def train(
 
     Example: motrix-train train Motrix/Go1-v0 --seed 1 --set rollouts=32 --env reward_weights.torques=0
 
+    Example: motrix-train train Motrix/CartPole-v0 --seeds 0,1,2
+
     Example: motrix-train train --resume runs/Motrix/Go1-v0/2026-11-22_19-30-00_torch_seed1
     """
     workers, backend = _meet(backend, resume)
@@ -105,53 +109,112 @@ def train(
                 environment.find_typed(env_id)
         return assist(workers)
     console = Console(stderr=True, quiet=quiet)
-    with workers.together():
-        resumption = None
-        if resume is not None:
+    if resume is not None:
+        with workers.together():
             _refuse_changes(context)
-            run = RunDirectory.open(resume)
-            record = RunRecord.of(run)
-            if workers.size > 1 and record.backend != backend:
-                raise UsageError(f"{run.path} was begun with {record.backend}, not {backend}: {LAUNCHERS}")
             resumption = Resumption(
                 command=context.obj, max_env_steps=max_env_steps, device=device, num_threads=num_threads
             )
-            resumption.changes(run, workers.size)  # refused before anything is prepared
-            others = _other_listeners(Job.of(run), video_every, wandb, record)
-            if changed := changed_versions(record.versions):
-                _say(console, f"with {', '.join(changed)} it goes on, but not bit for bit")
-        elif env_id is None:
-            raise UsageError(f"name an environment, as in {PROGRAM} train Motrix/Go1-v0, or a run, as in --resume RUN")
-        else:
-            if (partial or fresh_normaliser) and init_from is None:
-                given = "--partial" if partial else "--fresh-normaliser"
-                raise UsageError(f"{given} is about the policy to start from: give one with --init-from")
-            spec = environment.find_typed(env_id)
-            origin = None if init_from is None else _origin(init_from, partial, fresh_normaliser)
-            chosen = select(origin.checkpoint.backend if origin and backend == "auto" else backend)
-            cfg = _configuration(spec.id, chosen.NAME, settings, num_envs, max_env_steps)
-            cfg = dataclasses.replace(cfg, seed=_run_seed(seed, random_seed, cfg))
-            job = Job(
-                env_id=env_id if ":" in env_id else spec.id,
-                env_kwargs=environment.parse_kwargs(env_fields or ()),
-                backend=chosen.NAME,
-                cfg=cfg,
-                device=device,
-                num_threads=num_threads,
-                origin=origin,
-                workers=workers.size,
-            )
-            total = cfg.env_steps(workers.size)
-            if max_env_steps not in (None, total):
-                intervals = f"whole checkpoint intervals of {cfg.check_point_interval:,} vector steps"
-                _say(console, f"{max_env_steps:,} env steps asked for, {total:,} trained: whole rollouts, {intervals}")
-            others = _other_listeners(job, video_every, wandb)
-            run = job.create_run(context.obj, run_dir)
+            run, listeners = _gone_on_with(resume, resumption, workers, backend, console, video_every, wandb)
+        return _end_of(run, _watched(run, console, listeners, workers, resumption))
+
+    def job_of(seed: int | None) -> Job:
+        return prepare(
+            env_id or "",
+            backend=backend,
+            seed=seed,
+            random_seed=random_seed,
+            settings=_settings(settings, num_envs, max_env_steps),
+            env_kwargs=environment.parse_kwargs(env_fields or ()),
+            origin=None if init_from is None else _origin(init_from, partial, fresh_normaliser),
+            device=device,
+            num_threads=num_threads,
+            workers=workers.size,
+        )
+
+    with workers.together():
+        _refuse_nothing_to_train(env_id, init_from, partial, fresh_normaliser)
+        jobs = [job_of(one) for one in _seeds(seeds, seed, random_seed, workers)] if seeds else [job_of(seed)]
+        _say_what_is_trained(console, max_env_steps, jobs[0])
+        listeners = [_other_listeners(job, video_every, wandb) for job in jobs]
+    trained: list[tuple[RunDirectory, TrainingSummary]] = []
+    for job, others in zip(jobs, listeners, strict=True):
+        with workers.together():
+            assert job.cfg.seed is not None
+            path = run_dir / f"seed{job.cfg.seed}" if run_dir and seeds else run_dir
+            run = job.create_run(context.obj, path)
+        trained.append((run, _watched(run, console, others, workers)))
+        if trained[-1][1].interrupted:
+            break
+    if seeds:
+        seeds_report.tell(trained)
+    _end_of(*trained[-1])
+
+
+def _watched(
+    run: RunDirectory,
+    console: Console,
+    listeners: Sequence[Listener],
+    workers: Workers,
+    resumption: Resumption | None = None,
+) -> TrainingSummary:
+    """Trains a run and shows how it goes."""
     with TrainingProgress(run, console) as progress:
-        summary = carry_out(run, Listeners([*others, progress]), workers=workers, resumption=resumption)
+        return carry_out(run, Listeners([*listeners, progress]), workers=workers, resumption=resumption)
+
+
+def _end_of(run: RunDirectory, summary: TrainingSummary) -> None:
     _tell(run, summary)
     if summary.interrupted:
         raise typer.Exit(130)
+
+
+def _gone_on_with(
+    path: Path,
+    resumption: Resumption,
+    workers: Workers,
+    backend: str,
+    console: Console,
+    video_every: int | None,
+    wandb: str | None,
+) -> tuple[RunDirectory, list[Listener]]:
+    """The run that is gone on with, and who is told of it. Nothing is written."""
+    run = RunDirectory.open(path)
+    record = RunRecord.of(run)
+    if workers.size > 1 and record.backend != backend:
+        raise UsageError(f"{run.path} was begun with {record.backend}, not {backend}: {LAUNCHERS}")
+    resumption.changes(run, workers.size)  # refused before anything is prepared
+    listeners = _other_listeners(Job.of(run), video_every, wandb, record)
+    if changed := changed_versions(record.versions):
+        _say(console, f"with {', '.join(changed)} it goes on, but not bit for bit")
+    return run, listeners
+
+
+def _refuse_nothing_to_train(env_id: str | None, init_from: str | None, partial: bool, fresh_normaliser: bool) -> None:
+    if env_id is None:
+        raise UsageError(f"name an environment, as in {PROGRAM} train Motrix/Go1-v0, or a run, as in --resume RUN")
+    if (partial or fresh_normaliser) and init_from is None:
+        given = "--partial" if partial else "--fresh-normaliser"
+        raise UsageError(f"{given} is about the policy to start from: give one with --init-from")
+
+
+def _seeds(text: str, seed: int | None, random_seed: bool, workers: Workers) -> list[int]:
+    """The seeds of ``--seeds 0,1,2``."""
+    if seed is not None or random_seed:
+        raise UsageError(f"--seeds {text} does not go with --seed and --random-seed: give one of them")
+    if workers.size > 1:
+        raise UsageError(f"--seeds {text} is for one process, which trains one after another: start without a launcher")
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts or not all(part.isdecimal() and len(part) < 19 for part in parts) or len(set(parts)) < len(parts):
+        raise UsageError(f"--seeds {text}: give different whole numbers from 0, such as 0,1,2")
+    return [int(part) for part in parts]
+
+
+def _say_what_is_trained(console: Console, max_env_steps: int | None, job: Job) -> None:
+    total = job.cfg.env_steps(job.workers)
+    if max_env_steps not in (None, total):
+        intervals = f"whole checkpoint intervals of {job.cfg.check_point_interval:,} vector steps"
+        _say(console, f"{max_env_steps:,} env steps asked for, {total:,} trained: whole rollouts, {intervals}")
 
 
 def _meet(backend: str, resume: Path | None) -> tuple[Workers, str]:
@@ -170,13 +233,11 @@ def _meet(backend: str, resume: Path | None) -> tuple[Workers, str]:
     return Workers(place, select(backend).connect(place)), backend
 
 
-def _configuration(
-    env_id: str, backend: str, settings: Sequence[str] | None, num_envs: int | None, max_env_steps: int | None
-) -> PPOCfg:
-    assignments = split_assignments(settings)
-    assignments |= {"num_envs": str(num_envs)} if num_envs is not None else {}
-    assignments |= {"max_env_steps": str(max_env_steps)} if max_env_steps is not None else {}
-    return override(presets.preset(env_id, backend), assignments)
+def _settings(
+    settings: Sequence[str] | None, num_envs: int | None, max_env_steps: int | None
+) -> dict[str, str | int | None]:
+    given = {"num_envs": num_envs, "max_env_steps": max_env_steps}
+    return {**split_assignments(settings), **{name: value for name, value in given.items() if value is not None}}
 
 
 def _origin(target: str, partial: bool, fresh_normaliser: bool) -> Origin:
@@ -225,11 +286,3 @@ def _tell(run: RunDirectory, summary: TrainingSummary) -> None:
     print(f"Best policy: {run.best_policy()}")
     print(f"Measure it:  {command('evaluate', run.path)}")
     print(f"Watch it:    {command('play', run.path, '--video', 'play.mp4')}")
-
-
-def _run_seed(seed: int | None, random_seed: bool, cfg: PPOCfg) -> int:
-    if random_seed and seed is not None:
-        raise UsageError(f"--seed {seed} and --random-seed exclude each other: give one of them")
-    if seed is not None:
-        return seed
-    return secrets.randbits(31) if random_seed or cfg.seed is None else cfg.seed

@@ -1,0 +1,196 @@
+"""Training and evaluation from Python, with what the `motrix-train` command does by default.
+
+import motrix_train
+
+run = motrix_train.train("Motrix/CartPole-v0", seed=1, settings={"rollouts": 32})
+run.progress["mean_return"]
+motrix_train.evaluate(run.path, episodes=64).mean_return
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from motrix_train import checkpoint, environment, evaluation, presets
+from motrix_train.backend import select
+from motrix_train.config import changed
+from motrix_train.errors import UsageError
+from motrix_train.evaluation import Evaluation
+from motrix_train.job import Job, carry_out
+from motrix_train.policies import TrainedPolicy, locate
+from motrix_train.progress import TrainingProgress
+from motrix_train.run_directory import RunDirectory
+from motrix_train.training import Listener, Listeners, TrainingSummary
+from motrix_train.transfer import Origin
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A training that has ended.
+
+    Attributes:
+        path: The run's directory.
+        summary: How it ended.
+    """
+
+    path: Path
+    summary: TrainingSummary
+
+    @property
+    def best_policy(self) -> Path:
+        """The checkpoint that was best in the evaluations, else the last one."""
+        return RunDirectory.open(self.path).best_policy()
+
+    @property
+    def progress(self) -> dict[str, np.ndarray]:
+        """Columns of `progress.csv` by name, each (updates,) float, NaN where nothing is known."""
+        return RunDirectory.open(self.path).progress()
+
+
+def train(
+    env_id: str,
+    *,
+    backend: str = "auto",
+    seed: int | None = None,
+    num_envs: int | None = None,
+    max_env_steps: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+    env_kwargs: Mapping[str, Any] | None = None,
+    init_from: str | Path | None = None,
+    device: str | None = None,
+    run_dir: str | Path | None = None,
+    num_threads: int = 0,
+    quiet: bool = False,
+    callbacks: Sequence[Listener] = (),
+) -> TrainedRun:
+    """Trains a policy into a run directory, as `motrix-train train` does.
+
+    Args:
+        env_id: Registered id; a ``module:`` before it is imported.
+        backend: "torch", "jax", or "auto" for one that finds a GPU, else one that is installed.
+        seed: Seed of the run, None for the preset's.
+        num_envs: Environments stepped together, None for the preset's.
+        max_env_steps: Budget in env steps, None for the preset's.
+        settings: Fields of `PPOCfg` that differ from the preset.
+        env_kwargs: Fields of the task.
+        init_from: A run, or a policy file, whose networks the training starts from.
+        device: Of the networks, as in ``"cpu"``; None takes a GPU if there is one.
+        run_dir: The run's own new directory, None for one below ``runs/``.
+        num_threads: Physics threads, 0 for all CPUs.
+        quiet: Whether to print no progress.
+        callbacks: Told what happens; see `motrix_train.training.Listener`.
+
+    Returns:
+        The run. Ctrl-C ends the training early with its last policy written: ``summary.interrupted``.
+
+    Raises:
+        UsageError: Something asked for is wrong: names the value and the remedy.
+        RunError: The disk refuses, or the training diverges.
+    """
+    job = prepare(
+        env_id,
+        backend=backend,
+        seed=seed,
+        settings={**(settings or {}), **_given(num_envs=num_envs, max_env_steps=max_env_steps)},
+        env_kwargs=env_kwargs or {},
+        origin=None if init_from is None else Origin(checkpoint.read(locate(str(init_from), None)[1])),
+        device=device,
+        num_threads=num_threads,
+    )
+    run = job.create_run(f"motrix_train.train({env_id!r}, ...)", None if run_dir is None else Path(run_dir))
+    with TrainingProgress(run, Console(stderr=True, quiet=quiet)) as progress:
+        summary = carry_out(run, Listeners([*callbacks, progress]))
+    return TrainedRun(run.path, summary)
+
+
+def evaluate(
+    target: str | Path,
+    *,
+    episodes: int = 256,
+    seed: int = 0,
+    stochastic: bool = False,
+    env_id: str | None = None,
+    env_kwargs: Mapping[str, Any] | None = None,
+    device: str | None = None,
+    num_threads: int = 0,
+) -> Evaluation:
+    """Measures a policy over whole fresh episodes, as `motrix-train evaluate` does.
+
+    Args:
+        target: An environment id (its newest run), a run directory (its best policy) or a policy file.
+        episodes: How many episodes.
+        seed: Which episodes; never those of a training.
+        stochastic: Whether to act with the exploration noise of training.
+        env_id: Another environment with the same spaces.
+        env_kwargs: Fields of the task beside those that it was trained with.
+        device: Of the network.
+        num_threads: Physics threads, 0 for all CPUs.
+
+    Raises:
+        UsageError: There is no such policy, or it does not fit the environment.
+        RunError: The file is damaged.
+    """
+    trained = TrainedPolicy.open(str(target), None, "auto", device, env_id, env_kwargs)
+    act = trained.acting(np.random.default_rng(seed) if stochastic else None)
+    return evaluation.evaluate(act, trained.env_id, trained.env_kwargs, episodes, seed, num_threads)
+
+
+def prepare(
+    env_id: str,
+    *,
+    backend: str = "auto",
+    seed: int | None = None,
+    random_seed: bool = False,
+    settings: Mapping[str, Any],
+    env_kwargs: Mapping[str, Any],
+    origin: Origin | None = None,
+    device: str | None = None,
+    num_threads: int = 0,
+    workers: int = 1,
+) -> Job:
+    """What a training is asked to do: the preset of an environment, with what differs from it.
+
+    Args:
+        env_id: Registered id, as the user has typed it.
+        backend: "torch", "jax" or "auto".
+        seed: Of the run, None for the preset's.
+        random_seed: Whether to draw a seed.
+        settings: Fields of `PPOCfg`, as values or as text.
+        env_kwargs: Fields of the task.
+        origin: A policy to start from; its backend counts where "auto" is given.
+        device: Of the networks.
+        num_threads: Physics threads.
+        workers: How many processes train it.
+
+    Raises:
+        UsageError: Something of it is wrong.
+    """
+    spec = environment.find_typed(env_id)
+    chosen = select(origin.checkpoint.backend if origin and backend == "auto" else backend)
+    cfg = changed(presets.preset(spec.id, chosen.NAME), settings)
+    if random_seed and seed is not None:
+        raise UsageError(f"--seed {seed} and --random-seed exclude each other: give one of them")
+    if seed is None:
+        seed = secrets.randbits(31) if random_seed or cfg.seed is None else cfg.seed
+    return Job(
+        env_id=env_id if ":" in env_id else spec.id,
+        env_kwargs=env_kwargs,
+        backend=chosen.NAME,
+        cfg=dataclasses.replace(cfg, seed=seed),
+        device=device,
+        num_threads=num_threads,
+        origin=origin,
+        workers=workers,
+    )
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
