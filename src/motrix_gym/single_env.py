@@ -11,6 +11,7 @@ from gymnasium.vector import AutoresetMode
 from motrix_gym.multi_task import MultiTask
 from motrix_gym.multi_task_env import vector_env
 from motrix_gym.task import Task
+from motrix_gym.vector_env import warn_of_no_render_mode
 
 
 class MotrixEnv(gym.Env):
@@ -58,8 +59,8 @@ class MotrixEnv(gym.Env):
         return observations[0], float(rewards[0]), bool(terminated[0]), bool(truncated[0]), _of_the_row(info)
 
     def render(self) -> np.ndarray | None:
-        """A frame, (height, width, 3) uint8, or None without a render mode."""
-        return None if self.render_mode is None else self._row.render_rows([0])[0]
+        """A frame, (height, width, 3) uint8; None, with a warning, without a render mode."""
+        return warn_of_no_render_mode(self.spec) if self.render_mode is None else self._row.render_rows([0])[0]
 
     def state(self) -> np.ndarray:
         """What a critic may see in training, (k,) float32; see `MotrixVectorEnv.state`."""

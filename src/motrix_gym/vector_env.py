@@ -9,6 +9,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
@@ -21,7 +22,21 @@ _MAX_DRAWS = 1000  # of one episode's beginning
 _BY_ROW = ("render", "np_random_seed")  # what `call` finds as a tuple of one value a row
 
 
-class MotrixVectorEnv(VectorEnv):
+class CallableByRow(VectorEnv):
+    """A vector environment with what Gymnasium's own have beyond the interface, and other libraries use."""
+
+    def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
+        """An attribute, or a method's result, for every row, as in Gymnasium's own vector environments."""
+        value = getattr(self, name)
+        result: Any = value(*args, **kwargs) if callable(value) else value
+        return result if name in _BY_ROW else (result,) * self.num_envs
+
+    def get_attr(self, name: str) -> tuple[Any, ...]:
+        """An attribute for every row."""
+        return self.call(name)
+
+
+class MotrixVectorEnv(CallableByRow):
     """N environments of one task, stepped together.
 
     Row i of a batch seeded with s has the trajectory of a single environment seeded with s + i, bit for bit,
@@ -245,8 +260,10 @@ class MotrixVectorEnv(VectorEnv):
         self._seeded = self._begun = True
         return self._observe(self._frame, self._memory)
 
-    def render(self) -> tuple[np.ndarray, ...]:
-        """A frame of every row, each (height, width, 3) uint8."""
+    def render(self) -> tuple[np.ndarray, ...] | None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """A frame of every row, each (height, width, 3) uint8; None, with a warning, without a render mode."""
+        if self.render_mode is None:
+            return warn_of_no_render_mode(self.spec)
         return tuple(self.render_rows(range(self.num_envs)))
 
     def render_rows(self, rows: Sequence[int]) -> list[np.ndarray]:
@@ -268,16 +285,6 @@ class MotrixVectorEnv(VectorEnv):
             model, data = self._physics.row(row, {name: x[row] for name, x in markers.items()})
             frames.append(self._renderer.frame(data, model))
         return frames
-
-    def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
-        """An attribute, or a method's result, for every row, as in Gymnasium's own vector environments."""
-        value = getattr(self, name)
-        result: Any = value(*args, **kwargs) if callable(value) else value
-        return result if name in _BY_ROW else (result,) * self.num_envs
-
-    def get_attr(self, name: str) -> tuple[Any, ...]:
-        """An attribute for every row."""
-        return self.call(name)
 
     def close_extras(self, **kwargs: Any) -> None:
         """Frees the renderer."""
@@ -447,6 +454,15 @@ def _seeds_by_row(seed: int | Sequence[int | None], num_rows: int) -> list[int |
     if len(seed) != num_rows:
         raise ValueError(f"seed has {len(seed)} entries for {num_rows} rows; give one integer, or one for each row")
     return [None if s is None else _whole(f"seed[{row}]", s, at_least=0) for row, s in enumerate(seed)]
+
+
+def warn_of_no_render_mode(spec: EnvSpec | None) -> None:
+    """Warns, as Gymnasium's environments do, that an environment without a render mode draws nothing."""
+    name = "id" if spec is None else f'"{spec.id}"'
+    gym.logger.warn(
+        "You are calling render method without specifying any render mode. You can specify the render_mode at "
+        f'initialization, e.g. gymnasium.make({name}, render_mode="rgb_array")'
+    )
 
 
 def _masked(groups: dict[str, Any], mask: np.ndarray) -> dict[str, Any]:

@@ -83,5 +83,11 @@ def test_an_episode_that_ended_wants_a_reset(env_id):
     env.step(np.zeros(env.action_space.shape))
 
 
-def test_without_a_render_mode_there_is_no_picture(env_id):
-    assert gymnasium.make(env_id).unwrapped.render() is None
+def test_without_a_render_mode_there_is_no_picture_but_a_warning(env_id):
+    envs = gymnasium.make_vec(env_id, num_envs=2, num_threads=1)
+    for env in (gymnasium.make(env_id).unwrapped, envs):
+        env.reset(seed=0)
+        with pytest.warns(UserWarning, match=f'without specifying any render mode.*"{env_id}"'):
+            assert env.render() is None
+    with pytest.warns(UserWarning, match="without specifying any render mode"):
+        assert envs.call("render") is None
