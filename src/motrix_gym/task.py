@@ -10,7 +10,7 @@ import dataclasses
 import difflib
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -333,7 +333,7 @@ def _check_type(name: str, value: Any, default: Any) -> None:
         raise TypeError(f"{name} is {value!r}; it takes {wanted}")
 
 
-def nearest(name: str, known: Mapping[str, Any]) -> str:
+def nearest(name: str, known: Collection[str]) -> str:
     """What a refusal of an unknown name ends with: the known name that is nearest, and all that are known."""
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""

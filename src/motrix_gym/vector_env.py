@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -16,7 +16,7 @@ from gymnasium.vector.utils import batch_space
 from motrix_gym import task as tasks
 from motrix_gym.draws import Draws, row_keys
 from motrix_gym.physics import Physics
-from motrix_gym.task import Frame, Mirror, Task, Transition, render_fps
+from motrix_gym.task import Frame, Mirror, Task, Transition, nearest, render_fps
 
 _MAX_DRAWS = 1000  # of one episode's beginning
 _BY_ROW = ("render", "np_random_seed")  # what `call` finds as a tuple of one value a row
@@ -131,7 +131,7 @@ class MotrixVectorEnv(CallableByRow):
             The observations, (N, k) float32, and an empty info.
 
         Raises:
-            ValueError: A seed that is no whole number, or a mask that is not of N bools.
+            ValueError: A seed that is no whole number, a mask that is not of N bools, or another option.
             gymnasium.error.ResetNeeded: The first reset leaves rows out.
         """
         mask = self._reset_mask(options)
@@ -406,6 +406,7 @@ class MotrixVectorEnv(CallableByRow):
                 )
 
     def _reset_mask(self, options: dict[str, Any] | None) -> np.ndarray:
+        check_options(options, known=("reset_mask",))
         mask = None if options is None else options.get("reset_mask")
         if mask is None:
             return np.ones(self.num_envs, dtype=bool)
@@ -454,6 +455,20 @@ def _seeds_by_row(seed: int | Sequence[int | None], num_rows: int) -> list[int |
     if len(seed) != num_rows:
         raise ValueError(f"seed has {len(seed)} entries for {num_rows} rows; give one integer, or one for each row")
     return [None if s is None else _whole(f"seed[{row}]", s, at_least=0) for row, s in enumerate(seed)]
+
+
+def check_options(options: Any, known: tuple[str, ...] = ()) -> None:
+    """Refuses what `reset` would not look at.
+
+    Raises:
+        ValueError: Options that are no dictionary, or one that is not known.
+    """
+    if options is not None and not isinstance(options, Mapping):
+        raise ValueError(f"options is {options!r}; it takes a dictionary or None")
+    for name in options or ():
+        if name not in known:
+            known_ones = nearest(str(name), known) if known else "; a single environment takes none"
+            raise ValueError(f"reset() has no option {name!r}{known_ones}")
 
 
 def warn_of_no_render_mode(spec: EnvSpec | None) -> None:

@@ -9,6 +9,8 @@ from gymnasium.vector import AutoresetMode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from motrix_gym.hierarchy import HierarchicalVectorEnv
+
 CARTPOLE, GO1 = "Motrix/CartPole-v0", "Motrix/Go1-v0"
 
 BAD_KWARGS = [
@@ -194,6 +196,26 @@ def test_bad_masks(envs, mask, words):
     with pytest.raises(ValueError, match="reset_mask") as caught:
         envs.reset(options={"reset_mask": mask})
     assert_says(caught, words)
+    assert_untouched(envs)
+
+
+BAD_OPTIONS = [
+    ({"mask": np.ones(3, dtype=bool)}, ["'mask'", "known: reset_mask"]),
+    ({"reset_maks": np.ones(3, dtype=bool)}, ["'reset_maks'", "did you mean 'reset_mask'?"]),
+    ({"reset_mask": np.ones(3, dtype=bool), "seed": 3}, ["'seed'", "known: reset_mask"]),
+    ([True], ["options is [True]", "dictionary"]),
+]
+
+
+@pytest.mark.parametrize(("options", "words"), BAD_OPTIONS, ids=lambda x: str(x)[:20])
+def test_bad_options(envs, options, words):
+    joined = gymnasium.make_vec("Motrix/MultiTask-v0", num_envs=3, num_threads=1)
+    walking = gymnasium.make_vec(GO1, num_envs=3, num_threads=1).unwrapped
+    low_level, space = lambda x: np.zeros((len(x), 12)), gymnasium.spaces.Box(-1, 1, (3,))
+    for others in (envs, joined, HierarchicalVectorEnv(walking, low_level, hold=2, command_space=space)):
+        with pytest.raises(ValueError, match="option") as caught:
+            others.reset(options=options)
+        assert_says(caught, words)
     assert_untouched(envs)
 
 
