@@ -12,13 +12,14 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from gymnasium.wrappers import TimeLimit
 
+from motrix_gym.entry_points import PlainSpec
 from motrix_gym.multi_task import MultiTask
 from motrix_gym.multi_task_env import vector_env
 from motrix_gym.task import Task
 from motrix_gym.vector_env import check_options, warn_of_no_render_mode
 
 
-class MotrixEnv(gym.Env):
+class MotrixEnv(PlainSpec, gym.Env):
     """One environment of a task.
 
     Its time limit is Gymnasium's TimeLimit wrapper, put on by `gymnasium.make`. The steps that the wrapper has counted

@@ -15,14 +15,15 @@ from gymnasium.vector.utils import batch_space
 
 from motrix_gym import task as tasks
 from motrix_gym.draws import Draws, row_keys
+from motrix_gym.entry_points import PlainSpec
 from motrix_gym.physics import Physics
-from motrix_gym.task import Frame, Mirror, Task, Transition, nearest, render_fps
+from motrix_gym.task import Frame, Mirror, Task, Transition, nearest, plain, render_fps
 
 _MAX_DRAWS = 1000  # of one episode's beginning
 _BY_ROW = ("render", "np_random_seed")  # what `call` finds as a tuple of one value a row
 
 
-class CallableByRow(VectorEnv):
+class CallableByRow(PlainSpec, VectorEnv):
     """A vector environment with what Gymnasium's own have beyond the interface, and other libraries use."""
 
     def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
@@ -48,7 +49,7 @@ class MotrixVectorEnv(CallableByRow):
     Args:
         task: The task.
         num_envs: N, the number of rows.
-        max_episode_steps: The time limit in control steps, a truncation; None for none.
+        max_episode_steps: The time limit in control steps, a truncation; None for none, or -1, as in `gymnasium.make`.
         num_threads: Physics threads; 0 is one a CPU. Results do not depend on it.
         autoreset_mode: `gymnasium.vector.AutoresetMode` or its value. ``SameStep`` (default) resets a row in the
             step that ends it and puts its last observation into ``info["final_obs"]``; ``NextStep`` resets it in
@@ -60,7 +61,7 @@ class MotrixVectorEnv(CallableByRow):
     Attributes:
         task: The task.
         num_threads: As given.
-        max_episode_steps: As given.
+        max_episode_steps: As given; None for none.
         autoreset_mode: The `AutoresetMode` in force.
         observation_blocks: The columns of each observation block, by name, in order.
         mirror: The reflection of the task's robot, or None.
@@ -81,14 +82,13 @@ class MotrixVectorEnv(CallableByRow):
         self.task = task
         self.num_envs = _whole("num_envs", num_envs, at_least=1)
         self.num_threads = _whole("num_threads", num_threads, at_least=0)
-        if max_episode_steps is not None:
-            max_episode_steps = _whole("max_episode_steps", max_episode_steps, at_least=1)
-        self.max_episode_steps = max_episode_steps
+        self.max_episode_steps = _limit(max_episode_steps)
         self.autoreset_mode = _autoreset_mode(autoreset_mode)
         if render_mode not in (None, "rgb_array"):
             raise ValueError(f"render_mode {render_mode!r} is not known; use 'rgb_array' or None")
         self.render_mode = render_mode
-        if not isinstance(render_size, Sequence) or len(render_size) != 2:
+        render_size = plain(render_size)
+        if not isinstance(render_size, tuple) or len(render_size) != 2:
             raise ValueError(f"render_size is {render_size!r}; it takes a width and a height in pixels")
         width, height = (_whole("render_size", x, at_least=1) for x in render_size)
         self.render_size = width, height
@@ -524,6 +524,12 @@ def _whole(name: str, value: Any, at_least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < at_least:
         raise ValueError(f"{name} is {value!r}; it takes an integer of at least {at_least}")
     return int(value)
+
+
+def _limit(max_episode_steps: int | None) -> int | None:
+    if max_episode_steps is None or (max_episode_steps == -1 and isinstance(max_episode_steps, (int, np.integer))):
+        return None
+    return _whole("max_episode_steps", max_episode_steps, at_least=1)
 
 
 def _autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
