@@ -19,7 +19,7 @@ from motrix_gym.task import Task
 from motrix_gym.vector_env import check_options, warn_of_no_render_mode
 
 
-class MotrixEnv(PlainSpec, gym.Env):
+class MotrixEnv(PlainSpec, gym.Env):  # pyright: ignore[reportIncompatibleVariableOverride]
     """One environment of a task.
 
     Its time limit is Gymnasium's TimeLimit wrapper, put on by `gymnasium.make`. The steps that the wrapper has counted

@@ -23,7 +23,7 @@ _MAX_DRAWS = 1000  # of one episode's beginning
 _BY_ROW = ("render", "np_random_seed")  # what `call` finds as a tuple of one value a row
 
 
-class CallableByRow(PlainSpec, VectorEnv):
+class CallableByRow(PlainSpec, VectorEnv):  # pyright: ignore[reportIncompatibleVariableOverride]
     """A vector environment with what Gymnasium's own have beyond the interface, and other libraries use."""
 
     def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
