@@ -11,8 +11,6 @@ import os
 import weakref
 from typing import Any, Protocol
 
-REMEDY = "make it in the process that uses it, start processes with the method 'spawn'"
-
 _watched: weakref.WeakSet[Heir] = weakref.WeakSet()
 
 

@@ -21,8 +21,8 @@ _HALF_EXTENT: dict[int, Callable[..., np.ndarray]] = {  # of a geom along its ax
     int(mujoco.mjtGeom.mjGEOM_BOX): lambda x, y, z: np.stack([x, y, z]),
 }
 _FORKED = (
-    "this environment was made before the process was forked, and its physics threads are not here; "
-    f"{forks.REMEDY}, or make it with num_threads=1"
+    "this environment was made before the process was forked, and its physics threads are not here; make it in the "
+    "process that uses it, start processes with the method 'spawn', or make it with num_threads=1"
 )
 _NONE: Mapping[str, np.ndarray] = {}
 _COUNT = 1  # a warning is (last info, count)

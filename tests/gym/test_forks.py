@@ -122,14 +122,56 @@ def test_workers_of_a_pool_get_the_same(num_threads):
     POOLED.clear()
 
 
-def test_a_process_that_exits_in_the_ordinary_way_ends():
-    """The interpreter is taken down with all that was inherited, drawn or not."""
+def test_what_has_drawn_says_so_at_once(opengl):
+    """Whatever is done with what was inherited, and with OpenGL anew."""
+    drawing = {"render_mode": "rgb_array", "render_size": (64, 48)}
+    held = [stepped(1, **drawing)]
+    picture = held[0].render()[0]
+
+    def dropped() -> None:
+        held.clear()
+        gc.collect()
+
+    for draw in (held[0].render, stepped(1, **drawing).render, lambda: stepped(2, **drawing).render()):
+        said = forked(draw)
+        assert said.startswith("RenderingUnavailable: pictures were drawn before this process was forked")
+        assert "'spawn'" in said
+    assert forked(held[0].close) == "None"
+    assert forked(dropped) == "None"
+    assert forked(lambda: held[0].step(np.zeros((4, 1)))[2].shape) == "(4,)"
+    np.testing.assert_allclose(held[0].render()[0].astype(int), picture, atol=1)
+
+
+def test_a_forked_process_draws_where_nothing_was_drawn_before(opengl):
+    code = f"""
+import os
+import gymnasium, motrix_gym
+envs = gymnasium.make_vec("{CARTPOLE}", num_threads=1, render_mode="rgb_array", render_size=(64, 48))
+envs.reset(seed=0)
+if os.fork() == 0:
+    print(envs.render()[0].shape, flush=True)
+    raise SystemExit
+print(os.waitstatus_to_exitcode(os.wait()[1]), envs.render()[0].shape)
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, timeout=LIMIT, check=False
+    )
+    assert (done.stdout, done.stderr) == ("(48, 64, 3)\n0 (48, 64, 3)\n", "")
+
+
+@pytest.mark.parametrize("draws", [False, True])
+def test_a_process_that_exits_in_the_ordinary_way_ends(draws, request):
+    """The interpreter is taken down with all that was inherited."""
+    if draws:
+        request.getfixturevalue("opengl")
     code = f"""
 import os, sys
 import gymnasium, motrix_gym, numpy as np
-envs = gymnasium.make_vec("{CARTPOLE}", num_envs=4, num_threads=2)
+envs = gymnasium.make_vec("{CARTPOLE}", num_envs=4, num_threads=2, render_mode="rgb_array", render_size=(64, 48))
 envs.reset(seed=0)
 envs.step(np.zeros((4, 1)))
+if {draws}:
+    envs.render()
 if os.fork() == 0:
     sys.exit(7)
 print(os.waitstatus_to_exitcode(os.wait()[1]))
