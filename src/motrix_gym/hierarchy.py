@@ -8,11 +8,11 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
 from motrix_gym.task import render_fps
-from motrix_gym.vector_env import MotrixVectorEnv
+from motrix_gym.vector_env import CallableByRow, MotrixVectorEnv
 
 LowLevel = Callable[[np.ndarray], np.ndarray]  # observations (n, k) float32 -> actions (n, m)
 State = dict[str, np.ndarray]
@@ -20,7 +20,7 @@ State = dict[str, np.ndarray]
 ROWS_AT_A_TIME = 64
 
 
-class HierarchicalVectorEnv(VectorEnv):
+class HierarchicalVectorEnv(CallableByRow):
     """N environments whose action is the command of a low-level policy, held for a number of control steps.
 
     A step puts the action into the task's memory as the command, then lets the low-level policy act on what the
@@ -171,8 +171,8 @@ class HierarchicalVectorEnv(VectorEnv):
         self._begun = True
         return observations
 
-    def render(self) -> tuple[np.ndarray, ...]:
-        """A frame of every row, each (height, width, 3) uint8."""
+    def render(self) -> tuple[np.ndarray, ...] | None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """A frame of every row, each (height, width, 3) uint8; None, with a warning, without a render mode."""
         return self.env.render()
 
     def render_rows(self, rows: Sequence[int]) -> list[np.ndarray]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import pkgutil
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,8 +14,9 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
-from gymnasium.envs.registration import parse_env_id
+from gymnasium.envs.registration import EnvSpec, parse_env_id
 
+from motrix_gym.entry_points import task_of
 from motrix_gym.task import Task, configured, nearest
 
 _LONGEST_CYCLE = 10_000  # rows
@@ -49,21 +51,29 @@ class Member:
     @property
     def label(self) -> str:
         """The name in force."""
-        return self.name or parse_env_id(self.id)[1]
+        return self.name or parse_env_id(self.id.rpartition(":")[2])[1]
 
     def task(self) -> Task:
         """The task.
 
+        An id may have its module before it, as in ``"module:Id"``, but the module is not imported for it: this may be
+        what a file says.
+
         Raises:
             gymnasium.error.Error: There is no such id.
             TypeError: The task has no such field, or one of another type.
-            ValueError: The task refuses a value, or the id is not that of one task of this package.
+            ValueError: The task refuses a value, the id is not that of one task of this package, or it has a module
+                before it that is not imported.
         """
-        fields = {**gym.spec(self.id).kwargs, **self.kwargs}
-        cls = pkgutil.resolve_name(fields.pop("task")) if "task" in fields else None
+        module, _, env_id = self.id.rpartition(":")
+        if module and module not in sys.modules:
+            raise ValueError(f"{self.id!r} is of a module that is not imported; import {module} first")
+        spec = _registered(env_id)
+        path = task_of(spec)
+        cls = pkgutil.resolve_name(path) if path is not None else None
         if not (isinstance(cls, type) and issubclass(cls, Task)):
             raise ValueError(f"{self.id!r} is not the environment of one task of motrix_gym; only such can be joined")
-        return configured(cls, fields)
+        return configured(cls, {**spec.kwargs, **self.kwargs})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,12 +116,12 @@ class MultiTask:
         {
             "id": "Motrix/Go1-v0",
             "name": "walk",
-            "kwargs": {"command_low": [-0.5, -0.5, -1.0], "command_high": [0.5, 0.5, 1.0]},
+            "kwargs": {"command_low": (-0.5, -0.5, -1.0), "command_high": (0.5, 0.5, 1.0)},
         },
         {
             "id": "Motrix/Go1-v0",
             "name": "run",
-            "kwargs": {"command_low": [0.5, -0.2, -0.5], "command_high": [1.5, 0.2, 0.5]},
+            "kwargs": {"command_low": (0.5, -0.2, -0.5), "command_high": (1.5, 0.2, 0.5)},
         },
     )
     reward_weights: Mapping[str, float] = field(default_factory=dict)
@@ -172,6 +182,13 @@ class MultiTask:
             with _about(i):
                 members.append(configured(Member, entry))
         return members
+
+
+def _registered(env_id: str) -> EnvSpec:
+    try:
+        return gym.spec(env_id)
+    except gym.error.Error as unknown:
+        raise type(unknown)(f"{unknown} An id of another package is known once the package is imported.") from None
 
 
 def cycle(shares: Sequence[int]) -> np.ndarray:

@@ -8,13 +8,10 @@ import mujoco
 import mujoco.batch
 import numpy as np
 
+from motrix_gym import forks
+from motrix_gym.mujoco_warnings import DIVERGENCE, DIVERGENCE_IS_NO_NEWS
 from motrix_gym.task import Frame
 
-_DIVERGENCE = [
-    int(mujoco.mjtWarning.mjWARN_BADQPOS),
-    int(mujoco.mjtWarning.mjWARN_BADQVEL),
-    int(mujoco.mjtWarning.mjWARN_BADQACC),
-]
 _DERIVED_FROM = {"body_mass", "body_ipos", "body_inertia"}  # fields that MuJoCo computes constants from
 _HALF_EXTENT: dict[int, Callable[..., np.ndarray]] = {  # of a geom along its axes, by its kind, from its size
     int(mujoco.mjtGeom.mjGEOM_SPHERE): lambda r, _1, _2: np.stack([r, r, r]),
@@ -23,6 +20,10 @@ _HALF_EXTENT: dict[int, Callable[..., np.ndarray]] = {  # of a geom along its ax
     int(mujoco.mjtGeom.mjGEOM_CYLINDER): lambda r, half, _: np.stack([r, r, half]),
     int(mujoco.mjtGeom.mjGEOM_BOX): lambda x, y, z: np.stack([x, y, z]),
 }
+_FORKED = (
+    "this environment was made before the process was forked, and its physics threads are not here; make it in the "
+    "process that uses it, start processes with the method 'spawn', or make it with num_threads=1"
+)
 _NONE: Mapping[str, np.ndarray] = {}
 _COUNT = 1  # a warning is (last info, count)
 
@@ -49,6 +50,13 @@ class Physics:
         )
         self._sensor_slices = _sensor_slices(model)
         self._varied: dict[str, np.ndarray] = {}
+        if num_threads != 1:  # one thread is the caller's own
+            forks.watch(self)
+
+    def give_up(self) -> None:
+        """Called in a forked process, where the threads are not: says so when the rows are to be used."""
+        forks.leak(self._batch)
+        self._batch = forks.LeftBehind(_FORKED)  # pyright: ignore[reportAttributeAccessIssue]
 
     def vary(self, rows: np.ndarray, fields: Mapping[str, np.ndarray]) -> None:
         """Gives the models of `rows`, (M,) int, values of their own, and what MuJoCo derives from them.
@@ -86,7 +94,8 @@ class Physics:
             self._batch.bind("xfrc_applied")[:, self.model.body(body).id] = push
         failed: np.ndarray | list[int] = []
         try:
-            self._batch.step(nstep=self._substeps, stage=mujoco.mjtStage.mjSTAGE_VEL)
+            with DIVERGENCE_IS_NO_NEWS:
+                self._batch.step(nstep=self._substeps, stage=mujoco.mjtStage.mjSTAGE_VEL)
         except mujoco.batch.SimulationError as error:
             failed = error.ids
         diverged = (self._warnings() != warned).any(axis=1)
@@ -105,7 +114,8 @@ class Physics:
         self._batch.reset(rows, stage=mujoco.mjtStage.mjSTAGE_NONE)
         self._qpos[rows], self._qvel[rows] = qpos, qvel
         warned = self._warnings()
-        self._batch.forward(rows)
+        with DIVERGENCE_IS_NO_NEWS:
+            self._batch.forward(rows)
         bad = (self._warnings() != warned).any(axis=1)
         if bad.any():
             row = int(np.flatnonzero(bad[rows])[0])
@@ -123,8 +133,10 @@ class Physics:
             ValueError: A row diverges, or `seconds` is no multiple of the timestep.
         """
         warned = self._warnings()
-        self._batch.step(rows, nstep=_whole_steps("a settling time of", seconds, self.model.opt.timestep))
-        self._batch.forward(rows)
+        steps = _whole_steps("a settling time of", seconds, self.model.opt.timestep)
+        with DIVERGENCE_IS_NO_NEWS:
+            self._batch.step(rows, nstep=steps)
+            self._batch.forward(rows)
         if (self._warnings() != warned).any():
             raise ValueError(
                 f"an episode diverges while it settles for {seconds:g} s: look at the task's begin() and its fields"
@@ -153,7 +165,7 @@ class Physics:
 
     def _warnings(self) -> np.ndarray:
         """How often each row diverged so far, by kind, (N, kinds)."""
-        return self._batch.warning[:, _DIVERGENCE, _COUNT].copy()
+        return self._batch.warning[:, DIVERGENCE, _COUNT].copy()
 
     def _frame(self, rows: np.ndarray | slice) -> Frame:
         """The present state of `rows`, in arrays of its own."""

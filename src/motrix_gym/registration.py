@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 
+from motrix_gym.entry_points import entry_point, kind_and_task
 from motrix_gym.multi_task import MultiTask
 from motrix_gym.multi_task_env import vector_env
 from motrix_gym.single_env import MotrixEnv
@@ -138,25 +140,59 @@ _SINGLE_KWARGS = ("render_mode", "render_size")
 def register_all() -> None:
     """Registers every environment of the table with Gymnasium."""
     for env in ENVS:
-        gym.register(
-            env.id,
-            entry_point="motrix_gym.registration:make_single",
-            vector_entry_point="motrix_gym.registration:make_vector",
-            max_episode_steps=env.max_episode_steps,
-            kwargs={"task": env.task, **env.kwargs},
-        )
+        register(env)
 
 
-def make_vector(task: str, num_envs: int = 1, **kwargs: Any) -> MotrixVectorEnv:
+def register(env: Env) -> None:
+    """Registers an environment with Gymnasium."""
+    gym.register(
+        env.id,
+        entry_point=entry_point("single", env.task),
+        vector_entry_point=entry_point("vector", env.task),
+        max_episode_steps=env.max_episode_steps,
+        kwargs=env.kwargs,
+    )
+
+
+@dataclass(frozen=True)
+class EntryPoint:
+    """What Gymnasium calls to make environments of one task.
+
+    Attributes:
+        make: `make_single` or `make_vector`.
+        task: ``module:Class`` of the task.
+        metadata: From this Gymnasium knows which of its wrappers for pictures apply.
+    """
+
+    make: Callable[..., MotrixEnv | MotrixVectorEnv]
+    task: str
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"]}
+
+    def __call__(self, **kwargs: Any) -> MotrixEnv | MotrixVectorEnv:
+        return self.make(self.task, **kwargs)
+
+
+def __getattr__(name: str) -> EntryPoint:
+    """The entry points, which Gymnasium looks up by name."""
+    kind, task = kind_and_task(name) or ("", "")
+    if kind not in _MAKERS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return EntryPoint(_MAKERS[kind], task)
+
+
+def make_vector(task: str, /, num_envs: int = 1, **kwargs: Any) -> MotrixVectorEnv:
     """The vector environment of a task; keyword arguments are its own and the task's fields."""
     own = {name: kwargs.pop(name) for name in _VECTOR_KWARGS if name in kwargs}
     return vector_env(configured(task_class(task), kwargs), num_envs, **own)
 
 
-def make_single(task: str, **kwargs: Any) -> MotrixEnv:
+def make_single(task: str, /, **kwargs: Any) -> MotrixEnv:
     """The single environment of a task; keyword arguments are its own and the task's fields."""
     own = {name: kwargs.pop(name) for name in _SINGLE_KWARGS if name in kwargs}
     return MotrixEnv(configured(task_class(task), kwargs), **own)
+
+
+_MAKERS: dict[str, Callable[..., MotrixEnv | MotrixVectorEnv]] = {"single": make_single, "vector": make_vector}
 
 
 def task_class(task: str) -> type[Task] | type[MultiTask]:

@@ -4,6 +4,9 @@ MuJoCo draws with the OpenGL that the environment variable ``MUJOCO_GL`` names: 
 driver), ``osmesa`` (software) or ``glfw`` (a window system). Where it is not set, on a Linux machine without a
 screen, EGL is taken, or OSMesa where only that is installed. This module reads the variable when the first
 picture is drawn, so it counts even if it was set after ``import mujoco``.
+
+Any thread may draw, one at a time: no context of OpenGL stays with a thread. A process that was forked after a picture
+was drawn cannot draw.
 """
 
 from __future__ import annotations
@@ -16,20 +19,31 @@ import importlib
 import math
 import os
 import platform
+import sys
+import threading
 import weakref
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import mujoco
 import numpy as np
 
+from motrix_gym import forks
+
 CAMERA = "track"
 _SHADOW_MAP_SIZE = 1024
 _SWITCHED_OFF = ("disable", "disabled", "off", "false", "0")
+_WITH_A_SCREEN = ("", "glfw", "glx", "enable", "enabled", "on", "true", "1")
 _SCREENLESS_LIBRARIES = {"egl": "EGL", "osmesa": "OSMesa"}
 _REMEDY = (
     "on Debian or Ubuntu, `apt-get install libegl1 libegl-mesa0 libgl1-mesa-dri` and set MUJOCO_GL=egl, "
     "or `apt-get install libosmesa6` and set MUJOCO_GL=osmesa, before Python starts"
+)
+_FORKED = (
+    "pictures were drawn before this process was forked, and cannot be drawn in it; start processes with the method "
+    "'spawn', or fork before the first picture"
 )
 
 
@@ -40,7 +54,8 @@ class RenderingUnavailable(RuntimeError):
 class RowRenderer:
     """Draws single simulations of one model, without a window.
 
-    The model's camera ``track`` is used where it has one, else MuJoCo's free camera, which sees the whole model.
+    The model's camera ``track`` is used where it has one, else its first camera, else MuJoCo's free camera, which sees
+    the whole model.
 
     Args:
         model: The model; it is left as it is, whatever the size of its offscreen buffer.
@@ -63,16 +78,17 @@ class RowRenderer:
         self._scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = shadows
         self._camera = _camera(self._model)
         context_class = _context_class()
-        try:
-            gl = context_class(width, height)
-            gl.make_current()
-            self._context = mujoco.MjrContext(self._model, mujoco.mjtFontScale.mjFONTSCALE_150)
-        except Exception as error:  # a missing driver shows as anything from AttributeError to mujoco.FatalError
-            raise RenderingUnavailable(_unavailable(error)) from error
-        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
+        with _OPENGL.lock():
+            try:
+                gl = context_class(width, height)
+                gl.make_current()
+                self._context = mujoco.MjrContext(self._model, mujoco.mjtFontScale.mjFONTSCALE_150)
+            except Exception as error:  # a missing driver shows as anything from AttributeError to mujoco.FatalError
+                raise RenderingUnavailable(_unavailable(error)) from error
+            mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
+            _leave_thread(gl)
         self._gl = gl
-        _close_all_at_exit()
-        _open_renderers.add(self)
+        _OPENGL.opened(self)
 
     def frame(self, data: mujoco.MjData, model: mujoco.MjModel | None = None) -> np.ndarray:
         """A picture of `data`, (height, width, 3) uint8.
@@ -83,25 +99,38 @@ class RowRenderer:
 
         Raises:
             RuntimeError: The renderer is closed.
+            RenderingUnavailable: This process was forked from one that has drawn.
         """
-        if self._gl is None:
-            raise RuntimeError("the renderer is closed; make a new one")
-        self._gl.make_current()
-        mujoco.mjv_updateScene(
-            model or self._model, data, self._option, None, self._camera, mujoco.mjtCatBit.mjCAT_ALL, self._scene
-        )
-        mujoco.mjr_render(self._rect, self._scene, self._context)
         upside_down = np.empty((self._rect.height, self._rect.width, 3), dtype=np.uint8)
-        mujoco.mjr_readPixels(upside_down, None, self._rect, self._context)
+        with _OPENGL.lock():
+            if self._gl is None:
+                raise RuntimeError("the renderer is closed; make a new one")
+            with _current(self._gl):
+                mujoco.mjv_updateScene(
+                    model or self._model,
+                    data,
+                    self._option,
+                    None,
+                    self._camera,
+                    mujoco.mjtCatBit.mjCAT_ALL,
+                    self._scene,
+                )
+                mujoco.mjr_render(self._rect, self._scene, self._context)
+                mujoco.mjr_readPixels(upside_down, None, self._rect, self._context)
         return np.ascontiguousarray(upside_down[::-1])
 
     def close(self) -> None:
         """Frees what OpenGL holds; a second call does nothing."""
         gl, self._gl = self._gl, None
         if gl is not None:
-            gl.make_current()
-            self._context.free()
-            gl.free()
+            _OPENGL.free(gl, self._context)
+
+    def give_up(self) -> None:
+        """Called in a forked process, where OpenGL is not."""
+        if self._gl is not None:
+            forks.leak(self._gl)
+            forks.leak(self._context)
+            self._gl = None
 
     def __del__(self) -> None:
         self.close()
@@ -157,8 +186,8 @@ def _stacked(frames: Sequence[np.ndarray]) -> np.ndarray:
 
 def _camera(model: mujoco.MjModel) -> mujoco.MjvCamera:
     camera = mujoco.MjvCamera()
-    number = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_CAMERA, CAMERA)
-    if number >= 0:
+    if model.ncam > 0:
+        number = max(mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_CAMERA, CAMERA), 0)
         camera.type, camera.fixedcamid = mujoco.mjtCamera.mjCAMERA_FIXED, number
     else:
         mujoco.mjv_defaultFreeCamera(model, camera)
@@ -170,15 +199,26 @@ def _context_class() -> Any:
     backend = os.environ.get("MUJOCO_GL", "").lower().strip()
     if backend in _SWITCHED_OFF:
         raise RenderingUnavailable(f"MUJOCO_GL={backend} switches rendering off; unset it to see pictures")
-    if not backend and platform.system() == "Linux" and not _has_screen():
+    if platform.system() != "Linux":
+        return _loaded(lambda: mujoco.GLContext)
+    if backend not in (*_WITH_A_SCREEN, *_SCREENLESS_LIBRARIES):
+        raise RenderingUnavailable(
+            f"MUJOCO_GL={backend} is not known; use one of {', '.join(_SCREENLESS_LIBRARIES)}, glfw, or unset it"
+        )
+    if backend in _WITH_A_SCREEN and not _has_screen():
+        if backend:
+            raise RenderingUnavailable(_unavailable(f"MUJOCO_GL={backend} needs a screen, and there is none"))
         installed = [name for name, library in _SCREENLESS_LIBRARIES.items() if ctypes.util.find_library(library)]
         if not installed:
             raise RenderingUnavailable(_unavailable("neither a screen nor the library of EGL or OSMesa was found"))
         backend = installed[0]
+    module = backend if backend in _SCREENLESS_LIBRARIES else "glfw"
+    return _loaded(lambda: importlib.import_module(f"mujoco.{module}").GLContext)
+
+
+def _loaded(load: Callable[[], Any]) -> Any:
     try:
-        if backend in _SCREENLESS_LIBRARIES:
-            return importlib.import_module(f"mujoco.{backend}").GLContext
-        return mujoco.GLContext
+        return load()
     except Exception as error:  # PyOpenGL without its library: AttributeError, ImportError, OSError ...
         raise RenderingUnavailable(_unavailable(error)) from error
 
@@ -192,14 +232,107 @@ def _unavailable(reason: object) -> str:
     return f"there is no OpenGL here to draw with ({detail}); {_REMEDY}"
 
 
-_open_renderers: weakref.WeakSet[RowRenderer] = weakref.WeakSet()
+@contextmanager
+def _current(gl: Any) -> Iterator[None]:
+    """Makes a context that of the calling thread, for a while.
+
+    Raises:
+        RenderingUnavailable: Another thread has it, or it is lost.
+    """
+    try:
+        gl.make_current()
+    except Exception as error:
+        raise RenderingUnavailable(_unavailable(error)) from error
+    try:
+        yield
+    finally:
+        _leave_thread(gl)
+
+
+def _leave_thread(gl: Any) -> None:
+    """Takes a context from the calling thread, so that any other may have it."""
+    backend = sys.modules[type(gl).__module__]
+    match type(gl).__module__:
+        case "mujoco.egl":
+            egl = backend.EGL
+            egl.eglMakeCurrent(backend.EGL_DISPLAY, egl.EGL_NO_SURFACE, egl.EGL_NO_SURFACE, egl.EGL_NO_CONTEXT)
+        case "mujoco.osmesa":
+            backend.osmesa.OSMesaMakeCurrent(None, None, backend.GL.GL_FLOAT, 0, 0)
+        case "mujoco.glfw":
+            backend.glfw.make_context_current(None)
+
+
+class _OpenGL:
+    """The OpenGL of this process. One thread uses it at a time, and contexts are freed when nothing is being drawn.
+
+    Garbage is collected in any thread at any moment, in the midst of a frame too. So what belongs to a renderer that
+    became garbage is put aside there, and freed by whoever comes next.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open: weakref.WeakSet[RowRenderer] = weakref.WeakSet()
+        self._to_free: deque[tuple[Any, Any]] = deque()
+        self._is_inherited = False
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Has no other thread use OpenGL in the meantime.
+
+        Raises:
+            RenderingUnavailable: This process was forked from one that has drawn.
+        """
+        if self._is_inherited:
+            raise RenderingUnavailable(_FORKED)
+        with self._lock:
+            yield
+            self._free_all()
+
+    def opened(self, renderer: RowRenderer) -> None:
+        """Has `renderer` closed when the process ends, and given up in a forked one."""
+        _close_all_at_exit()
+        self._open.add(renderer)
+        forks.watch(renderer)
+
+    def free(self, gl: Any, context: Any) -> None:
+        """Frees a context, now or, while one thread is drawing, right after it."""
+        self._to_free.append((gl, context))
+        if self._lock.acquire(blocking=False):
+            try:
+                self._free_all()
+            finally:
+                self._lock.release()
+
+    def close_all(self) -> None:
+        """Frees everything."""
+        for renderer in list(self._open):
+            renderer.close()
+
+    def give_up(self) -> None:
+        """Called in a forked process: leaves alone what was inherited."""
+        egl: Any = sys.modules.get("mujoco.egl")
+        if egl is not None and egl.EGL_DISPLAY is not None:
+            atexit.unregister(egl.EGL.eglTerminate)  # it would wait for threads of the driver
+            self._is_inherited = True
+        self._is_inherited |= bool(self._open or self._to_free)
+        for pair in self._to_free:
+            forks.leak(pair)
+        self._to_free.clear()
+        self._lock = threading.Lock()
+
+    def _free_all(self) -> None:
+        while self._to_free:
+            gl, context = self._to_free.popleft()
+            with _current(gl):
+                context.free()
+            gl.free()
+
+
+_OPENGL = _OpenGL()
+forks.watch(_OPENGL)
 
 
 @functools.cache
 def _close_all_at_exit() -> None:
     """Closes what is still open at exit, registered after the first context: before its display is taken down."""
-
-    @atexit.register
-    def close_all() -> None:
-        for renderer in list(_open_renderers):
-            renderer.close()
+    atexit.register(_OPENGL.close_all)

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import sys
+import weakref
+from collections.abc import Iterator
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode
+from gymnasium.wrappers import TimeLimit
 
+from motrix_gym.entry_points import PlainSpec
 from motrix_gym.multi_task import MultiTask
 from motrix_gym.multi_task_env import vector_env
 from motrix_gym.task import Task
+from motrix_gym.vector_env import check_options, warn_of_no_render_mode
 
 
-class MotrixEnv(gym.Env):
-    """One environment of a task. Its time limit is Gymnasium's TimeLimit wrapper, put on by `gymnasium.make`.
+class MotrixEnv(PlainSpec, gym.Env):  # pyright: ignore[reportIncompatibleVariableOverride]
+    """One environment of a task.
+
+    Its time limit is Gymnasium's TimeLimit wrapper, put on by `gymnasium.make`. The steps that the wrapper has counted
+    are a part of the state: `set_state` tells it those of the state's episode.
 
     Args:
         task: The task; of several that are joined, the seed chooses one.
@@ -40,6 +49,7 @@ class MotrixEnv(gym.Env):
         self.observation_blocks = self._row.observation_blocks
         self.mirror = self._row.mirror
         self.state_space = self._row.state_space
+        self._time_limits: weakref.WeakSet[TimeLimit] = weakref.WeakSet()
 
     @property
     def np_random_seed(self) -> int:
@@ -47,7 +57,13 @@ class MotrixEnv(gym.Env):
         return self._row.np_random_seed[0]
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
-        """Starts a new episode; a seed restarts the stream of random numbers."""
+        """Starts a new episode; a seed restarts the stream of random numbers.
+
+        Raises:
+            ValueError: A seed that is no whole number, or an option: there are none.
+        """
+        check_options(options)
+        self._time_limits.update(_time_limits_above(self))
         observations, info = self._row.reset(seed=seed)
         super().reset(seed=seed)  # seeds `np_random`, which wrappers may use; the environment does not
         return observations[0], info
@@ -58,8 +74,8 @@ class MotrixEnv(gym.Env):
         return observations[0], float(rewards[0]), bool(terminated[0]), bool(truncated[0]), _of_the_row(info)
 
     def render(self) -> np.ndarray | None:
-        """A frame, (height, width, 3) uint8, or None without a render mode."""
-        return None if self.render_mode is None else self._row.render_rows([0])[0]
+        """A frame, (height, width, 3) uint8; None, with a warning, without a render mode."""
+        return warn_of_no_render_mode(self.spec) if self.render_mode is None else self._row.render_rows([0])[0]
 
     def state(self) -> np.ndarray:
         """What a critic may see in training, (k,) float32; see `MotrixVectorEnv.state`."""
@@ -71,11 +87,28 @@ class MotrixEnv(gym.Env):
 
     def set_state(self, state: dict[str, np.ndarray]) -> np.ndarray:
         """Goes on from what `get_state` gave; returns the observation in that state, (k,) float32."""
-        return self._row.set_state(state)[0]
+        observations = self._row.set_state(state)
+        for time_limit in self._time_limits:
+            time_limit._elapsed_steps = int(state["elapsed"][0])
+        return observations[0]
 
     def close(self) -> None:
         """Frees the renderer."""
         self._row.close()
+
+
+def _time_limits_above(env: MotrixEnv) -> Iterator[TimeLimit]:
+    """The TimeLimit wrappers by which the present call has come to `env`.
+
+    A wrapper does not make itself known to what it wraps, and cannot be told of another number of steps but by itself.
+    Every one that is to be stepped has called `reset` before: it is in the stack then.
+    """
+    frame = sys._getframe(1)
+    while frame is not None:
+        caller = frame.f_locals.get("self")
+        if isinstance(caller, TimeLimit) and caller.unwrapped is env:
+            yield caller
+        frame = frame.f_back
 
 
 def _of_the_row(info: dict[str, Any]) -> dict[str, Any]:

@@ -10,8 +10,9 @@ import dataclasses
 import difflib
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from importlib import resources
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -255,7 +256,8 @@ def configured(task: type[AnyFields], values: Mapping[str, Any]) -> AnyFields:
 
     Args:
         task: The task's class.
-        values: Fields by name; lists stand for tuples, so that plain JSON will do.
+        values: Fields by name; lists stand for tuples, so that plain JSON will do, and NumPy's numbers and arrays for
+            Python's.
 
     Raises:
         TypeError: An unknown field, or a value of another type than the field's default.
@@ -265,11 +267,29 @@ def configured(task: type[AnyFields], values: Mapping[str, Any]) -> AnyFields:
     checked = {}
     for name, value in values.items():
         if name not in defaults:
-            raise TypeError(f"{task.__name__} has no keyword argument {name!r}{nearest(name, defaults)}")
-        value = tuple(value) if isinstance(value, list) else value
-        _check_type(name, value, defaults[name])
-        checked[name] = value
+            # Python's own words: other libraries look for them, to try again without the argument.
+            raise TypeError(f"{task.__name__} got an unexpected keyword argument {name!r}{nearest(name, defaults)}")
+        checked[name] = plain(value)
+        _check_type(name, checked[name], defaults[name])
     return task(**checked)
+
+
+def plain(value: Any, sequence: type[tuple] | type[list] = tuple) -> Any:
+    """A value as plain Python has it, through and through.
+
+    Args:
+        value: NumPy's numbers, strings and arrays become Python's, members of an enumeration their values.
+        sequence: What lists and tuples become; lists are what comes back from JSON.
+    """
+    if isinstance(value, (np.generic, np.ndarray)):
+        return plain(value.tolist(), sequence)
+    if isinstance(value, Enum):
+        return plain(value.value, sequence)
+    if isinstance(value, Mapping):
+        return {plain(key): plain(x, sequence) for key, x in value.items()}
+    if isinstance(value, (list, tuple)):
+        return sequence(plain(x, sequence) for x in value)
+    return value
 
 
 def load_model(file_name: str) -> mujoco.MjModel:
@@ -333,7 +353,7 @@ def _check_type(name: str, value: Any, default: Any) -> None:
         raise TypeError(f"{name} is {value!r}; it takes {wanted}")
 
 
-def nearest(name: str, known: Mapping[str, Any]) -> str:
+def nearest(name: str, known: Collection[str]) -> str:
     """What a refusal of an unknown name ends with: the known name that is nearest, and all that are known."""
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""

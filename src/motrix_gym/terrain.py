@@ -23,8 +23,9 @@ TREAD = 0.3  # m, depth of a stair
 BUMP = 0.2  # m between two random heights of noise
 MOST_LEVELS = 100
 BORDER = 2.0  # m of flat heightfield around all tiles
-OUTSIDE = 100.0  # m of flat ground around that
+OUTSIDE = 100.0  # m of flat ground around that; no episode with the registered time limit gets to its end
 THICKNESS = 0.5  # m of the ground below its lowest point
+_NOT_DRAWN = 3  # a group of geoms that pictures leave out
 FLOOR = "floor"  # the plane of a model that the ground replaces
 
 SLANTED = [-0.7, 0.6, -0.5]  # light that shows slopes and stairs
@@ -77,7 +78,11 @@ class Terrain:
         return self.heights[row, column].max(axis=1)
 
     def lay(self, model: mujoco.MjSpec) -> None:
-        """Replaces the plane `FLOOR` of a model by this ground."""
+        """Replaces the plane `FLOOR` of a model by this ground.
+
+        Where the flat ground around it ends, there is a step down to a plane without an end, below all of the ground:
+        a robot that gets there falls over, but does not fall for ever.
+        """
         low, span = float(self.heights.min()), float(np.ptp(self.heights))
         floor = next(geom for geom in model.worldbody.geoms if geom.name == FLOOR)
         x, y = self.half_size
@@ -92,6 +97,9 @@ class Terrain:
                 model.worldbody.add_geom(
                     type=mujoco.mjtGeom.mjGEOM_BOX, pos=[*place, -THICKNESS / 2], material=floor.material, **box
                 )
+        model.worldbody.add_geom(
+            type=mujoco.mjtGeom.mjGEOM_PLANE, size=[0, 0, 1], pos=[0, 0, low - THICKNESS], group=_NOT_DRAWN
+        )
         model.visual.headlight.diffuse = [0.1, 0.1, 0.1]
         for light in model.lights:
             light.dir, light.diffuse = SLANTED, [0.9, 0.9, 0.9]

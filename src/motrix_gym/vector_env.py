@@ -4,24 +4,40 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from motrix_gym import task as tasks
 from motrix_gym.draws import Draws, row_keys
+from motrix_gym.entry_points import PlainSpec
 from motrix_gym.physics import Physics
-from motrix_gym.task import Frame, Mirror, Task, Transition, render_fps
+from motrix_gym.task import Frame, Mirror, Task, Transition, nearest, plain, render_fps
 
 _MAX_DRAWS = 1000  # of one episode's beginning
 _BY_ROW = ("render", "np_random_seed")  # what `call` finds as a tuple of one value a row
 
 
-class MotrixVectorEnv(VectorEnv):
+class CallableByRow(PlainSpec, VectorEnv):  # pyright: ignore[reportIncompatibleVariableOverride]
+    """A vector environment with what Gymnasium's own have beyond the interface, and other libraries use."""
+
+    def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
+        """An attribute, or a method's result, for every row, as in Gymnasium's own vector environments."""
+        value = getattr(self, name)
+        result: Any = value(*args, **kwargs) if callable(value) else value
+        return result if name in _BY_ROW else (result,) * self.num_envs
+
+    def get_attr(self, name: str) -> tuple[Any, ...]:
+        """An attribute for every row."""
+        return self.call(name)
+
+
+class MotrixVectorEnv(CallableByRow):
     """N environments of one task, stepped together.
 
     Row i of a batch seeded with s has the trajectory of a single environment seeded with s + i, bit for bit,
@@ -33,7 +49,7 @@ class MotrixVectorEnv(VectorEnv):
     Args:
         task: The task.
         num_envs: N, the number of rows.
-        max_episode_steps: The time limit in control steps, a truncation; None for none.
+        max_episode_steps: The time limit in control steps, a truncation; None for none, or -1, as in `gymnasium.make`.
         num_threads: Physics threads; 0 is one a CPU. Results do not depend on it.
         autoreset_mode: `gymnasium.vector.AutoresetMode` or its value. ``SameStep`` (default) resets a row in the
             step that ends it and puts its last observation into ``info["final_obs"]``; ``NextStep`` resets it in
@@ -45,7 +61,7 @@ class MotrixVectorEnv(VectorEnv):
     Attributes:
         task: The task.
         num_threads: As given.
-        max_episode_steps: As given.
+        max_episode_steps: As given; None for none.
         autoreset_mode: The `AutoresetMode` in force.
         observation_blocks: The columns of each observation block, by name, in order.
         mirror: The reflection of the task's robot, or None.
@@ -66,14 +82,13 @@ class MotrixVectorEnv(VectorEnv):
         self.task = task
         self.num_envs = _whole("num_envs", num_envs, at_least=1)
         self.num_threads = _whole("num_threads", num_threads, at_least=0)
-        if max_episode_steps is not None:
-            max_episode_steps = _whole("max_episode_steps", max_episode_steps, at_least=1)
-        self.max_episode_steps = max_episode_steps
+        self.max_episode_steps = _limit(max_episode_steps)
         self.autoreset_mode = _autoreset_mode(autoreset_mode)
         if render_mode not in (None, "rgb_array"):
             raise ValueError(f"render_mode {render_mode!r} is not known; use 'rgb_array' or None")
         self.render_mode = render_mode
-        if not isinstance(render_size, Sequence) or len(render_size) != 2:
+        render_size = plain(render_size)
+        if not isinstance(render_size, tuple) or len(render_size) != 2:
             raise ValueError(f"render_size is {render_size!r}; it takes a width and a height in pixels")
         width, height = (_whole("render_size", x, at_least=1) for x in render_size)
         self.render_size = width, height
@@ -116,7 +131,7 @@ class MotrixVectorEnv(VectorEnv):
             The observations, (N, k) float32, and an empty info.
 
         Raises:
-            ValueError: A seed that is no whole number, or a mask that is not of N bools.
+            ValueError: A seed that is no whole number, a mask that is not of N bools, or another option.
             gymnasium.error.ResetNeeded: The first reset leaves rows out.
         """
         mask = self._reset_mask(options)
@@ -245,8 +260,10 @@ class MotrixVectorEnv(VectorEnv):
         self._seeded = self._begun = True
         return self._observe(self._frame, self._memory)
 
-    def render(self) -> tuple[np.ndarray, ...]:
-        """A frame of every row, each (height, width, 3) uint8."""
+    def render(self) -> tuple[np.ndarray, ...] | None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """A frame of every row, each (height, width, 3) uint8; None, with a warning, without a render mode."""
+        if self.render_mode is None:
+            return warn_of_no_render_mode(self.spec)
         return tuple(self.render_rows(range(self.num_envs)))
 
     def render_rows(self, rows: Sequence[int]) -> list[np.ndarray]:
@@ -268,16 +285,6 @@ class MotrixVectorEnv(VectorEnv):
             model, data = self._physics.row(row, {name: x[row] for name, x in markers.items()})
             frames.append(self._renderer.frame(data, model))
         return frames
-
-    def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
-        """An attribute, or a method's result, for every row, as in Gymnasium's own vector environments."""
-        value = getattr(self, name)
-        result: Any = value(*args, **kwargs) if callable(value) else value
-        return result if name in _BY_ROW else (result,) * self.num_envs
-
-    def get_attr(self, name: str) -> tuple[Any, ...]:
-        """An attribute for every row."""
-        return self.call(name)
 
     def close_extras(self, **kwargs: Any) -> None:
         """Frees the renderer."""
@@ -399,6 +406,7 @@ class MotrixVectorEnv(VectorEnv):
                 )
 
     def _reset_mask(self, options: dict[str, Any] | None) -> np.ndarray:
+        check_options(options, known=("reset_mask",))
         mask = None if options is None else options.get("reset_mask")
         if mask is None:
             return np.ones(self.num_envs, dtype=bool)
@@ -449,6 +457,29 @@ def _seeds_by_row(seed: int | Sequence[int | None], num_rows: int) -> list[int |
     return [None if s is None else _whole(f"seed[{row}]", s, at_least=0) for row, s in enumerate(seed)]
 
 
+def check_options(options: Any, known: tuple[str, ...] = ()) -> None:
+    """Refuses what `reset` would not look at.
+
+    Raises:
+        ValueError: Options that are no dictionary, or one that is not known.
+    """
+    if options is not None and not isinstance(options, Mapping):
+        raise ValueError(f"options is {options!r}; it takes a dictionary or None")
+    for name in options or ():
+        if name not in known:
+            known_ones = nearest(str(name), known) if known else "; a single environment takes none"
+            raise ValueError(f"reset() has no option {name!r}{known_ones}")
+
+
+def warn_of_no_render_mode(spec: EnvSpec | None) -> None:
+    """Warns, as Gymnasium's environments do, that an environment without a render mode draws nothing."""
+    name = "id" if spec is None else f'"{spec.id}"'
+    gym.logger.warn(
+        "You are calling render method without specifying any render mode. You can specify the render_mode at "
+        f'initialization, e.g. gymnasium.make({name}, render_mode="rgb_array")'
+    )
+
+
 def _masked(groups: dict[str, Any], mask: np.ndarray) -> dict[str, Any]:
     """An info in Gymnasium's form: every key k with the rows it holds for in _k."""
     return groups | {f"_{name}": mask.copy() for name in groups}
@@ -493,6 +524,12 @@ def _whole(name: str, value: Any, at_least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < at_least:
         raise ValueError(f"{name} is {value!r}; it takes an integer of at least {at_least}")
     return int(value)
+
+
+def _limit(max_episode_steps: int | None) -> int | None:
+    if max_episode_steps is None or (max_episode_steps == -1 and isinstance(max_episode_steps, (int, np.integer))):
+        return None
+    return _whole("max_episode_steps", max_episode_steps, at_least=1)
 
 
 def _autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:

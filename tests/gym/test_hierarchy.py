@@ -293,8 +293,8 @@ def test_what_gymnasium_asks_of_an_environment():
     assert env.task == replace(Commanded(), control_dt=0.2)
     env.reset(seed=7)
     assert env.np_random_seed == (7, 8)
-    with pytest.raises(RuntimeError, match="render_mode"):
-        env.render()
+    with pytest.warns(UserWarning, match="without specifying any render mode"):
+        assert env.render() is None
     with pytest.raises(RuntimeError, match="render_mode"):
         env.render_rows([0])
     env.close()

@@ -1,5 +1,6 @@
 """The environments among Gymnasium's own parts: wrappers, specs, vectorisers, a fresh process."""
 
+import importlib.util
 import subprocess
 import sys
 
@@ -12,6 +13,8 @@ from trajectories import actions_for
 
 from motrix_gym.registration import ENVS
 from motrix_gym.testing import check_vector_env
+
+NEXT_STEP = AutoresetMode.NEXT_STEP
 
 
 def in_a_fresh_process(code: str) -> str:
@@ -58,7 +61,88 @@ def test_a_spec_goes_through_json(env_id, vector):
     assert again.unwrapped.task == env.unwrapped.task
     if vector:
         assert again.num_envs == 2
-        assert again.metadata["autoreset_mode"] is AutoresetMode.NEXT_STEP
+        assert again.metadata["autoreset_mode"] is NEXT_STEP
+
+
+def as_numpy(value: object) -> object:
+    """A field as a program has it that computes with NumPy."""
+    match value:
+        case bool() | int() | float() | str():
+            return np.array(value)[()]
+        case dict():
+            return {name: as_numpy(x) for name, x in value.items()}
+        case (float(), *_):
+            return np.array(value)
+        case tuple():
+            return [as_numpy(x) for x in value]
+    raise AssertionError(f"no field is a {type(value)}")
+
+
+def kinds(value: object) -> set[type]:
+    """The types of all that is in a field."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, tuple) else ()
+    return {type(value)}.union(*map(kinds, inner))
+
+
+@pytest.mark.parametrize("make", [gymnasium.make, gymnasium.make_vec], ids=["single", "vector"])
+def test_fields_may_be_numpys(env_id, make):
+    plain = vars(make(env_id).unwrapped.task)
+    env = make(env_id, **{name: as_numpy(x) for name, x in plain.items()})
+    assert vars(env.unwrapped.task) == plain
+    assert kinds(vars(env.unwrapped.task)) <= {bool, int, float, str, tuple, dict}
+    spec = EnvSpec.from_json(env.spec.to_json())
+    assert spec == env.spec
+    assert make(spec).unwrapped.task == env.unwrapped.task
+
+
+def test_numpys_other_numbers_are_taken_for_what_they_are():
+    fields = {"max_angle": np.float32(0.3), "start_range": np.array(0.25), "reward_weights": {"alive": np.int8(2)}}
+    envs = gymnasium.make_vec(
+        "Motrix/CartPole-v0",
+        num_threads=np.int64(1),
+        render_size=np.array([64, 48]),
+        autoreset_mode=NEXT_STEP,
+        **fields,
+    )
+    assert envs.unwrapped.task.max_angle == pytest.approx(0.3)
+    assert envs.unwrapped.task == gymnasium.make_vec(EnvSpec.from_json(envs.spec.to_json())).unwrapped.task
+    with pytest.raises(TypeError, match="swing_up is 1; it takes true or false"):
+        gymnasium.make_vec("Motrix/CartPoleSwingup-v0", swing_up=np.int64(1))
+    with pytest.raises(TypeError, match=r"command_low is .*; it takes 3 values"):
+        gymnasium.make_vec("Motrix/Go1-v0", command_low=np.zeros(2))
+
+
+def test_gymnasium_collects_frames(env_id, opengl):
+    env = gymnasium.make(env_id, render_mode="rgb_array_list", render_size=(64, 48))
+    env.reset(seed=0)
+    env.step(np.zeros(env.action_space.shape, np.float32))
+    frames = env.render()
+    assert [frame.shape for frame in frames] == [(48, 64, 3)] * 2
+    assert env.spec.kwargs["render_mode"] == "rgb_array"
+    assert EnvSpec.from_json(env.spec.to_json()) == env.spec
+    env.close()
+
+
+def test_gymnasium_shows_frames_to_people(env_id, opengl, monkeypatch):
+    """As far as it goes without a screen: pygame is Gymnasium's to ask for."""
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    with pytest.warns(UserWarning, match="HumanRendering wrapper is being applied"):
+        env = gymnasium.make(env_id, render_mode="human", render_size=(64, 48))
+    assert env.render_mode == "human"
+    if importlib.util.find_spec("pygame") is None:
+        with pytest.raises(gymnasium.error.DependencyNotInstalled, match="pygame is not installed"):
+            env.reset(seed=0)
+    else:
+        env.reset(seed=0)
+        env.step(env.action_space.sample())
+    env.close()
+
+
+def test_a_library_that_tries_arguments_goes_on_without_them(env_id):
+    """TorchRL gives every environment of Gymnasium's a `frameskip`, and looks for Python's words in the refusal."""
+    for make in (gymnasium.make, gymnasium.make_vec):
+        with pytest.raises(TypeError, match=r"got an unexpected keyword argument 'frameskip'.* \(known: "):
+            make(env_id, frameskip=1)
 
 
 def test_episode_statistics_are_recorded(env_id):

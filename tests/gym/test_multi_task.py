@@ -17,6 +17,7 @@ from trajectories import actions_for, of_row, play
 
 from motrix_gym.multi_task import MultiTask, cycle
 from motrix_gym.physics import Physics
+from motrix_gym.registration import Env, register
 from motrix_gym.rendering import RenderingUnavailable
 from motrix_gym.task import Flip, Memory, Mirror
 from motrix_gym.tasks.basic.cartpole import CartPole
@@ -126,13 +127,7 @@ class Mirrored(CartPole):
 
 
 for task in (Slider, Clock, Wide, Named, Mirrored):
-    gymnasium.register(
-        f"Test/{task.__name__}-v0",
-        entry_point="motrix_gym.registration:make_single",
-        vector_entry_point="motrix_gym.registration:make_vector",
-        max_episode_steps=1000,
-        kwargs={"task": f"{__name__}:{task.__name__}"},
-    )
+    register(Env(f"Test/{task.__name__}-v0", f"{__name__}:{task.__name__}", max_episode_steps=1000))
 
 UNLIKE = [
     {"id": CARTPOLE, "name": "pole", "weight": 2, "kwargs": {"max_angle": 0.1}},

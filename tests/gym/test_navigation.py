@@ -276,5 +276,5 @@ def test_as_many_goals_as_asked_for_are_where_the_robot_begins():
 
 
 def test_how_long_a_command_lasts_is_no_field():
-    with pytest.raises(TypeError, match="no keyword argument 'command_interval'"):
+    with pytest.raises(TypeError, match="unexpected keyword argument 'command_interval'"):
         make(1, command_interval=[1.0, 2.0])

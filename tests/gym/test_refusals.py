@@ -1,6 +1,7 @@
 """Bad input is refused at once, with the value and the remedy in one line; nothing is half done."""
 
 import json
+from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -9,7 +10,9 @@ from gymnasium.vector import AutoresetMode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-CARTPOLE, GO1 = "Motrix/CartPole-v0", "Motrix/Go1-v0"
+from motrix_gym.hierarchy import HierarchicalVectorEnv
+
+CARTPOLE, GO1, MULTI = "Motrix/CartPole-v0", "Motrix/Go1-v0", "Motrix/MultiTask-v0"
 
 BAD_KWARGS = [
     (CARTPOLE, {"num_envs": 0}, ValueError, ["num_envs is 0", "at least 1"]),
@@ -20,7 +23,7 @@ BAD_KWARGS = [
     (CARTPOLE, {"num_threads": "all"}, ValueError, ["num_threads is 'all'", "integer"]),
     (CARTPOLE, {"max_episode_steps": 0}, ValueError, ["max_episode_steps is 0", "at least 1"]),
     (CARTPOLE, {"autoreset_mode": "Sometimes"}, ValueError, ["'Sometimes'", "'SameStep'", "'NextStep'", "'Disabled'"]),
-    (CARTPOLE, {"render_mode": "human"}, ValueError, ["'human'", "'rgb_array'"]),
+    (CARTPOLE, {"render_mode": "depth_array"}, ValueError, ["'depth_array'", "'rgb_array'"]),
     (CARTPOLE, {"render_size": 480}, ValueError, ["render_size is 480", "width and a height"]),
     (CARTPOLE, {"render_size": (480,)}, ValueError, ["render_size is (480,)", "width and a height"]),
     (CARTPOLE, {"render_size": (480, -1)}, ValueError, ["render_size is -1", "at least 1"]),
@@ -100,6 +103,7 @@ def assert_untouched(envs) -> None:
 
 
 @pytest.mark.parametrize(("env_id", "kwargs", "error", "words"), BAD_KWARGS, ids=lambda x: str(x)[:40])
+@pytest.mark.filterwarnings("ignore:.*not in the possible render_modes.*")
 def test_bad_keyword_arguments(env_id, kwargs, error, words):
     with pytest.raises(error) as caught:
         gymnasium.make_vec(env_id, **{"num_envs": 2, "num_threads": 1, **kwargs}).reset(seed=0)
@@ -109,6 +113,68 @@ def test_bad_keyword_arguments(env_id, kwargs, error, words):
     with pytest.raises(error) as caught:
         gymnasium.make(env_id, **kwargs).reset(seed=0)
     assert_says(caught, words)
+
+
+@pytest.mark.parametrize("limit", [0, -2, 1.5, "ten"])
+def test_time_limits_that_are_none_are_refused_by_both(limit):
+    for make in (gymnasium.make, gymnasium.make_vec):
+        with pytest.raises((TypeError, ValueError), match="max_episode_steps"):
+            make(CARTPOLE, max_episode_steps=limit)
+
+
+def test_a_time_limit_of_minus_one_is_none_in_both():
+    """As Gymnasium's documentation of `make` has it."""
+    env, envs = (make(CARTPOLE, max_episode_steps=-1, max_angle=9.0) for make in (gymnasium.make, gymnasium.make_vec))
+    assert envs.unwrapped.max_episode_steps is None
+    env.reset(seed=0)
+    envs.reset(seed=0)
+    for _ in range(gymnasium.spec(CARTPOLE).max_episode_steps + 1):
+        assert not env.step(np.zeros(1, np.float32))[3]
+        assert not envs.step(np.zeros((1, 1)))[3].any()
+
+
+@pytest.fixture
+def evil(tmp_path, monkeypatch) -> Path:
+    """What is there once somebody has imported `evil_mod`, which can be imported and has a task."""
+    imported = tmp_path / "imported"
+    lines = [f"open({str(imported)!r}, 'w').close()", "from motrix_gym.tasks.basic.cartpole import CartPole as X"]
+    (tmp_path / "evil_mod.py").write_text("\n".join(lines))
+    monkeypatch.syspath_prepend(tmp_path)
+    return imported
+
+
+EVIL_FIELDS = [
+    (CARTPOLE, {"task": "evil_mod:X"}, TypeError, ["CartPole got an unexpected keyword argument 'task'"]),
+    (MULTI, {"task": "evil_mod:X"}, TypeError, ["'task'; did you mean 'tasks'?"]),
+    (
+        MULTI,
+        {"tasks": [{"id": CARTPOLE, "kwargs": {"task": "evil_mod:X"}}]},
+        TypeError,
+        ["tasks[0]: CartPole got an unexpected keyword argument 'task'"],
+    ),
+    (MULTI, {"tasks": [{"id": CARTPOLE, "task": "evil_mod:X"}]}, TypeError, ["tasks[0]: Member", "'task'"]),
+    (
+        MULTI,
+        {"tasks": [{"id": f"evil_mod:{CARTPOLE}"}]},
+        ValueError,
+        [f"tasks[0]: 'evil_mod:{CARTPOLE}' is of a module that is not imported; import evil_mod first"],
+    ),
+    (MULTI, {"tasks": [{"id": "Evil/X-v0"}]}, gymnasium.error.Error, ["tasks[0]", "once the package is imported"]),
+]
+
+
+@pytest.mark.parametrize(("env_id", "kwargs", "error", "words"), EVIL_FIELDS, ids=lambda x: str(x)[:60])
+def test_fields_name_no_code(evil, env_id, kwargs, error, words):
+    for make in (gymnasium.make, gymnasium.make_vec):
+        with pytest.raises(error) as caught:
+            make(env_id, **kwargs)
+        assert_says(caught, words)
+    assert not evil.exists()
+
+
+def test_the_module_of_an_id_may_stand_before_it_once_it_is_imported():
+    tasks = [{"id": f"motrix_gym:{CARTPOLE}"}]
+    assert gymnasium.make_vec(MULTI, tasks=tasks).unwrapped.task_names == ("CartPole",)
 
 
 def strange(default: object) -> st.SearchStrategy:
@@ -154,7 +220,7 @@ def test_a_field_is_refused_by_its_name_or_works(env_id, data):
 
 
 def test_the_single_environment_has_no_rows_and_threads():
-    with pytest.raises(TypeError, match="CartPole has no keyword argument 'num_threads'"):
+    with pytest.raises(TypeError, match="CartPole got an unexpected keyword argument 'num_threads'"):
         gymnasium.make(CARTPOLE, num_threads=2)
 
 
@@ -194,6 +260,26 @@ def test_bad_masks(envs, mask, words):
     with pytest.raises(ValueError, match="reset_mask") as caught:
         envs.reset(options={"reset_mask": mask})
     assert_says(caught, words)
+    assert_untouched(envs)
+
+
+BAD_OPTIONS = [
+    ({"mask": np.ones(3, dtype=bool)}, ["'mask'", "known: reset_mask"]),
+    ({"reset_maks": np.ones(3, dtype=bool)}, ["'reset_maks'", "did you mean 'reset_mask'?"]),
+    ({"reset_mask": np.ones(3, dtype=bool), "seed": 3}, ["'seed'", "known: reset_mask"]),
+    ([True], ["options is [True]", "dictionary"]),
+]
+
+
+@pytest.mark.parametrize(("options", "words"), BAD_OPTIONS, ids=lambda x: str(x)[:20])
+def test_bad_options(envs, options, words):
+    joined = gymnasium.make_vec("Motrix/MultiTask-v0", num_envs=3, num_threads=1)
+    walking = gymnasium.make_vec(GO1, num_envs=3, num_threads=1).unwrapped
+    low_level, space = lambda x: np.zeros((len(x), 12)), gymnasium.spaces.Box(-1, 1, (3,))
+    for others in (envs, joined, HierarchicalVectorEnv(walking, low_level, hold=2, command_space=space)):
+        with pytest.raises(ValueError, match="option") as caught:
+            others.reset(options=options)
+        assert_says(caught, words)
     assert_untouched(envs)
 
 
@@ -244,7 +330,7 @@ def test_states_of_others(envs):
 
 def test_frames_without_a_render_mode(envs):
     with pytest.raises(RuntimeError, match='render_mode="rgb_array"'):
-        envs.render()
+        envs.unwrapped.render_rows([0])
 
 
 def test_keyword_arguments_are_plain_json(env_id):

@@ -1,6 +1,7 @@
 """Frames of rows, and what is said where there is no OpenGL."""
 
 import copy
+import gc
 import os
 import subprocess
 import sys
@@ -174,6 +175,121 @@ def test_whatever_way_opengl_fails_it_says_what_to_install(monkeypatch, ball, fa
     assert str(failure) in str(caught.value)
     assert isinstance(caught.value, RuntimeError)
     assert caught.value.__cause__ is failure
+
+
+THREADS = """
+import gc, threading
+import gymnasium, motrix_gym, numpy as np
+
+def in_a_thread(do):
+    said = []
+    def run():
+        try:
+            said.append(do())
+        except Exception as error:
+            said.append(error)
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    return said[0]
+
+def made():
+    kwargs = {"num_threads": 1, "render_mode": "rgb_array", "render_size": (64, 48)}
+    envs = gymnasium.make_vec("Motrix/CartPole-v0", num_envs=2, **kwargs)
+    envs.reset(seed=0)
+    return envs
+
+def close(envs):
+    envs.close()
+
+envs = made()
+first = envs.render()
+for picture in (in_a_thread(envs.render), in_a_thread(envs.render), envs.render(), in_a_thread(made().render)):
+    assert not isinstance(picture, Exception), picture
+    np.testing.assert_allclose(np.stack(picture).astype(int), np.stack(first), atol=1)
+assert in_a_thread(lambda: close(envs)) is None
+others = [made() for _ in range(3)]
+for other in others:
+    other.render()
+def drop():
+    del others[:]
+    gc.collect()
+assert in_a_thread(drop) is None
+together = [made() for _ in range(3)]
+pictures = []
+threads = [threading.Thread(target=lambda e=e: pictures.extend(e.render() for _ in range(10))) for e in together]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+assert len(pictures) == 30
+for picture in pictures:
+    np.testing.assert_allclose(np.stack(picture).astype(int), np.stack(first), atol=1)
+print("drawn")
+"""
+
+
+def test_any_thread_draws_closes_and_collects(opengl):
+    done = subprocess.run([sys.executable, "-c", THREADS], capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "drawn\n", "")
+
+
+def test_garbage_that_is_collected_in_the_midst_of_a_frame_does_not_disturb_it(opengl, ball, monkeypatch):
+    model, data = ball
+    renderer, other = RowRenderer(model, 60, 60), RowRenderer(model, 60, 60)
+    others = [other]
+    del other
+    expected = renderer.frame(data)
+    render = mujoco.mjr_render
+
+    def collects(*args: object) -> None:
+        others.clear()
+        gc.collect()
+        render(*args)
+
+    monkeypatch.setattr(mujoco, "mjr_render", collects)
+    np.testing.assert_allclose(renderer.frame(data).astype(int), expected, atol=1)
+    assert not others
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("foo", ["MUJOCO_GL=foo is not known", "egl, osmesa, glfw", "unset it"]),
+        ("glfw", ["MUJOCO_GL=glfw needs a screen", "set MUJOCO_GL=egl"]),
+    ],
+)
+def test_a_setting_that_gives_no_pictures_is_told_when_one_is_drawn(name, words):
+    """In a fresh process, which trains all the same."""
+    environment = {k: x for k, x in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")} | {"MUJOCO_GL": name}
+    code = (
+        "import gymnasium, motrix_gym\n"
+        "from motrix_gym.rendering import RenderingUnavailable\n"
+        "envs = gymnasium.make_vec('Motrix/CartPole-v0', num_envs=2, num_threads=1, render_mode='rgb_array')\n"
+        "envs.reset(seed=0)\n"
+        "envs.step(envs.action_space.sample())\n"
+        "try:\n"
+        "    envs.render()\n"
+        "except RenderingUnavailable as missing:\n"
+        "    print(missing)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("\n") == 1
+    assert not [word for word in words if word not in done.stdout], done.stdout
+
+
+def test_a_model_without_a_track_camera_is_seen_by_its_first(opengl):
+    def frame(name: str) -> np.ndarray:
+        model = mujoco.MjModel.from_xml_string(
+            f"<mujoco><worldbody><camera name='{name}' pos='0 -3 0' xyaxes='1 0 0 0 0 1'/>"
+            "<camera name='above' pos='0 0 9'/><geom size='0.3' pos='0 0 0.6'/></worldbody></mujoco>"
+        )
+        data = mujoco.MjData(model)
+        mujoco.mj_forward(model, data)
+        return RowRenderer(model, 60, 60).frame(data).astype(int)
+
+    np.testing.assert_allclose(frame("front"), frame("track"), atol=1)
 
 
 def test_it_needs_no_setting_and_ends_quietly(opengl):

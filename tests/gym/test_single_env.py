@@ -6,6 +6,7 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
+from gymnasium.wrappers import ClipAction, TimeLimit
 
 
 @pytest.fixture
@@ -70,6 +71,41 @@ def test_a_saved_state_goes_on(env):
         assert rest == others
 
 
+@pytest.mark.parametrize(("limit", "wrap"), [(5, lambda env: env), (4, lambda env: ClipAction(TimeLimit(env, 4)))])
+def test_the_steps_that_a_time_limit_has_counted_are_in_the_state(env_id, limit, wrap):
+    """Law 8: a state goes on to its limit from wherever it is set, with more steps behind it and with fewer."""
+    env, other = (wrap(gymnasium.make(env_id, max_episode_steps=5)) for _ in range(2))
+    action = np.zeros(env.action_space.shape)
+
+    def truncations(env: gymnasium.Env) -> list[bool]:
+        """What each step to the end of the episode says."""
+        said = [env.step(action)[3]]
+        while not said[-1]:
+            said.append(env.step(action)[3])
+        return said
+
+    env.reset(seed=0)
+    states = [env.unwrapped.get_state()]
+    for _ in range(3):
+        env.step(action)
+        states.append(env.unwrapped.get_state())
+    other.reset(seed=1)
+    for elapsed in (3, 0, 2, 1):
+        for somewhere in (env, other):
+            somewhere.unwrapped.set_state(states[elapsed])
+            assert truncations(somewhere) == [False] * (limit - elapsed - 1) + [True]
+            somewhere.reset()
+            assert truncations(somewhere) == [False] * (limit - 1) + [True]
+            somewhere.reset()
+
+
+@pytest.mark.parametrize("options", [{"mask": np.array([True])}, {"reset_mask": np.array([True])}, [1]])
+def test_options_are_refused(env, options):
+    env.reset(seed=0, options={})
+    with pytest.raises(ValueError, match="option"):
+        env.unwrapped.reset(options=options)
+
+
 def test_an_episode_that_ended_wants_a_reset(env_id):
     env = gymnasium.make(env_id).unwrapped
     env.reset(seed=0)
@@ -83,5 +119,11 @@ def test_an_episode_that_ended_wants_a_reset(env_id):
     env.step(np.zeros(env.action_space.shape))
 
 
-def test_without_a_render_mode_there_is_no_picture(env_id):
-    assert gymnasium.make(env_id).unwrapped.render() is None
+def test_without_a_render_mode_there_is_no_picture_but_a_warning(env_id):
+    envs = gymnasium.make_vec(env_id, num_envs=2, num_threads=1)
+    for env in (gymnasium.make(env_id).unwrapped, envs):
+        env.reset(seed=0)
+        with pytest.warns(UserWarning, match=f'without specifying any render mode.*"{env_id}"'):
+            assert env.render() is None
+    with pytest.warns(UserWarning, match="without specifying any render mode"):
+        assert envs.call("render") is None

@@ -244,3 +244,29 @@ def test_stairs_are_crossed_by_who_comes_to_the_next_middle():
         assert (info["success"] == reached).all()
     *_, info = envs.step(np.zeros(envs.action_space.shape))
     assert info["success"].all()  # it stays so when the robot goes on
+
+
+@pytest.mark.parametrize("env_id", [env_id for env_id in ROBOTS if "Rough" in env_id or "Stairs" in env_id])
+@pytest.mark.parametrize("beyond", [terrain.OUTSIDE - 0.1, terrain.OUTSIDE + 0.3, 1e6])
+def test_the_ground_has_no_end(env_id, beyond):
+    """A robot that leaves the flat surroundings lands: it goes on there, or ends with a reason."""
+    envs = make(env_id, 4, autoreset_mode="Disabled", max_episode_steps=None)
+    envs.reset(seed=0)
+    state, ground = envs.get_state(), envs.task.ground
+    for sign, row in zip((1, -1, 1, -1), range(4), strict=True):
+        axis, at = row // 2, sign * (ground.half_size[row // 2] + beyond)
+        state["qpos"][row, axis] = at
+        state["simulation"][row, 1 + axis] = at  # after the time
+        state["simulation"][row, 3] += 0.1
+    envs.set_state(state)
+    alive, lowest = np.ones(4, dtype=bool), ground.heights.min() - terrain.THICKNESS
+    for _ in range(100):
+        _, rewards, terminated, _, info = envs.step(np.zeros(envs.action_space.shape))
+        assert (abs(rewards) < 1e3).all()
+        np.testing.assert_array_equal(terminated, np.any(list(info["termination"].values()), axis=0))
+        alive &= ~terminated
+        if terminated.any():
+            envs.reset(options={"reset_mask": terminated})
+    height = envs.get_state()["qpos"][alive, 2]
+    assert (height > lowest).all()
+    assert (height < ground.heights.max() + 1).all()

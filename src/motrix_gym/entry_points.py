@@ -1,0 +1,55 @@
+"""How Gymnasium finds the environments of a task: by strings that have the task's name in them.
+
+So the task is a part of the registration, as Gymnasium's own environments are, and no keyword argument: what comes from
+outside, as from a file, chooses among what is registered and names no code.
+"""
+
+from __future__ import annotations
+
+import copy
+
+from gymnasium.envs.registration import EnvSpec
+
+from motrix_gym.task import plain
+
+_MODULE = "motrix_gym.registration"
+
+
+def entry_point(kind: str, task: str) -> str:
+    """The entry point of a task.
+
+    Args:
+        kind: "single" or "vector".
+        task: ``module:Class`` of the task.
+    """
+    return f"{_MODULE}:{kind}/{task.replace(':', '/')}"
+
+
+def kind_and_task(attribute: str) -> tuple[str, str] | None:
+    """What an entry point, without its module, was made from; None for what is none."""
+    kind, *task = attribute.split("/")
+    return (kind, ":".join(task)) if len(task) == 2 else None
+
+
+def task_of(spec: EnvSpec) -> str | None:
+    """``module:Class`` of the task that an id was registered with; None for an environment that is not of a task."""
+    module, _, attribute = str(spec.vector_entry_point).partition(":")
+    found = kind_and_task(attribute) if module == _MODULE else None
+    return found and found[1]
+
+
+class PlainSpec:
+    """An environment whose `spec` goes through JSON and back unchanged, whatever its keyword arguments were."""
+
+    _spec: EnvSpec | None = None
+
+    @property
+    def spec(self) -> EnvSpec | None:
+        """The registration, and the keyword arguments, that the environment was made with."""
+        return self._spec
+
+    @spec.setter
+    def spec(self, spec: EnvSpec | None) -> None:
+        self._spec = copy.copy(spec)
+        if self._spec is not None:
+            self._spec.kwargs = plain(self._spec.kwargs, sequence=list)

@@ -1,0 +1,75 @@
+"""Keeps MuJoCo from writing a line, and a file, for each row that diverges: for a row that is an ending.
+
+MuJoCo has one handler of warnings for the whole process, which may be the user's. It is replaced for the time of our
+own calls alone, and gets all that is not about our rows.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+
+import mujoco
+
+from motrix_gym import forks
+
+DIVERGENCE = [
+    int(mujoco.mjtWarning.mjWARN_BADQPOS),
+    int(mujoco.mjtWarning.mjWARN_BADQVEL),
+    int(mujoco.mjtWarning.mjWARN_BADQACC),
+]
+_TEXTS = tuple(mujoco.mju_warningText(kind, 0).partition(" at ")[0] for kind in DIVERGENCE)
+
+
+class _DivergenceIsNoNews:
+    """While a thread is within it, what MuJoCo has to say of divergence in that thread's rows is dropped.
+
+    Several threads may be within it at once.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._within: list[int] = []  # threads
+        self._users: Callable[[str], None] | None = None
+        self._ours = self._handle
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._within:
+                self._users = mujoco.get_mju_user_warning()  # type: ignore[assignment]
+                mujoco.set_mju_user_warning(self._ours)
+            self._within.append(threading.get_ident())
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._within.remove(threading.get_ident())
+            if not self._within:
+                self._restore()
+
+    def give_up(self) -> None:
+        """Called in a forked process: the threads that were within are not here."""
+        self._lock = threading.Lock()
+        if self._within:
+            self._within = []
+            self._restore()
+
+    def _restore(self) -> None:
+        if mujoco.get_mju_user_warning() is self._ours:
+            mujoco.set_mju_user_warning(self._users)
+
+    def _handle(self, message: str) -> None:
+        if message.startswith(_TEXTS) and self._is_ours(threading.get_ident()):
+            return
+        if self._users is not None:
+            self._users(message)
+        else:
+            print(f"WARNING: {message}", file=sys.stderr)
+
+    def _is_ours(self, thread: int) -> bool:
+        """Whether a thread is within, or one of the physics threads, which Python does not know."""
+        return thread in self._within or all(thread != known.ident for known in threading.enumerate())
+
+
+DIVERGENCE_IS_NO_NEWS = _DivergenceIsNoNews()
+forks.watch(DIVERGENCE_IS_NO_NEWS)
