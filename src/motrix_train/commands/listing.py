@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Mapping
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from motrix_gym.entry_points import task_of
 from motrix_train import environment, presets
 from motrix_train.backend import NAMES, installed
 
@@ -26,7 +25,7 @@ def list_environments() -> None:
         budgets = {backend: presets.preset(env_id, backend).max_env_steps for backend in NAMES}
         table.add_row(
             env_id,
-            _description(spec.kwargs),
+            _description(task_of(spec)),
             f"{spec.max_episode_steps} steps",
             " / ".join(sorted({f"{budget / 1e6:g} M" for budget in budgets.values()})),
         )
@@ -37,7 +36,7 @@ def list_environments() -> None:
     console.print(f"\nBackends installed here: {', '.join(present) or remedy}", markup=False, highlight=False)
 
 
-def _description(kwargs: Mapping[str, Any]) -> str:
-    """The first line of the docstring of a registered task."""
-    documented = pkgutil.resolve_name(kwargs["task"]).__doc__ or ""
+def _description(task: str | None) -> str:
+    """The first line of the docstring of a registered task, ``module:Class``."""
+    documented = "" if task is None else pkgutil.resolve_name(task).__doc__ or ""
     return documented.strip().partition("\n")[0]
