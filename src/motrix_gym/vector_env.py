@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import gymnasium as gym
 import numpy as np
@@ -18,6 +18,7 @@ from motrix_gym.draws import Draws, row_keys
 from motrix_gym.entry_points import PlainSpec
 from motrix_gym.physics import Physics
 from motrix_gym.task import Frame, Mirror, Task, Transition, nearest, plain, render_fps
+from motrix_gym.task_check import CheckedTask
 
 _MAX_DRAWS = 1000  # of one episode's beginning
 _BY_ROW = ("render", "np_random_seed")  # what `call` finds as a tuple of one value a row
@@ -161,22 +162,22 @@ class MotrixVectorEnv(CallableByRow):
         waiting = self._ended
         memory_before, counter_before = self._memory, self._draws.counter
 
-        ctrl = self.task.control(self._frame, self._memory, action)
-        now, diverged = self._physics.step(ctrl, self.task.external_force(self._memory))
+        ctrl = self._rules.control(self._frame, self._memory, action)
+        now, diverged = self._physics.step(ctrl, self._rules.external_force(self._memory))
         now = _where(diverged, self._frame, now)
         t = Transition(self._frame, self._memory, action, ctrl, now, np.zeros(self.num_envs, dtype=bool))
-        reasons = {name: ended & ~diverged for name, ended in self.task.terminated(t).items()}
+        reasons = {name: ended & ~diverged for name, ended in self._rules.terminated(t).items()}
         reasons["diverged"] = diverged
         t = dataclasses.replace(t, terminated=np.any(list(reasons.values()), axis=0))
         weights = self.task.weights
-        terms = {name: weights[name] * term for name, term in self.task.reward(t).items()}
-        metrics = self.task.metrics(t)
-        success = self.task.success(t)
+        terms = {name: weights[name] * term for name, term in self._rules.reward(t).items()}
+        metrics = self._rules.metrics(t)
+        success = self._rules.success(t)
         self._elapsed = self._elapsed + 1
         terminated = t.terminated
         truncated = ~terminated & self._out_of_time()
 
-        self._memory = self.task.advance(t, self._draws)
+        self._memory = self._rules.advance(t, self._draws)
         self._frame = now
 
         if waiting.any():
@@ -204,6 +205,7 @@ class MotrixVectorEnv(CallableByRow):
             frame, memory = self._restart(rows)
             observations = observations.copy()
             observations[rows] = self._observe(frame, memory)
+        self._rules = self.task
         return observations, sum(terms.values(), np.zeros(self.num_envs)), terminated, truncated, info
 
     def state(self) -> np.ndarray:
@@ -252,7 +254,7 @@ class MotrixVectorEnv(CallableByRow):
         self._memory = type(self._memory)(
             **{f.name: state[f"memory.{f.name}"].copy() for f in dataclasses.fields(self._memory)}
         )
-        self._physics.vary(np.arange(self.num_envs), self.task.varied(self._memory))
+        self._physics.vary(np.arange(self.num_envs), self._rules.varied(self._memory))
         self._new = np.zeros(self.num_envs, dtype=bool)
         self._forget_seeds((state["key"] != self._draws.key).any(axis=1))
         self._draws = Draws(state["key"].copy(), state["counter"].copy())
@@ -294,8 +296,10 @@ class MotrixVectorEnv(CallableByRow):
 
     def _build(self) -> None:
         """Makes the rows, and finds out what is observed of one."""
-        task = self.task
-        self._physics = Physics(task.model(), self.num_envs, self.num_threads, task.control_dt)
+        task, model = self.task, self.task.model()
+        checked = CheckedTask(task, model)
+        self._rules = cast(Task, checked)  # what the task says is looked at until the first step is over
+        self._physics = Physics(model, self.num_envs, self.num_threads, task.control_dt)
         self._renderer = None
         self.mirror: Mirror | None = task.mirror()
         self._draws = Draws(np.zeros((self.num_envs, 2), dtype=np.uint64))
@@ -304,23 +308,24 @@ class MotrixVectorEnv(CallableByRow):
         self._frame, self._memory = self._drawn(np.arange(self.num_envs))
         self.observation_blocks: dict[str, slice] = {}
         width = 0
-        for name, block in task.observe(self._frame, self._memory).items():
+        for name, block in self._rules.observe(self._frame, self._memory).items():
             self.observation_blocks[name] = slice(width, width + block.shape[1])
             width += block.shape[1]
+        checked.check_mirror(self.mirror, self.observation_blocks)
         self._privileged_width = sum(block.shape[1] for block in self._privileged(self._frame, self._memory))
 
     def _drawn(self, rows: np.ndarray) -> tuple[Frame, Any]:
         """Draws a beginning for `rows` from their own streams; returns the frame and the memory of these rows alone."""
         new = self._new[rows]
         if new.all():
-            return self._started(rows, self.task.begin)
+            return self._started(rows, self._rules.begin)
         memory = tasks.take(self._memory, rows)
         later = np.flatnonzero(~new)
-        begin_again = functools.partial(self.task.begin_again, last=tasks.take(memory, later))
+        begin_again = functools.partial(self._rules.begin_again, last=tasks.take(memory, later))
         if not new.any():
             return self._started(rows, begin_again)
         frame = _rows_of_frame(self._frame, rows)
-        for which, begin in ((np.flatnonzero(new), self.task.begin), (later, begin_again)):
+        for which, begin in ((np.flatnonzero(new), self._rules.begin), (later, begin_again)):
             started, remembered = self._started(rows[which], begin)
             frame, memory = _put_frame(frame, which, started), tasks.put(memory, which, remembered)
         return frame, memory
@@ -330,14 +335,14 @@ class MotrixVectorEnv(CallableByRow):
         draws = Draws(self._draws.key[rows], self._draws.counter[rows])
         qpos, qvel, memory = begin(draws)
         self._draws.counter = _put(self._draws.counter, rows, draws.counter)
-        self._physics.vary(rows, self.task.varied(memory))
+        self._physics.vary(rows, self._rules.varied(memory))
         return self._physics.reset(rows, qpos, qvel), memory
 
     def _begin(self, rows: np.ndarray) -> tuple[Frame, Any]:
         """Draws `rows` until the task accepts each, then lets them settle."""
         frame, memory = self._drawn(rows)
         for _ in range(_MAX_DRAWS):
-            refused = np.flatnonzero(~self.task.accepts(frame))
+            refused = np.flatnonzero(~self._rules.accepts(frame))
             if not refused.size:
                 break
             again, remembered = self._drawn(rows[refused])
@@ -362,10 +367,10 @@ class MotrixVectorEnv(CallableByRow):
         return frame, memory
 
     def _observe(self, frame: Frame, memory: Any) -> np.ndarray:
-        return np.concatenate(list(self.task.observe(frame, memory).values()), axis=1).astype(np.float32)
+        return np.concatenate(list(self._rules.observe(frame, memory).values()), axis=1).astype(np.float32)
 
     def _privileged(self, frame: Frame, memory: Any) -> list[np.ndarray]:
-        return list(self.task.privileged(frame, memory).values())
+        return list(self._rules.privileged(frame, memory).values())
 
     def _with_privileged(self, observations: np.ndarray) -> np.ndarray:
         """The state of the present frame and memory, of which these are the observations."""

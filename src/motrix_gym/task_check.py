@@ -1,0 +1,205 @@
+"""What a task returns is looked at once, before it is believed: `CheckedTask`, from the making to the first step.
+
+Nearly every mistake in these arrays would broadcast, and train, as something else. After the first step the task itself
+is asked again, at no cost.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import mujoco
+import numpy as np
+
+from motrix_gym.task import Frame, Mirror, Task, Transition, nearest
+
+Array = np.ndarray
+
+
+class CheckedTask:
+    """Answers as a task does, and raises ValueError, in one line, where an answer is none.
+
+    Args:
+        task: The task.
+        model: Its model.
+    """
+
+    def __init__(self, task: Task, model: mujoco.MjModel):
+        self._task, self._model = task, model
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._task, name)
+
+    def begin(self, draws: Any) -> tuple[Array, Array, Any]:
+        return self._beginning("begin", draws)
+
+    def begin_again(self, draws: Any, last: Any) -> tuple[Array, Array, Any]:
+        return self._beginning("begin_again", draws, last)
+
+    def varied(self, memory: Any) -> dict[str, Array]:
+        fields = self._asked("varied", memory)
+        for name, x in fields.items():
+            if not hasattr(self._model, name):
+                self._refuse("varied", f"names {name!r}, which is no field of mujoco.MjModel")
+            rows = _rows_of(memory, default=len(x))
+            self._require("varied", name, x, (rows, *np.shape(getattr(self._model, name))))
+        return fields
+
+    def external_force(self, memory: Any) -> dict[str, Array]:
+        forces = self._asked("external_force", memory)
+        bodies = [self._model.body(i).name for i in range(self._model.nbody)]
+        for name, x in forces.items():
+            if name not in bodies:
+                self._refuse("external_force", f"names a body {name!r}{nearest(name, bodies)}")
+            self._require("external_force", name, x, (_rows_of(memory, default=len(x)), 6))
+        return forces
+
+    def accepts(self, frame: Frame) -> Array:
+        return self._require("accepts", "the result", self._asked("accepts", frame), (len(frame.qpos),), bool)
+
+    def control(self, frame: Frame, memory: Any, action: Array) -> Array:
+        ctrl = self._asked("control", frame, memory, action)
+        return self._require("control", "ctrl", ctrl, (len(action), self._model.nu))
+
+    def observe(self, frame: Frame, memory: Any) -> dict[str, Array]:
+        blocks = self._blocks("observe", frame, memory)
+        return blocks if blocks else self._refuse("observe", "gives no block; an observation has one or more")
+
+    def privileged(self, frame: Frame, memory: Any) -> dict[str, Array]:
+        return self._blocks("privileged", frame, memory)
+
+    def reward(self, t: Transition) -> dict[str, Array]:
+        terms = self._groups("reward", t)
+        weights = self._task.weights
+        if unweighted := [name for name in terms if name not in weights]:
+            self._refuse("reward", f"gives {unweighted[0]!r}, which has no weight{nearest(unweighted[0], weights)}")
+        if missing := [name for name in weights if name not in terms]:
+            self._refuse("reward", f"gives no {missing[0]!r}, which has a weight{nearest(missing[0], terms)}")
+        return terms
+
+    def terminated(self, t: Transition) -> dict[str, Array]:
+        return self._groups("terminated", t, bool)
+
+    def metrics(self, t: Transition) -> dict[str, Array]:
+        return self._groups("metrics", t)
+
+    def success(self, t: Transition) -> Array | None:
+        found = self._asked("success", t)
+        return None if found is None else self._require("success", "the result", found, (len(t.action),), bool)
+
+    def advance(self, t: Transition, draws: Any) -> Any:
+        memory = self._asked("advance", t, draws)
+        if type(memory) is not type(t.memory):
+            self._refuse("advance", f"gives a {type(memory).__name__}; it takes a {type(t.memory).__name__}")
+        self._require_memory("advance", memory, len(t.action), before=t.memory)
+        return memory
+
+    def check_mirror(self, mirror: Mirror | None, blocks: Mapping[str, slice]) -> None:
+        """Looks at the reflection of a task whose observation has these blocks."""
+        if mirror is None:
+            return
+        if missing := [name for name in blocks if name not in mirror.blocks]:
+            self._refuse("mirror", f"reflects no block {missing[0]!r}; the observation has {', '.join(blocks)}")
+        if list(mirror.blocks) != list(blocks):
+            self._refuse(
+                "mirror", f"has the blocks {', '.join(mirror.blocks)}; the observation has {', '.join(blocks)}"
+            )
+        widths = {f"block {name!r}": (mirror.blocks[name], at.stop - at.start) for name, at in blocks.items()}
+        widths |= {"qpos": (mirror.qpos, self._model.nq), "qvel": (mirror.qvel, self._model.nv)}
+        widths["action"] = mirror.action, self._task.action_space().shape[0]
+        for name, (flip, width) in widths.items():
+            if (len(flip.index), len(flip.sign)) != (width, width):
+                self._refuse("mirror", f"reflects {len(flip.index)} elements of {name}; it has {width}")
+
+    def _beginning(self, method: str, draws: Any, *last: Any) -> tuple[Array, Array, Any]:
+        qpos, qvel, memory = self._asked(method, draws, *last)
+        self._require(method, "qpos", qpos, (len(draws), self._model.nq))
+        self._require(method, "qvel", qvel, (len(draws), self._model.nv))
+        self._require_memory(method, memory, len(draws))
+        return qpos, qvel, memory
+
+    def _blocks(self, method: str, frame: Frame, memory: Any) -> dict[str, Array]:
+        blocks = self._asked(method, frame, memory)
+        for name, x in blocks.items():
+            width = x.shape[1] if np.ndim(x) == 2 else "k"
+            self._require(method, name, x, (len(frame.qpos), width))
+        return blocks
+
+    def _groups(self, method: str, t: Transition, dtype: type | None = None) -> dict[str, Array]:
+        groups = self._asked(method, t)
+        for name, x in groups.items():
+            self._require(method, name, x, (len(t.action),), dtype)
+        return groups
+
+    def _asked(self, method: str, *given: Any) -> Any:
+        """What a method returns; it reads only sensors that there are, and leaves what it is given as it is."""
+        given = tuple(self._with_known_sensors(x, method) for x in given)
+        before = [(name, x, x.copy()) for name, x in _arrays(given)]
+        result = getattr(self._task, method)(*given)
+        for name, x, then in before:
+            if not np.array_equal(x, then, equal_nan=x.dtype.kind == "f"):
+                self._refuse(method, f"writes to {name} in place; it takes a new array")
+        return result
+
+    def _with_known_sensors(self, x: Any, method: str) -> Any:
+        if isinstance(x, Frame):
+            return dataclasses.replace(x, sensor=_Sensors(x.sensor, lambda what: self._refuse(method, what)))
+        if isinstance(x, Transition):
+            frames = {name: self._with_known_sensors(getattr(x, name), method) for name in ("before", "now")}
+            return dataclasses.replace(x, **frames)
+        return x
+
+    def _require_memory(self, method: str, memory: Any, rows: int, before: Any = None) -> None:
+        if not dataclasses.is_dataclass(memory):
+            self._refuse(method, f"gives a memory {memory!r}; it takes a dataclass of arrays")
+        for f in dataclasses.fields(memory):
+            x, like = getattr(memory, f.name), getattr(before, f.name, None)
+            further = np.shape(x)[1:] if like is None else like.shape[1:]
+            self._require(method, f"memory.{f.name}", x, (rows, *further), None if like is None else like.dtype)
+
+    def _require(self, method: str, name: str, x: Any, shape: tuple[Any, ...], dtype: Any = None) -> Any:
+        wanted = f"an array of shape ({', '.join(map(str, shape))}{',' * (len(shape) == 1)})"
+        if not isinstance(x, np.ndarray):
+            self._refuse(method, f"gives {name} {x!r}; it takes {wanted}")
+        if x.shape != shape:
+            self._refuse(method, f"gives {name} of shape {x.shape}; it takes {wanted}")
+        if dtype is not None and x.dtype != dtype:
+            self._refuse(method, f"gives {name} of {x.dtype}; it takes {np.dtype(dtype)}")
+        return x
+
+    def _refuse(self, method: str, what: str) -> Any:
+        raise ValueError(f"{type(self._task).__name__}.{method} {what}")
+
+
+class _Sensors(dict):
+    """Sensors by name; one that there is not is refused with the nearest that there is."""
+
+    def __init__(self, sensors: Mapping[str, Array], refuse: Callable[[str], Any]):
+        super().__init__(sensors)
+        self._refuse = refuse
+
+    def __missing__(self, name: str) -> Array:
+        return self._refuse(f"reads a sensor {name!r}{nearest(name, self)}")
+
+
+def _arrays(given: Any, name: str = "") -> Iterator[tuple[str, Array]]:
+    """The arrays in what a method is given, with what they are called."""
+    if isinstance(given, np.ndarray):
+        yield name, given
+    elif isinstance(given, (Frame, Transition)) or (dataclasses.is_dataclass(given) and not isinstance(given, type)):
+        for f in dataclasses.fields(given):
+            yield from _arrays(getattr(given, f.name), f"{name}.{f.name}" if name else f.name)
+    elif isinstance(given, Mapping):
+        for key, x in given.items():
+            yield from _arrays(x, f"{name}[{key!r}]")
+    elif isinstance(given, tuple):
+        for x in given:
+            yield from _arrays(x, name)
+
+
+def _rows_of(memory: Any, default: int) -> int:
+    """How many rows a memory is of; a task that remembers nothing does not tell."""
+    fields = dataclasses.fields(memory)
+    return len(getattr(memory, fields[0].name)) if fields else default
