@@ -12,6 +12,7 @@ import pytest
 from comparison import everything
 from test_resume import TINY, Stopper, job
 
+from motrix_gym.registration import Env, register
 from motrix_gym.task import Memory
 from motrix_gym.tasks.basic.pendulum import Pendulum
 from motrix_gym.vector_env import MotrixVectorEnv
@@ -82,13 +83,7 @@ class Windfall(Pendulum):
         return dataclasses.replace(t.memory, age=t.memory.age + 1)
 
 
-gymnasium.register(
-    WINDFALL,
-    entry_point="motrix_gym.registration:make_single",
-    vector_entry_point="motrix_gym.registration:make_vector",
-    max_episode_steps=LIMIT,
-    kwargs={"task": f"{__name__}:Windfall"},
-)
+register(Env(WINDFALL, f"{__name__}:Windfall", max_episode_steps=LIMIT))
 
 
 @pytest.fixture(scope="module", params=["torch", "jax"])
