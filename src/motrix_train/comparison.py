@@ -14,6 +14,7 @@ import numpy as np
 from motrix_train import environment, schema
 from motrix_train.config import PPOCfg, to_json
 from motrix_train.errors import RunError, UsageError
+from motrix_train.progress_table import measured
 from motrix_train.run_directory import RUNS, RunDirectory
 from motrix_train.run_record import RunRecord
 
@@ -90,7 +91,7 @@ class Curve:
     def of(cls, run: Run, x: str, column: str) -> Curve | None:
         """The curve of a run, None where nothing is known."""
         nothing = np.full(len(next(iter(run.progress.values()))), np.nan)
-        xs, ys = run.progress.get(x, nothing), run.progress.get(column, nothing)
+        xs, ys = run.progress.get(x, nothing), measured(run.progress, column) if column in run.progress else nothing
         known = np.isfinite(xs) & np.isfinite(ys)
         order = np.argsort(xs[known], kind="stable")
         return cls(xs[known][order], ys[known][order]) if known.any() else None

@@ -14,6 +14,7 @@ import numpy as np
 
 from motrix_train.comparison import Band, Curve, Group
 from motrix_train.files import write_whole
+from motrix_train.progress_table import measured
 
 PANELS = {  # column of progress.csv, or a group of columns -> heading
     "mean_return": "return of an episode",
@@ -141,4 +142,5 @@ def _write(figure: Any, path: Path) -> None:
 def _lines(progress: Mapping[str, np.ndarray], column: str) -> dict[str, np.ndarray]:
     """The columns of one panel that hold a number: `column`, or all of its group if it ends in a slash."""
     names = [name for name in progress if (name.startswith(column) if column.endswith("/") else name == column)]
-    return {name.removeprefix(column) or name: progress[name] for name in names if np.isfinite(progress[name]).any()}
+    lines = {name.removeprefix(column) or name: measured(progress, name) for name in names}
+    return {name: values for name, values in lines.items() if np.isfinite(values).any()}

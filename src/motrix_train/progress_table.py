@@ -17,6 +17,8 @@ from motrix_train.schema import short
 
 MAX_LINE = 2**17  # characters
 STEPS = "env_steps"
+OF_EPISODES = ("mean_return", "mean_episode_length", "return_by_task/")
+"""Columns that are means over the episodes that ended last, so that they change only when one ends."""
 
 
 def append(path: Path, row: Mapping[str, Any]) -> None:
@@ -89,6 +91,19 @@ def flat(row: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from flat(value, f"{prefix}{name}/")
         else:
             yield prefix + name, value
+
+
+def measured(progress: Mapping[str, np.ndarray], column: str) -> np.ndarray:
+    """A column, (lines,), NaN where it only repeats an older value: where no episode has ended since the line before.
+
+    Args:
+        progress: Columns by name.
+        column: One of them.
+    """
+    values, episodes = progress[column], progress.get("episodes")
+    if episodes is None or not column.startswith(OF_EPISODES):
+        return values
+    return np.where(np.diff(episodes, prepend=0) > 0, values, np.nan)
 
 
 def _header(path: Path) -> list[str]:

@@ -6,6 +6,7 @@ from matplotlib.image import imread
 
 from motrix_train.errors import RunError
 from motrix_train.plots import learning_curve
+from motrix_train.progress_table import measured
 
 STEPS = np.arange(1, 6) * 1000.0
 RETURNS = {"env_steps": STEPS, "mean_return": STEPS / 10, "mean_episode_length": STEPS / 20}
@@ -50,3 +51,18 @@ def test_a_curve_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(RunError, match="cannot write"):
         learning_curve(RETURNS, tmp_path / "file" / "curve.png", "")
+
+
+def test_no_plateau_is_drawn_where_no_episode_has_ended():
+    """A mean over episodes says nothing new until one ends; what is measured in every rollout is left as it is."""
+    progress = {
+        "episodes": np.array([0.0, 3.0, 3.0, 3.0, 5.0]),
+        "mean_return": np.array([np.nan, 10.0, 10.0, 10.0, 20.0]),
+        "return_by_task/walk": np.array([np.nan, 1.0, 1.0, 1.0, 2.0]),
+        "metrics/height": np.arange(5.0),
+    }
+    np.testing.assert_array_equal(measured(progress, "mean_return"), [np.nan, 10, np.nan, np.nan, 20])
+    np.testing.assert_array_equal(measured(progress, "return_by_task/walk"), [np.nan, 1, np.nan, np.nan, 2])
+    np.testing.assert_array_equal(measured(progress, "metrics/height"), np.arange(5.0))
+    without = {name: values for name, values in progress.items() if name != "episodes"}
+    np.testing.assert_array_equal(measured(without, "mean_return"), progress["mean_return"])
