@@ -7,7 +7,8 @@ runs/<env id>/<time>_<backend>_seed<N>/
   learning_curve.png
   events.out.*        TensorBoard
   videos/             step_<env steps>.mp4, where they were asked for
-  checkpoints/        best, last and the newest few step_<env steps>; origin, if it started from a policy
+  checkpoints/        best, last and the newest few step_<env steps>; origin, if it started from a policy;
+                      best_before_end, which is best again if the run is lengthened
 ```
 """
 
@@ -213,6 +214,28 @@ class RunDirectory:
             return
         table = io.StringIO(newline="")
         csv.writer(table).writerows([header, *kept])
+        write_whole(self.progress_path, table.getvalue().encode())
+
+    def lengthen_progress(self, total_env_steps: int, taken_back: str | None) -> None:
+        """Makes the table of progress that of a run of another budget.
+
+        Args:
+            total_env_steps: The budget, as every line says it.
+            taken_back: How the columns begin that the last line has only because the former budget ended there,
+                None where there are none. Those that no other line has are dropped.
+        """
+        if not self.progress_path.exists():
+            return
+        with _refusals(self.progress_path, "read"), self.progress_path.open(newline="", encoding="utf-8") as file:
+            lines = list(csv.DictReader(file))
+        names = list(lines[0]) if lines else []
+        concerned = [] if taken_back is None else [name for name in names if name.startswith(taken_back)]
+        lines[-1:] = [line | dict.fromkeys(concerned, "") for line in lines[-1:]]
+        kept = [name for name in names if name not in concerned or any(line[name] for line in lines)]
+        table = io.StringIO(newline="")
+        writer = csv.DictWriter(table, kept, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows({**line, "total_env_steps": total_env_steps} for line in lines)
         write_whole(self.progress_path, table.getvalue().encode())
 
     def keep_newest(self, count: int) -> None:
