@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_resume import TINY, Stopper, job
 
+import motrix_gym  # noqa: F401  (registers the ids)
 from motrix_train import beyond_gymnasium, evaluation
 from motrix_train.agent import Agent, successors
 from motrix_train.cli import run as command
@@ -391,3 +392,21 @@ def test_one_picture_of_all_rows_is_shown_as_it_is(policy: Path, tmp_path: Path)
     options = ["--num-envs=4", "--seconds=1", "--video", str(tmp_path / "seen.mp4")]
     assert command(["play", str(policy), "--env-id", "Others/Together-v0", *options]) == 0
     assert (tmp_path / "seen.mp4").stat().st_size > 100
+
+
+@pytest.mark.parametrize("env_id", [env_id for env_id in gymnasium.registry if env_id.startswith("Motrix/")])
+def test_of_every_environment_of_motrix_all_that_is_there_is_found(env_id: str):
+    def make(num_envs: int) -> VectorEnv:
+        return gymnasium.make_vec(env_id, num_envs=num_envs, num_threads=1)
+
+    env = make(2)
+    assert beyond_gymnasium.resets_rows(env, make)
+    assert beyond_gymnasium.saves_state(env)
+    assert beyond_gymnasium.time_limit(env) == gymnasium.spec(env_id).max_episode_steps
+    assert beyond_gymnasium.step_seconds(env) == pytest.approx(1 / env.metadata["render_fps"], rel=0.1)
+    env.reset(seed=0)
+    *_, infos = env.step(env.action_space.sample())
+    for group in ("reward_terms", "metrics", "termination"):
+        found = {name for name, _, _ in beyond_gymnasium.columns(infos, group)}
+        assert found == {name for name in infos[group] if not name.startswith("_")}
+    env.close()
