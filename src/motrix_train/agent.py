@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from motrix_train.beyond_gymnasium import final
+
 _LOSSES = {"Loss / Policy loss": "policy", "Loss / Value loss": "value", "Loss / Entropy loss": "entropy"}
 _STANDARD_DEVIATION = "Policy / Standard deviation"
 _LEARNING_RATES = ("Learning / Learning rate", "Learning / Policy learning rate")
@@ -32,6 +34,7 @@ class Agent:
         to_device: Copies a NumPy array to a tensor of the backend, floats as float32.
         to_host: Copies a tensor to NumPy.
         inference: A context in which no gradients are recorded.
+        all_finite: Whether all that it has learned is finite: networks, optimizers and standardisers.
         symmetry: The mirrors that the networks use, None without.
         learning: A context to learn in.
     """
@@ -44,11 +47,13 @@ class Agent:
         to_device: Callable[[np.ndarray], Any],
         to_host: Callable[[Any], np.ndarray],
         inference: Callable[[], AbstractContextManager[Any]],
+        all_finite: Callable[[], bool],
         symmetry: Any = None,
         learning: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ) -> None:
         self.ppo = ppo
         self.policy = policy
+        self.all_finite = all_finite
         self.symmetry = symmetry
         self._to_device = to_device
         self._to_host = to_host
@@ -119,6 +124,16 @@ class Agent:
             learning_rate=rates[0] if rates else float(self.ppo.cfg.learning_rate[0]),
         )
 
+    def values(self, observations: np.ndarray, states: np.ndarray | None = None) -> np.ndarray:  # (N, k) -> (N,)
+        """What the value network gives, standardised as it learns it."""
+        with self._inference():
+            inputs = {
+                "observations": self.ppo._observation_preprocessor(self._to_device(observations)),
+                "states": self.ppo._state_preprocessor(None if states is None else self._to_device(states)),
+            }
+            values, _ = self.ppo.value.act(inputs, role="value")
+        return self._to_host(values)[:, 0]
+
 
 def successors(present: np.ndarray, infos: Mapping[str, Any], last: str = "final_obs") -> np.ndarray:  # (N, k)
     """What each row saw right after its action: the last observation, or state, of an episode where one ended.
@@ -131,9 +146,13 @@ def successors(present: np.ndarray, infos: Mapping[str, Any], last: str = "final
         infos: Of the step.
         last: Where these have the last ones.
     """
-    if last not in infos:
+    found = final(infos, last)
+    if found is None:
         return present
-    return np.where(infos[f"_{last}"][:, None], infos[last], present)
+    rows, values = found
+    after = present.copy()
+    after[rows] = values
+    return after
 
 
 def seed_skrl(seed: int) -> None:

@@ -93,7 +93,7 @@ class PPOCfg:
     """Passes over the collected steps in one update."""
 
     mini_batches: Annotated[int, Bound(1, 10**6)] = 4
-    """Parts that the collected steps are split into; must divide ``rollouts * num_envs``."""
+    """Parts that the collected steps are split into, two steps or more each; must divide ``rollouts * num_envs``."""
 
     discount_factor: Annotated[float, Bound(0, 1)] = 0.99
     """Weight of a reward one step later, 0 to 1."""
@@ -198,6 +198,12 @@ class PPOCfg:
                 f"rollouts {self.rollouts} * num_envs {self.num_envs} = {batch} steps do not split into "
                 f"mini_batches {self.mini_batches} equal parts; {_divisors_near(batch, self.mini_batches)} would do"
             )
+        if batch == self.mini_batches:
+            fewer = f"mini_batches {_most_parts(batch)} or " if batch > 1 else ""
+            raise UsageError(
+                f"rollouts {self.rollouts} * num_envs {self.num_envs} = {batch} steps in mini_batches "
+                f"{self.mini_batches} are one step each, which has no standard deviation: give {fewer}more num_envs"
+            )
         if self.share_policy_value_features and (self.policy_hidden_layer_sizes != self.value_hidden_layer_sizes):
             raise UsageError(
                 f"share_policy_value_features needs equal layers, but policy_hidden_layer_sizes are "
@@ -292,7 +298,13 @@ def _integer(text: str) -> int:
 
 
 def _divisors_near(number: int, wanted: int) -> str:
-    """The divisors of `number` next to `wanted` on both sides."""
-    below = next(n for n in range(min(wanted, number), 0, -1) if number % n == 0)
-    above = next((n for n in range(wanted, number + 1) if number % n == 0), below)
+    """The divisors of `number` next to `wanted` on both sides, with which each part has several."""
+    most = _most_parts(number)
+    below = next(n for n in range(min(wanted, most), 0, -1) if number % n == 0)
+    above = next((n for n in range(wanted, most + 1) if number % n == 0), below)
     return f"mini_batches {below}" if below == above else f"mini_batches {below} or {above}"
+
+
+def _most_parts(number: int) -> int:
+    """The greatest divisor of `number` that leaves several in each part, 1 if there is none."""
+    return next((n for n in range(number // 2, 0, -1) if number % n == 0), 1)

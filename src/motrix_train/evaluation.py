@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,12 +11,14 @@ from typing import Any
 import numpy as np
 from gymnasium.vector import VectorEnv
 
-from motrix_train import environment
+from motrix_train import beyond_gymnasium, environment
+from motrix_train.divergence import require_finite
 from motrix_train.errors import RunError, UsageError
 
 Policy = Callable[[np.ndarray], np.ndarray]  # observations (N, k) float32 -> actions (N, m) float32
 
 MAX_ROWS = 1024
+UNEXPLAINED = "terminated"  # the reason of an episode whose environment gives none
 SEED_WORD = 0x6576616C  # keeps the rows of an evaluation apart from those of a training of the same seed
 
 
@@ -129,7 +132,7 @@ def evaluate(
 
     Raises:
         UsageError: The environment cannot be made, or its episodes need not end.
-        RunError: The policy gives an action that is not finite.
+        RunError: The policy gives an action that is not finite, or the environment a number.
     """
     if episodes < 1:
         raise UsageError(f"episodes is {episodes}; it takes a whole number from 1")
@@ -138,7 +141,7 @@ def evaluate(
     for done in range(0, episodes, MAX_ROWS):
         rows = min(MAX_ROWS, episodes - done)
         env = environment.make(env_id, rows, env_kwargs, num_threads)
-        task_names = getattr(env.unwrapped, "task_names", ())
+        task_names = beyond_gymnasium.task_names(env)
         try:
             parts.append(
                 _first_episodes(
@@ -150,7 +153,7 @@ def evaluate(
             )
         finally:
             env.close()
-    found = _Episodes(**_joined([vars(part) for part in parts]))
+    found = _joined(parts)
     ended = {name: int(rows.sum()) for name, rows in found.reasons.items()}
     return Evaluation(
         env_id=environment.find(env_id).id,
@@ -198,16 +201,17 @@ def act(policy: Policy, observations: np.ndarray) -> np.ndarray:
     """The policy's actions, (N, m), checked.
 
     Raises:
-        RunError: One of them is not finite.
+        RunError: One of them is not finite, or was an observation.
     """
     actions = policy(observations)
     if not np.isfinite(actions).all():
+        require_finite("observation", observations, "to the policy")
         raise RunError("the policy gives actions that are not finite: its training diverged, take an older checkpoint")
     return actions
 
 
 def _first_episodes(policy: Policy, env: VectorEnv, seed: int, on_progress: Callable[[float], None]) -> _Episodes:
-    limit = getattr(env.unwrapped, "max_episode_steps", None)
+    limit = beyond_gymnasium.time_limit(env)
     if limit is None:
         raise UsageError("this environment has no time limit: its episodes need not end, so none can be awaited")
     n = env.num_envs
@@ -222,24 +226,30 @@ def _first_episodes(policy: Policy, env: VectorEnv, seed: int, on_progress: Call
     step = 0
     while running.any():
         observations, rewards, terminated, truncated, info = env.step(act(policy, observations))
+        step += 1
+        require_finite("reward", np.where(running, rewards, 0.0), f"in step {step} of an evaluation", infos=info)
+        truncated = truncated | (step >= limit) & ~terminated  # also where only the registration knows the limit
         returns += np.where(running, rewards, 0.0)
         lengths += running
-        task = info["task"] if hasattr(env.unwrapped, "task_names") else task
-        for name in (name for name in info["metrics"] if not name.startswith("_")):
-            having = running & info["metrics"].get(f"_{name}", True)
-            metrics[name] = metrics.get(name, np.zeros(n)) + np.where(having, info["metrics"][name], 0.0)
+        task = task if (named := beyond_gymnasium.row_tasks(env, info)) is None else named
+        for name, values, rows in beyond_gymnasium.columns(info, "metrics"):
+            having = running if rows is None else running & rows
+            metrics[name] = metrics.get(name, np.zeros(n)) + np.where(having, values, 0.0)
             measured[name] = measured.get(name, np.zeros(n, dtype=np.int64)) + having
         unexplained = running & terminated
-        for name, applies in info["termination"].items():
+        for name, values, rows in beyond_gymnasium.columns(info, "termination"):
+            applies = values.astype(bool) if rows is None else values.astype(bool) & rows
             reasons[name] = reasons.get(name, np.zeros(n, dtype=bool)) | (unexplained & applies)
             unexplained = unexplained & ~applies
+        if unexplained.any():
+            reasons[UNEXPLAINED] = reasons.get(UNEXPLAINED, np.zeros(n, dtype=bool)) | unexplained
         truncations |= running & truncated
-        if "success" in info:
-            having = running & info["_success"]
+        if (success := beyond_gymnasium.column(info, "success")) is not None:
+            values, rows = success
+            having = running if rows is None else running & rows
             solvable |= having
-            succeeded = np.where(having, info["success"], succeeded)
+            succeeded = np.where(having, values.astype(bool), succeeded)
         running &= ~(terminated | truncated)
-        step += 1
         on_progress(step / limit if running.any() else 1.0)
     return _Episodes(returns, lengths, reasons, truncations, succeeded, solvable, metrics, measured, task)
 
@@ -263,8 +273,19 @@ def share_interval(count: float, n: int) -> tuple[float, float]:
     return float(interval.low), float(interval.high)
 
 
-def _joined(parts: list[Any]) -> Any:
-    """Arrays, or the arrays of nested dicts, one after another."""
-    if isinstance(parts[0], dict):
-        return {name: _joined([part[name] for part in parts]) for name in parts[0]}
-    return np.concatenate(parts)
+def _joined(parts: list[_Episodes]) -> _Episodes:
+    """All episodes, one part after another; what is known of some parts only is 0 in the others."""
+
+    def joined(name: str) -> Any:
+        every = [getattr(part, name) for part in parts]
+        if not isinstance(every[0], dict):
+            return np.concatenate(every)
+        kinds = {key: values.dtype for table in every for key, values in table.items()}
+        return {
+            key: np.concatenate(
+                [table.get(key, np.zeros(len(part.returns), kind)) for table, part in zip(every, parts, strict=True)]
+            )
+            for key, kind in kinds.items()
+        }
+
+    return _Episodes(**{field.name: joined(field.name) for field in dataclasses.fields(_Episodes)})

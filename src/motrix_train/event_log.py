@@ -52,8 +52,13 @@ def event_files(directory: Path) -> list[Path]:
     return sorted(directory.glob("events.out.tfevents.*"))
 
 
-def rewind(directory: Path, env_steps: int) -> None:
+def rewind(directory: Path, env_steps: int, taken_back: str | None = None) -> None:
     """Drops every event after a number of env steps, and what a killed process left half written.
+
+    Args:
+        directory: The run's.
+        env_steps: The last that stay.
+        taken_back: How the tags begin of events at `env_steps` that are dropped too.
 
     Raises:
         RunError: The disk refuses; nothing is lost.
@@ -62,12 +67,18 @@ def rewind(directory: Path, env_steps: int) -> None:
     from tensorboard.compat.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
     from tensorboard.summary.writer.record_writer import RecordWriter
 
+    def stays(event: Event) -> bool:
+        at_end = taken_back is not None and event.step == env_steps
+        return event.step <= env_steps and not (
+            at_end and any(v.tag.startswith(taken_back) for v in event.summary.value)
+        )
+
     for path in event_files(directory):
         records = list(RawEventFileLoader(str(path)).Load())
         with replacement(path) as temporary, temporary.open("wb") as file:
             writer = RecordWriter(file)
             for record in records:
-                if Event.FromString(record).step <= env_steps:
+                if stays(Event.FromString(record)):
                     writer.write(record)
             writer.flush()
         flush_to_disk(path)

@@ -133,8 +133,21 @@ def make_agent(
         to_device=to_device,
         to_host=np.array,
         inference=contextlib.nullcontext,
+        all_finite=lambda: bool(_all_finite(_learned(ppo))),
         symmetry=symmetry,
     )
+
+
+def _learned(ppo: Any) -> list[Any]:
+    """Networks, optimizers and standardisers, as pytrees."""
+    networks = [ppo.policy.state_dict.params, ppo.value.state_dict.params]
+    scalers = [_scaler_state(scaler) for scaler in _scalers(ppo).values()]
+    return [*networks, ppo.policy_optimizer.state, ppo.value_optimizer.state, *scalers]
+
+
+@jax.jit
+def _all_finite(tree: Any) -> jax.Array:
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
 
 
 def network_state(agent: Agent) -> dict[str, Any]:
@@ -142,7 +155,7 @@ def network_state(agent: Agent) -> dict[str, Any]:
     return {
         "policy": serialization.to_state_dict(agent.ppo.policy.state_dict.params),
         "value": serialization.to_state_dict(agent.ppo.value.state_dict.params),
-        **{name: _scaler_state(scaler) for name, scaler in _scalers(agent).items()},
+        **{name: _scaler_state(scaler) for name, scaler in _scalers(agent.ppo).items()},
     }
 
 
@@ -153,7 +166,7 @@ def load_network_state(agent: Agent, state: Mapping[str, Any]) -> None:
     require_same_shapes(expected, {name: state.get(name, {}) for name in expected}, "networks")
     for role, model in (("policy", ppo.policy), ("value", ppo.value)):
         _load_parameters(model, state[role])
-    for name, scaler in _scalers(agent).items():
+    for name, scaler in _scalers(agent.ppo).items():
         scaler.state_dict = _on_default_device(state[name])
 
 
@@ -364,9 +377,9 @@ def _models(
     return models
 
 
-def _scalers(agent: Agent) -> dict[str, Any]:
+def _scalers(ppo: Any) -> dict[str, Any]:
     """The standardisers by name."""
-    return {name: module for name, module in agent.ppo.checkpoint_modules.items() if name.endswith("_preprocessor")}
+    return {name: module for name, module in ppo.checkpoint_modules.items() if name.endswith("_preprocessor")}
 
 
 def _scaler_state(scaler: RunningStandardScaler) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from motrix_train.files import flush_to_disk, os_errors, write_whole
 from motrix_train.schema import short
 
 MAX_LINE = 2**17  # characters
-STEPS = "env_steps"
+STEPS, TOTAL_STEPS = "env_steps", "total_env_steps"
 OF_EPISODES = ("mean_return", "mean_episode_length", "return_by_task/")
 """Columns that are means over the episodes that ended last, so that they change only when one ends."""
 
@@ -75,6 +75,32 @@ def rewind(path: Path, env_steps: int) -> None:
         _write(path, [names, *kept])
     else:
         path.unlink()
+
+
+def lengthen(path: Path, total_env_steps: int, taken_back: str | None) -> None:
+    """Makes a table that of a run of another budget.
+
+    Args:
+        path: The table.
+        total_env_steps: The budget, as every line says it.
+        taken_back: How the columns begin that the last line has only because the former budget ended there, None where
+            there are none. Those that no other line has are dropped.
+
+    Raises:
+        RunError: The table is damaged, or the disk refuses.
+    """
+    lines = _lines(path)
+    if not lines:
+        return
+    names, *rows = lines
+    concerned = [place for place, name in enumerate(names) if taken_back is not None and name.startswith(taken_back)]
+    for row in rows:
+        if TOTAL_STEPS in names:
+            row[names.index(TOTAL_STEPS)] = str(total_env_steps)
+    for place in concerned if rows else ():
+        rows[-1][place] = ""
+    kept = [place for place in range(len(names)) if place not in concerned or any(row[place] for row in rows)]
+    _write(path, [[line[place] for place in kept] for line in (names, *rows)])
 
 
 def flush(path: Path) -> None:

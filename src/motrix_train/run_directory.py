@@ -7,7 +7,8 @@ runs/<env id>/<time>_<backend>_seed<N>/
   learning_curve.png
   events.out.*        TensorBoard
   videos/             step_<env steps>.mp4, where they were asked for
-  checkpoints/        best, last and the newest few step_<env steps>; origin, if it started from a policy
+  checkpoints/        best, last and the newest few step_<env steps>; origin, if it started from a policy;
+                      best_before_end, which is best again if the run is lengthened
 ```
 """
 
@@ -261,6 +262,10 @@ class RunDirectory:
     def rewind(self, env_steps: int) -> None:
         """Drops what the table of progress says of later than a number of env steps."""
         progress_table.rewind(self.progress_path, env_steps)
+
+    def lengthen_progress(self, total_env_steps: int, taken_back: str | None) -> None:
+        """Makes the table of progress that of a run of another budget; see `progress_table.lengthen`."""
+        progress_table.lengthen(self.progress_path, total_env_steps, taken_back)
 
     def flush_progress(self) -> None:
         """Waits until the table of progress would survive a loss of power."""

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from motrix_train.agent import successors
+
 
 class Staggering:
     """When the first episode of each row is cut.
@@ -41,5 +43,4 @@ def with_final(infos: Mapping[str, Any], cut: np.ndarray, name: str, present: np
         present: (N, k), the same after the step, of the rows that had not ended.
     """
     ended = infos.get(f"_{name}", np.zeros(len(cut), dtype=bool))
-    last = infos.get(name, present)
-    return {**infos, name: np.where(cut[:, None], present, last), f"_{name}": ended | cut}
+    return {**infos, name: successors(present, infos, name), f"_{name}": ended | cut}

@@ -127,9 +127,18 @@ def make_agent(
         to_device=to_device,
         to_host=_to_host,
         inference=torch.no_grad,
+        all_finite=lambda: _all_finite(ppo),
         symmetry=symmetry,
         learning=lambda: _averaging_over(workers),
     )
+
+
+def _all_finite(ppo: PPO) -> bool:
+    """Whether all that was learned is finite: one sum an array, in double precision, which float32 cannot exceed."""
+    modules = [module for module in ppo.checkpoint_modules.values() if isinstance(module, nn.Module)]
+    learned = [tensor for module in modules for tensor in module.state_dict().values()]
+    moments = [x for state in ppo.optimizer.state.values() for name, x in state.items() if name != "step"]
+    return bool(torch.stack([x.sum(dtype=torch.float64) for x in (*learned, *moments)]).isfinite().all())
 
 
 def network_state(agent: Agent) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from copy import copy
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,14 +16,16 @@ import gymnasium
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 
-from motrix_train import checkpoint, config, environment, event_log, run_directory
+from motrix_train import beyond_gymnasium, checkpoint, config, environment, event_log, run_directory
 from motrix_train.agent import Agent, Update
 from motrix_train.backend import Backend
 from motrix_train.checkpoint import Checkpoint, leaves, nest
-from motrix_train.config import PPOCfg
+from motrix_train.config import BackendName, PPOCfg
 from motrix_train.distributed import ALONE, Workers
+from motrix_train.divergence import first_not_finite, is_finite, require_finite
 from motrix_train.errors import RunError, UsageError
 from motrix_train.evaluation import Evaluation, Policy, evaluate
+from motrix_train.files import write_whole
 from motrix_train.mirror import Symmetry
 from motrix_train.run_directory import RunDirectory
 from motrix_train.staggering import Staggering, with_final
@@ -30,6 +33,7 @@ from motrix_train.transfer import Origin, Transfer, transfer
 
 SEED_WORD = 0x74726169  # keeps the rows of a training apart from those of an evaluation of the same seed
 ENOUGH_EPISODES = 100
+SET_ASIDE = "best_before_end"  # the checkpoint that was best before the evaluation at the end of the budget
 
 
 @dataclass(frozen=True)
@@ -241,16 +245,17 @@ def train(
                     backend.load_agent_state(agent, resumed.state)
             elif origin is not None:
                 transferred = transfer(agent, backend, origin)
+            if resumed is not None or origin is not None:
+                _require_sound(backend.agent_state(agent))
             records = None
             if run is not None and listener is not None:
-                env_steps = resumed.env_steps if resumed else 0
                 template = _template(env, env_id, env_kwargs, cfg, backend.NAME)
+                env_steps = resumed.env_steps if resumed else 0
                 records = opened.enter_context(closing(_Records(run, listener, template, backend.SUFFIX, env_steps)))
         if workers.size > 1:
             backend.load_agent_state(agent, workers.share(backend.agent_state(agent)))
         measure = _Measure(env_id, env_kwargs, cfg.evaluation_episodes, seeds.evaluation, num_threads)
-        limit = getattr(env.unwrapped, "max_episode_steps", None)
-        staggering = Staggering(num_envs, limit, seeds.env) if limit and cfg.staggered_starts else None
+        staggering = _staggering(env, env_id, env_kwargs, cfg, num_threads, seeds.env)
         session = _Session(env, agent, backend, cfg, workers, records, measure, until, staggering)
         previous = workers.share(resumed.session if resumed else {})
         with workers.together():
@@ -260,7 +265,7 @@ def train(
             else:
                 session.begin(seeds.env)
             if records is not None:
-                records.begin()
+                records.begin(resumed, cfg, workers.size)
                 records.listener.started(
                     TrainingPlan(
                         env_id=env_id,
@@ -301,6 +306,20 @@ def _training_env(env_id: str, env_kwargs: Mapping[str, Any], cfg: PPOCfg, num_t
     return environment.make(env_id, cfg.num_envs, environment.merged(cfg.training_env, env_kwargs), num_threads)
 
 
+def _staggering(
+    env: VectorEnv, env_id: str, env_kwargs: Mapping[str, Any], cfg: PPOCfg, num_threads: int, seed: int
+) -> Staggering | None:
+    """When the first episodes are cut; None where they are not to be, or cannot be."""
+    limit = beyond_gymnasium.time_limit(env)
+    if limit is None or not cfg.staggered_starts:
+        return None
+
+    def smaller(num_envs: int) -> VectorEnv:
+        return environment.make(env_id, num_envs, environment.merged(cfg.training_env, env_kwargs), num_threads)
+
+    return Staggering(env.num_envs, limit, seed) if beyond_gymnasium.resets_rows(env, smaller) else None
+
+
 @dataclass(frozen=True)
 class _Measure:
     """How the policies of a training are evaluated: always on the same episodes, which training never sees."""
@@ -325,11 +344,16 @@ class _Records:
         self._template, self._suffix = template, suffix
         self._events: event_log.EventLog | None = None
 
-    def begin(self) -> None:
-        """Cuts the logs back to where the run is, and goes on with them; before it, nothing of the run is changed."""
-        self.run.rewind(self.env_steps)
-        event_log.rewind(self.run.path, self.env_steps)
+    def begin(self, resumed: Checkpoint | None, cfg: PPOCfg, workers: int) -> None:
+        """Goes on with the run's files from where it is; before this, nothing of the run is changed."""
+        _rewind(self.run, resumed, cfg, workers)
         self._events = event_log.EventLog(self.run.path)
+
+    def set_best_aside(self) -> None:
+        """Keep the best policy until now, for a longer run, which is to forget the one that is written next."""
+        best = self.run.checkpoint("best")
+        if best is not None:
+            write_whole(best.with_stem(SET_ASIDE), best.read_bytes())
 
     def add(self, stats: RolloutStats) -> None:
         """One rollout."""
@@ -361,6 +385,35 @@ class _Records:
             self._events.close()
 
 
+def _rewind(run: RunDirectory, resumed: Checkpoint | None, cfg: PPOCfg, workers: int) -> None:
+    """Take a run's files back to a checkpoint, as a run that is planned with this budget comes by it.
+
+    An evaluation that was made only because a budget ended is taken back, and the best policy that it chose.
+    """
+    env_steps = resumed.env_steps if resumed else 0
+    period = cfg.evaluation_interval * cfg.rollouts * cfg.num_envs * workers  # env steps
+    at_end = bool(period and env_steps % period)
+    run.rewind(env_steps)
+    run.lengthen_progress(cfg.env_steps(workers), "evaluation/" if at_end else None)
+    event_log.rewind(run.path, env_steps, "Evaluation/" if at_end else None)
+    best, before = run.checkpoint("best"), run.checkpoint(SET_ASIDE)
+    if best is not None and period and _env_steps_of(best) % period:
+        if before is not None:
+            before.replace(best)
+        elif resumed is None or not resumed.session["ranking"]["chosen"].size:
+            best.unlink()
+    elif before is not None:
+        before.unlink()
+
+
+def _env_steps_of(policy: Path) -> int:
+    """Env steps that a policy was trained, 0 if it is damaged: a resumed run needs it for nothing else."""
+    try:
+        return checkpoint.read(policy).env_steps
+    except (RunError, UsageError):
+        return 0
+
+
 class _Session:
     """One training as it goes: the loop, what it measures and what it gives to be written."""
 
@@ -383,8 +436,9 @@ class _Session:
         self.total_env_steps = cfg.env_steps(workers.size)
         self._updates = 0
         self._goal_reached = False
-        self._episodes = _Episodes(env.num_envs, getattr(env.unwrapped, "task_names", ()))
+        self._episodes = _Episodes(env.num_envs, beyond_gymnasium.task_names(env))
         self._ranking = Ranking()
+        self._best_return: float | None = None
         self._start = time.perf_counter()
 
     @property
@@ -403,6 +457,7 @@ class _Session:
         """Start new episodes."""
         self._observations, _ = self._env.reset(seed=env_seed)
         self._states = self._state()
+        require_finite("observation", self._observations, "at the reset")
         self._boundary = self._snapshot()
 
     def go_on(self, session: Mapping[str, Any]) -> None:
@@ -410,6 +465,7 @@ class _Session:
         self._updates = int(session["updates"])
         self._start -= float(session["seconds"])
         self._ranking.restore(session["ranking"])
+        self._best_return = self._ranking.chosen
         own = session["workers"][str(self._workers.rank)]
         self._episodes.restore(own["episodes"])
         self._observations = _resumable(self._env).set_state(own["environment"])
@@ -432,7 +488,7 @@ class _Session:
             seconds=self._seconds,
             interrupted=not self._ended,
             mean_return=mean_return,
-            best_return=self._ranking.chosen,
+            best_return=self._best_return,
             last=last,
             best=self._records.run.checkpoint("best"),
         )
@@ -449,6 +505,8 @@ class _Session:
         assert update is not None
         rollout.end()
         self._updates += 1
+        with self._workers.together():
+            self._require_convergence(update)
         stats = _of_all(self._stats(rollout, update), self._workers)
         with self._workers.together():
             if self._records is not None:
@@ -470,19 +528,13 @@ class _Session:
         with rollout.clock("policy"):
             actions = self._agent.act(self._observations, self._states)
         if not np.isfinite(actions).all():
-            raise RunError(
-                f"training diverged: actions are not finite after {self._env_steps} env steps; "
-                f"lower the learning rate, as in --set learning_rate={self._cfg.learning_rate / 3:.1g}"
-            )
+            raise self._divergence("actions are not finite")
         with rollout.clock("env"):
             self._observations, rewards, terminated, truncated, infos = self._env.step(actions)
             self._states = self._state()
             ended = terminated | truncated
-            if self._states is not None and ended.any() and "final_state" not in infos:
-                raise UsageError(
-                    "critic 'state' is not possible: the environment does not give the last state of an episode as "
-                    "info['final_state']; give critic=observation"
-                )
+            infos = beyond_gymnasium.masked(infos, ended)
+            self._require_last(infos, ended, truncated)
             cut = self._cuts(rollout) & ~ended
             if cut.any():
                 infos = with_final(infos, cut, "final_obs", self._observations)
@@ -490,11 +542,66 @@ class _Session:
                     infos = with_final(infos, cut, "final_state", self._states)
                 self._observations, _ = self._env.reset(options={"reset_mask": cut})
                 self._states = self._state()
+            self._require_finite(rewards, infos, rollout)
         with rollout.clock("policy"):
             self._agent.record(rewards, self._observations, terminated, truncated | cut, infos, self._states)
-        self._episodes.add(rewards, ended, infos.get("task"))
+        self._episodes.add(rewards, ended, beyond_gymnasium.row_tasks(self._env, infos))
         self._episodes.forget(cut)
         rollout.add(infos)
+
+    def _require_last(self, infos: Mapping[str, Any], ended: np.ndarray, truncated: np.ndarray) -> None:
+        """Refuse an environment that keeps to itself what was last in an episode, where that is needed."""
+        if self._states is not None and ended.any() and "final_state" not in infos:
+            raise UsageError(
+                "critic 'state' is not possible: the environment does not give the last state of an episode as "
+                "info['final_state']; give critic=observation"
+            )
+        if self._cfg.time_limit_bootstrap and truncated.any() and "final_obs" not in infos:
+            raise UsageError(
+                "time_limit_bootstrap is not possible: the environment does not give the last observation of an "
+                "episode as info['final_obs']; give time_limit_bootstrap=false"
+            )
+
+    def _require_finite(self, rewards: np.ndarray, infos: Mapping[str, Any], rollout: "_Rollout") -> None:
+        """Refuse what the environment gave in a step if it is not finite, before any of it is learned from."""
+        taken = (rollout.steps + 1) * self._env.num_envs * self._workers.size
+        when = f"in env step {self._env_steps + taken:,}"
+        require_finite("reward", rewards, when, infos=infos)
+        for seen, last, name in (
+            (self._observations, "final_obs", "observation"),
+            (self._states, "final_state", "state"),
+        ):
+            if seen is None:
+                continue
+            require_finite(name, seen, when)
+            if (found := beyond_gymnasium.final(infos, last)) is not None:
+                require_finite(f"last {name} of an episode", found[1], when, rows=found[0])
+
+    def _require_convergence(self, update: Update) -> None:
+        """Refuse what was learned if it is not finite, before any of it is written.
+
+        Parameters may be so great that only what they give is not finite; so that is looked at too.
+        """
+        for name, loss in update.losses.items():
+            if not math.isfinite(loss):
+                raise self._divergence(f"the {name} loss is {loss}")
+        if not self._agent.all_finite():
+            name = first_not_finite(self._backend.agent_state(self._agent))
+            raise self._divergence(f"{name} is not finite")
+        if not is_finite(self._agent.policy(self._observations)):
+            raise self._divergence("the actions of the new policy are not finite")
+        if not is_finite(self._agent.values(self._observations, self._states)):
+            raise self._divergence("the values of the new value network are not finite")
+
+    def _divergence(self, what: str) -> RunError:
+        """What to tell of a training that diverged."""
+        rate = min(self._cfg.learning_rate / 3, PPOCfg.learning_rate)
+        last = None if self._records is None else self._records.run.checkpoint("last")
+        good = "" if last is None else f", with --init-from {last}, its last good checkpoint"
+        return RunError(
+            f"training diverged: {what} after {self._env_steps:,} env steps; lower the learning rate, as in "
+            f"--set learning_rate={rate:.1g}{good}"
+        )
 
     def _state(self) -> np.ndarray | None:  # (N, s)
         """What the critic sees at the moment, None where that is the observation."""
@@ -524,7 +631,7 @@ class _Session:
             episodes=self._episodes.count,
             policy_std=update.policy_std,
             learning_rate=update.learning_rate,
-            reward_terms=rollout.mean("reward_terms", per=_seconds_per_step(self._env)),
+            reward_terms=rollout.mean("reward_terms", per=beyond_gymnasium.step_seconds(self._env) or 1.0),
             metrics=rollout.mean("metrics"),
             losses=update.losses,
             evaluation={},
@@ -534,16 +641,23 @@ class _Session:
         """Ask whether the goal is reached, and evaluate the policy if it is time to: always when the training ends."""
         interval = self._cfg.evaluation_interval
         if interval and self._updates % interval == 0:
-            stats = self._evaluate(stats, records)
+            stats = self._evaluate(stats, records, self._ranking)
         self._goal_reached = self._until(stats)
-        return self._evaluate(stats, records) if interval and self._ended and not stats.evaluation else stats
+        if interval and self._ended and not stats.evaluation:
+            stats = self._evaluate(stats, records, copy(self._ranking), at_end=True)
+        return stats
 
-    def _evaluate(self, stats: RolloutStats, records: _Records) -> RolloutStats:
-        """Evaluate the policy, and keep it if it is the best."""
+    def _evaluate(
+        self, stats: RolloutStats, records: _Records, ranking: "Ranking", at_end: bool = False
+    ) -> RolloutStats:
+        """Evaluate the policy, and keep it if it is the best; at the end in such a way that it can be taken back."""
         start = time.perf_counter()
         found = self._measure(self._agent)
-        if self._ranking.admits(found.mean_return, found.standard_error):
+        if ranking.admits(found.mean_return, found.standard_error):
+            if at_end:
+                records.set_best_aside()
             records.write_policy("best", self._env_steps, self._backend.agent_state(self._agent))
+        self._best_return = ranking.chosen
         taken = time.perf_counter() - start
         return replace(stats, evaluation=_columns(found), seconds_evaluation=taken, seconds=stats.seconds + taken)
 
@@ -572,7 +686,7 @@ class _Session:
     def _snapshot(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """All that a training needs to go on exactly, beside the agent, taken between two rollouts: what the workers
         have in common, and what is this one's own; both empty for an environment that cannot be resumed."""
-        if not hasattr(self._env.unwrapped, "get_state"):
+        if not beyond_gymnasium.saves_state(self._env):
             return {}, {}  # an environment of others: its policies are as good
         common = {"updates": self._updates, "seconds": self._seconds, "ranking": self._ranking.state()}
         own = {
@@ -696,10 +810,8 @@ class _Rollout:
     def add(self, infos: Mapping[str, Any]) -> None:
         self.steps += 1
         for kind in ("reward_terms", "metrics"):
-            group = infos.get(kind, {})
-            for name in (name for name in group if not name.startswith("_")):
-                rows = group.get(f"_{name}")  # where several tasks are joined, the rows that have it
-                values = group[name] if rows is None else group[name][rows]
+            for name, every, rows in beyond_gymnasium.columns(infos, kind):
+                values = every if rows is None else every[rows]
                 if values.size:
                     self._sums[kind][name] += float(values.mean())
 
@@ -784,7 +896,19 @@ def _of_all(stats: RolloutStats, workers: Workers) -> RolloutStats:
     return RolloutStats(**{**asdict(stats), **nest(means), **whole})
 
 
-def _template(env: VectorEnv, env_id: str, env_kwargs: Mapping[str, Any], cfg: PPOCfg, backend: str) -> Checkpoint:
+def _require_sound(state: Mapping[str, Any]) -> None:
+    """Refuse to go on from a policy that is not finite."""
+    name = first_not_finite(state)
+    if name is not None:
+        raise RunError(
+            f"the policy to go on from is no good: its {name} is not finite, since its training diverged; begin a new "
+            "run from an older one with --init-from POLICY"
+        )
+
+
+def _template(
+    env: VectorEnv, env_id: str, env_kwargs: Mapping[str, Any], cfg: PPOCfg, backend: BackendName
+) -> Checkpoint:
     """What every checkpoint of a training says."""
     observation_space, action_space = _box(env.single_observation_space), _box(env.single_action_space)
     assert cfg.seed is not None
@@ -812,14 +936,14 @@ def fresh_agent(
     Raises:
         UsageError: Environment, configuration and device do not go together.
     """
-    if cfg.evaluation_interval and getattr(env.unwrapped, "max_episode_steps", None) is None:
+    if cfg.evaluation_interval and beyond_gymnasium.time_limit(env) is None:
         raise UsageError(f"{env_id} has no time limit, so it cannot be evaluated: give evaluation_interval=0")
     if env.metadata.get("autoreset_mode") != AutoresetMode.SAME_STEP:
         raise UsageError(f"{env_id} does not reset its rows in the step in which they end: make it with SAME_STEP")
     symmetry = Symmetry.of(env) if cfg.mirror != "none" else None
     if cfg.mirror != "none" and symmetry is None:
         raise UsageError(f"mirror {cfg.mirror!r} is not possible: {env_id} has no mirror image; give mirror=none")
-    state_space = getattr(env.unwrapped, "state_space", None) if cfg.critic == "state" else None
+    state_space = beyond_gymnasium.state_space(env) if cfg.critic == "state" else None
     if cfg.critic == "state" and state_space is None:
         raise UsageError(
             f"critic 'state' is not possible: {env_id} has no state beside its observations; give critic=observation"
@@ -845,8 +969,3 @@ def _box(space: gymnasium.Space[Any]) -> gymnasium.spaces.Box:
     if not isinstance(space, gymnasium.spaces.Box) or len(space.shape) != 1:
         raise UsageError(f"{space} cannot be trained: observations, actions and states must be vectors, Box(k,)")
     return space
-
-
-def _seconds_per_step(env: VectorEnv) -> float:
-    """Length of a step, s; 1 for environments that have no such notion."""
-    return getattr(getattr(env.unwrapped, "task", None), "control_dt", 1.0)

@@ -15,13 +15,14 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 
 from motrix_gym.rendering import grid
-from motrix_train import environment
+from motrix_train import beyond_gymnasium, environment
 from motrix_train.errors import RunError, UsageError
 from motrix_train.evaluation import Policy, act, first_row_seed
 from motrix_train.files import replacement
 from motrix_train.training import Listener, RolloutStats, TrainingPlan
 
 SUFFIXES = (".mp4", ".png")
+FRAME_RATE = 30  # Hz, of an environment that does not say how long a step is; Gymnasium's own default
 MAX_FRAME_RATE = 30  # Hz; a frame drawn in software costs more than many control steps
 GRID_WIDTH = 1280  # pixels
 STRIP_MOMENTS = 6
@@ -86,7 +87,7 @@ def film(
     """
     size = STRIP_TILE if path.suffix == ".png" else _tile_size(num_envs, width)
     with closing(_visible(env_id, env_kwargs, num_envs, size, num_threads)) as env:
-        control_dt = environment.task_of(env).control_dt
+        control_dt = beyond_gymnasium.step_seconds(env) or 1 / FRAME_RATE
         steps = steps or max(1, round(seconds / control_dt))
         if path.suffix == ".png":
             shown = np.linspace(0, steps, STRIP_MOMENTS).round().astype(int).tolist()
@@ -97,7 +98,7 @@ def film(
         else:
             stride = math.ceil(1 / control_dt / MAX_FRAME_RATE)
             shown = range(0, steps + 1, stride)
-            images = (grid(frames, _columns(num_envs)) for frames in _played(policy, env, seed, shown, on_progress))
+            images = (grid(frames, _columns(len(frames))) for frames in _played(policy, env, seed, shown, on_progress))
             with replacement(path) as temporary:
                 _write_mp4(images, temporary, 1 / control_dt / stride)
 
@@ -158,8 +159,13 @@ class TrainingVideos(Listener):
 def _visible(
     env_id: str, env_kwargs: Mapping[str, Any], num_envs: int, size: tuple[int, int], num_threads: int = 0
 ) -> VectorEnv:
-    """An environment of which there are pictures, each row's `size` wide and high."""
-    return environment.make(env_id, num_envs, env_kwargs, num_threads, render_mode="rgb_array", render_size=size)
+    """An environment of which there are pictures, each row's `size` wide and high where it can be chosen."""
+    try:
+        return environment.make(env_id, num_envs, env_kwargs, num_threads, render_mode="rgb_array", render_size=size)
+    except UsageError as refusal:
+        if "render_size" not in str(refusal):
+            raise
+    return environment.make(env_id, num_envs, env_kwargs, num_threads, render_mode="rgb_array")
 
 
 def _tile_size(num_envs: int, width: int) -> tuple[int, int]:
@@ -187,11 +193,23 @@ def _played(
 
 
 def _frames(env: VectorEnv) -> tuple[np.ndarray, ...]:
+    """A picture of every row, (h, w, 3) uint8 each, or one of all where the environment draws them together.
+
+    Raises:
+        RunError: There is none.
+    """
     try:
         frames = env.render()
-    except RuntimeError as refusal:
-        raise RunError(str(refusal)) from refusal
-    return tuple(np.asarray(frame) for frame in frames or ())
+    except Exception as refusal:  # of another package's environment too, whatever it raises
+        raise RunError(str(refusal) or f"the environment cannot be drawn: {refusal!r}") from refusal
+    if frames is None:
+        raise RunError("the environment cannot be drawn: its render() gives None with render_mode='rgb_array'")
+    together = isinstance(frames, np.ndarray) and frames.ndim == 3
+    pictures = tuple(np.asarray(frame) for frame in ([frames] if together else frames))
+    if {(x.ndim, x.shape[-1:], x.dtype.name) for x in pictures} != {(3, (3,), "uint8")}:
+        kinds = sorted({f"{x.shape} {x.dtype}" for x in pictures}) or ["nothing"]
+        raise RunError(f"the environment cannot be drawn: its render() gives {', '.join(kinds)}, not (h, w, 3) uint8")
+    return pictures
 
 
 def _write_png(image: np.ndarray, path: Path) -> None:
@@ -205,11 +223,12 @@ def _write_mp4(images: Iterator[np.ndarray], path: Path, frame_rate: float) -> N
 
     first = next(images)
     height, width, _ = first.shape
+    even = ["-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2"]  # H.264 halves the colours' resolution
     frames = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(frame_rate), "-i", "-"]
     coding = ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", "20", "-movflags", "+faststart"]
     # a process group of its own keeps Ctrl-C from the encoder
     with subprocess.Popen(
-        [get_ffmpeg_exe(), "-y", "-loglevel", "error", *frames, *coding, str(path)],
+        [get_ffmpeg_exe(), "-y", "-loglevel", "error", *frames, *even, *coding, str(path)],
         stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,
         process_group=0,

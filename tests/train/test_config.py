@@ -5,6 +5,7 @@ import dataclasses
 import inspect
 import itertools
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -158,8 +159,21 @@ def test_override_reads_text_by_the_type_of_the_field(text: str, field: str, val
 
 
 def test_overrides_are_judged_together():
-    cfg = override(PPOCfg(), {"num_envs": "7", "rollouts": "3", "mini_batches": "21"})
-    assert (cfg.num_envs, cfg.rollouts, cfg.mini_batches) == (7, 3, 21)
+    cfg = override(PPOCfg(), {"num_envs": "7", "rollouts": "3", "mini_batches": "7"})
+    assert (cfg.num_envs, cfg.rollouts, cfg.mini_batches) == (7, 3, 7)
+
+
+@given(num_envs=st.integers(1, 40), rollouts=st.integers(1, 40), mini_batches=st.integers(1, 2000))
+def test_mini_batches_of_one_step_are_refused_and_never_advised(num_envs: int, rollouts: int, mini_batches: int):
+    asked = {"num_envs": num_envs, "rollouts": rollouts, "mini_batches": mini_batches}
+    try:
+        cfg = PPOCfg(**asked)
+    except UsageError as refusal:
+        for advised in re.findall(r"mini_batches (\d+) (?:or|would)", str(refusal)):
+            if num_envs * rollouts > 1:
+                PPOCfg(**{**asked, "mini_batches": int(advised)})
+        return
+    assert num_envs * rollouts // cfg.mini_batches >= 2
 
 
 @pytest.mark.parametrize(

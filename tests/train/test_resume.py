@@ -112,16 +112,48 @@ def test_a_mirrored_robot_resumes(tmp_path: Path):
     assert everything(runs[0]) == everything(runs[1])
 
 
+def lengthened(run: RunDirectory, updates: int) -> None:
+    """Trains an ended run up to so many updates."""
+    assert command(["train", "--resume", str(run.path), f"--max-env-steps={128 * updates}", "--quiet"]) == 0
+
+
 def test_a_longer_budget_goes_on_where_the_shorter_ended(whole: RunDirectory, tmp_path: Path):
-    backend, longer = Job.of(whole).backend, 2 * TINY.max_env_steps
-    at_once = job(backend, replace(TINY, max_env_steps=longer)).create_run("", tmp_path / "at_once")
+    at_once = job(Job.of(whole).backend, replace(TINY, max_env_steps=128 * 16)).create_run("", tmp_path / "at_once")
     carry_out(at_once, Stopper())
     extended = Job.of(whole).create_run("", tmp_path / "extended")
     carry_out(extended, Stopper())
-    assert command(["train", "--resume", str(extended.path), f"--max-env-steps={longer}", "--quiet"]) == 0
-    states = [checkpoint.read(run.checkpoint("last")).state for run in (at_once, extended)]
-    first, second = ([(name, np.asarray(x).tobytes()) for name, x in checkpoint.leaves(state)] for state in states)
-    assert first == second
+    lengthened(extended, 16)
+    assert everything(extended) == everything(at_once)
+
+
+# the evaluation at the end of a budget: never chosen, chosen as the first and as a later one, of several ends
+@pytest.mark.parametrize(("interval", "ends"), [(5, (2, 4, 6)), (3, (4, 6, 10)), (7, (8, 12)), (2, (3, 4))])
+def test_a_lengthened_run_is_the_run_that_was_planned_so_long(interval: int, ends: tuple[int, ...], tmp_path: Path):
+    cfg = replace(TINY, evaluation_interval=interval, check_point_interval=16)
+    planned = job("torch", replace(cfg, max_env_steps=128 * ends[-1])).create_run("", tmp_path / "planned")
+    carry_out(planned, Stopper())
+    run = job("torch", replace(cfg, max_env_steps=128 * ends[0])).create_run("", tmp_path / "run")
+    carry_out(run, Stopper())
+    for updates in ends[1:]:
+        assert np.isfinite(run.progress()["evaluation/mean_return"][-1])
+        lengthened(run, updates)
+    assert everything(run) == everything(planned)
+    headers = [made.progress_path.read_text().splitlines()[0] for made in (run, planned)]
+    assert headers[0] == headers[1]
+
+
+def test_killed_after_the_evaluation_at_the_end_and_lengthened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    cfg = replace(TINY, max_env_steps=128 * 4, evaluation_interval=3)
+    planned = job("torch", replace(cfg, max_env_steps=128 * 10)).create_run("", tmp_path / "planned")
+    carry_out(planned, Stopper())
+    run = job("torch", cfg).create_run("", tmp_path / "run")
+    carry_out(run, Stopper(2))
+    before = run.checkpoint("last").read_bytes()
+    carry_out(run, Stopper())
+    assert checkpoint.read(run.checkpoint("best")).env_steps == 128 * 4
+    run.checkpoint("last").write_bytes(before)  # as if it had been killed before its last checkpoint
+    lengthened(run, 10)
+    assert everything(run) == everything(planned)
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
