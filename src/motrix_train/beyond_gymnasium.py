@@ -14,6 +14,7 @@ import numpy as np
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
 
 FINAL = ("final_obs", "final_state")
+UNEXPLAINED = "terminated"  # the reason of an episode whose environment gives none
 
 
 def time_limit(env: VectorEnv) -> int | None:
@@ -90,6 +91,17 @@ def columns(infos: Mapping[str, Any], group: str) -> Iterator[tuple[str, np.ndar
 def column(infos: Mapping[str, Any], name: str) -> tuple[np.ndarray, np.ndarray | None] | None:
     """One number of the infos, as ``success``: values and rows as of `columns`, None where it is missing."""
     return _column(infos, _table(infos, "final_info"), name)
+
+
+def reasons(infos: Mapping[str, Any], terminated: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """Why episodes ended: names, and of `terminated`, (N,) bool, the rows (N,) bool whose first reason it is."""
+    unexplained = terminated
+    for name, values, rows in columns(infos, "termination"):
+        applies = unexplained & values.astype(bool) & (True if rows is None else rows)
+        unexplained = unexplained & ~applies
+        yield name, applies
+    if unexplained.any():
+        yield UNEXPLAINED, unexplained
 
 
 def masked(infos: Mapping[str, Any], ended: np.ndarray) -> Mapping[str, Any]:

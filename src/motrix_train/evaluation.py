@@ -18,7 +18,6 @@ from motrix_train.errors import RunError, UsageError
 Policy = Callable[[np.ndarray], np.ndarray]  # observations (N, k) float32 -> actions (N, m) float32
 
 MAX_ROWS = 1024
-UNEXPLAINED = "terminated"  # the reason of an episode whose environment gives none
 SEED_WORD = 0x6576616C  # keeps the rows of an evaluation apart from those of a training of the same seed
 
 
@@ -236,13 +235,8 @@ def _first_episodes(policy: Policy, env: VectorEnv, seed: int, on_progress: Call
             having = running if rows is None else running & rows
             metrics[name] = metrics.get(name, np.zeros(n)) + np.where(having, values, 0.0)
             measured[name] = measured.get(name, np.zeros(n, dtype=np.int64)) + having
-        unexplained = running & terminated
-        for name, values, rows in beyond_gymnasium.columns(info, "termination"):
-            applies = values.astype(bool) if rows is None else values.astype(bool) & rows
-            reasons[name] = reasons.get(name, np.zeros(n, dtype=bool)) | (unexplained & applies)
-            unexplained = unexplained & ~applies
-        if unexplained.any():
-            reasons[UNEXPLAINED] = reasons.get(UNEXPLAINED, np.zeros(n, dtype=bool)) | unexplained
+        for name, applies in beyond_gymnasium.reasons(info, running & terminated):
+            reasons[name] = reasons.get(name, np.zeros(n, dtype=bool)) | applies
         truncations |= running & truncated
         if (success := beyond_gymnasium.column(info, "success")) is not None:
             values, rows = success

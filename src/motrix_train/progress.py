@@ -76,10 +76,16 @@ class TrainingProgress:
         if time.monotonic() >= self._next_curve:
             self._draw()
 
+    def stop_requested(self) -> None:
+        """Says that it was heard."""
+        self._print("stopping after this step; again to stop now")
+
     def finished(self, summary: TrainingSummary) -> None:
         """Draws the whole curve and leaves the last line on the screen."""
         self._draw()
         self._print(self._latest)
+        if summary.interrupted:
+            self._print(f"the last policy, from which it goes on: {summary.last}")
 
     def _print(self, line: str) -> None:
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -33,6 +33,7 @@ from motrix_train.transfer import Origin, Transfer, transfer
 
 SEED_WORD = 0x74726169  # keeps the rows of a training apart from those of an evaluation of the same seed
 ENOUGH_EPISODES = 100
+TIME_LIMIT = "time limit"  # beside the reasons for which episodes end
 SET_ASIDE = "best_before_end"  # the checkpoint that was best before the evaluation at the end of the budget
 
 
@@ -89,6 +90,9 @@ class RolloutStats:
     """Weighted terms, per second of episode."""
     metrics: dict[str, float]
     """The task's own metrics, mean per step."""
+    endings: dict[str, float]
+    """Share of the episodes that ended in this rollout for each reason, and at the time limit; NaN where none did. Of
+    several workers it is the mean of their shares."""
     losses: dict[str, float]
     evaluation: dict[str, float]
     """Of the policy without exploration, if it was evaluated after this update: its mean return, the standard
@@ -130,6 +134,9 @@ class Listener(Protocol):
     def checkpoint_written(self, path: Path) -> None:
         """After every checkpoint."""
 
+    def stop_requested(self) -> None:
+        """At once, and from another thread, when Ctrl-C or SIGTERM has asked for an end."""
+
     def finished(self, summary: TrainingSummary) -> None:
         """After the last checkpoint, also when interrupted."""
 
@@ -151,6 +158,11 @@ class Listeners(tuple[Listener, ...]):
         """After every checkpoint."""
         for listener in self:
             listener.checkpoint_written(path)
+
+    def stop_requested(self) -> None:
+        """At once, and from another thread, when Ctrl-C or SIGTERM has asked for an end."""
+        for listener in self:
+            listener.stop_requested()
 
     def finished(self, summary: TrainingSummary) -> None:
         """After the last checkpoint, also when interrupted."""
@@ -475,7 +487,8 @@ class _Session:
 
     def run(self) -> TrainingSummary | None:
         """Train to the goal or the end of the budget, or until Ctrl-C."""
-        with _stop_requests() as stop_requested:
+        told = None if self._records is None else self._records.listener.stop_requested
+        with _stop_requests(told) as stop_requested:
             while not self._ended and self._rollout(stop_requested):
                 if self._reached(self._cfg.check_point_interval):
                     self._write_checkpoints()
@@ -547,7 +560,7 @@ class _Session:
             self._agent.record(rewards, self._observations, terminated, truncated | cut, infos, self._states)
         self._episodes.add(rewards, ended, beyond_gymnasium.row_tasks(self._env, infos))
         self._episodes.forget(cut)
-        rollout.add(infos)
+        rollout.add(infos, terminated, truncated)
 
     def _require_last(self, infos: Mapping[str, Any], ended: np.ndarray, truncated: np.ndarray) -> None:
         """Refuse an environment that keeps to itself what was last in an episode, where that is needed."""
@@ -633,6 +646,7 @@ class _Session:
             learning_rate=update.learning_rate,
             reward_terms=rollout.mean("reward_terms", per=beyond_gymnasium.step_seconds(self._env) or 1.0),
             metrics=rollout.mean("metrics"),
+            endings=rollout.endings(),
             losses=update.losses,
             evaluation={},
         )
@@ -803,12 +817,17 @@ class _Rollout:
     _sums: defaultdict[str, defaultdict[str, float]] = field(
         default_factory=lambda: defaultdict(lambda: defaultdict(float))
     )
+    _endings: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
     elapsed: float = 0.0
     """Wall clock from the start to the end, s."""
     _start: float = field(default_factory=time.perf_counter)
 
-    def add(self, infos: Mapping[str, Any]) -> None:
+    def add(self, infos: Mapping[str, Any], terminated: np.ndarray, truncated: np.ndarray) -> None:
+        """One step: its infos, and the rows (N,) bool that ended in it."""
         self.steps += 1
+        self._endings[TIME_LIMIT] += int(truncated.sum())
+        for name, rows in beyond_gymnasium.reasons(infos, terminated):
+            self._endings[name] += int(rows.sum())
         for kind in ("reward_terms", "metrics"):
             for name, every, rows in beyond_gymnasium.columns(infos, kind):
                 values = every if rows is None else every[rows]
@@ -826,16 +845,22 @@ class _Rollout:
         """Stop the wall clock."""
         self.elapsed = time.perf_counter() - self._start
 
+    def endings(self) -> dict[str, float]:
+        """Share of the episodes that ended for each reason."""
+        ended = sum(self._endings.values())
+        return {name: count / ended if ended else math.nan for name, count in self._endings.items()}
+
     def mean(self, kind: str, per: float = 1.0) -> dict[str, float]:
         """Means over all rows and steps, divided by `per`."""
         return {name: total / self.steps / per for name, total in self._sums[kind].items()}
 
 
 @contextmanager
-def _stop_requests() -> Iterator[Callable[[], bool]]:
+def _stop_requests(told: Callable[[], None] | None) -> Iterator[Callable[[], bool]]:
     """Yields whether Ctrl-C or SIGTERM has asked for an end; a second Ctrl-C interrupts at once, as without this.
 
-    A training may only stop between two steps: what it writes in the middle of an update could not be resumed.
+    A training may only stop between two steps: what it writes in the middle of an update could not be resumed. So
+    `told` is called at once, in a thread, since the signal may have come in the middle of a line to the terminal.
     """
     requested = threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -845,6 +870,8 @@ def _stop_requests() -> Iterator[Callable[[], bool]]:
     def request(number: int, frame: Any) -> None:
         requested.set()
         signal.signal(number, before[number])
+        if told is not None:
+            threading.Thread(target=told, daemon=True).start()
 
     heeded = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) != signal.SIG_IGN]
     before: dict[int, Any] = {number: signal.signal(number, request) for number in heeded}
@@ -881,6 +908,7 @@ def scalars(stats: RolloutStats) -> dict[str, float]:
         "Throughput/update seconds": stats.seconds_update,
         **{f"Reward/{name}": value for name, value in stats.reward_terms.items()},
         **{f"Metrics/{name}": value for name, value in stats.metrics.items()},
+        **{f"Endings/{name}": value for name, value in stats.endings.items()},
         **{f"Loss/{name}": value for name, value in stats.losses.items()},
         **{f"Evaluation/{name}": value for name, value in stats.evaluation.items()},
     }

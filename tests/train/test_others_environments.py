@@ -174,7 +174,8 @@ def pendulum(num_envs: int, max_episode_steps: int = SHORT, form: str = "sync", 
     """Gymnasium's own pendulum in its own vector environments."""
     kinds: dict[str, Any] = {"sync": SyncVectorEnv, "async": AsyncVectorEnv, "dense": SyncVectorEnv}
     functions = [lambda: gymnasium.make("Pendulum-v1", max_episode_steps=max_episode_steps, **kwargs)] * num_envs
-    env = kinds[form](functions, autoreset_mode=AutoresetMode.SAME_STEP)
+    started = {"context": "spawn"} if form == "async" else {}  # a fork of a process with threads may hang
+    env = kinds[form](functions, autoreset_mode=AutoresetMode.SAME_STEP, **started)
     return Dense(env) if form == "dense" else env
 
 
@@ -291,7 +292,7 @@ def test_infos_of_single_environments_are_those_of_the_step_and_not_of_the_reset
 def test_the_form_of_the_last_observations_does_not_matter(form: str, tmp_path: Path):
     runs = []
     for name in (form, "dense"):
-        cfg = replace(TINY, max_env_steps=128 * 4)
+        cfg = replace(TINY, num_envs=2, max_env_steps=2 * 16 * 4, evaluation_episodes=2)
         run = others("torch", cfg, "Others/Pendulum-v0", form=name).create_run("", tmp_path / name)
         carry_out(run, Stopper())
         lengths = run.progress()["mean_episode_length"]

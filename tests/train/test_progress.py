@@ -1,5 +1,9 @@
 """What the terminal shows of a training, and how often its curve is drawn."""
 
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 from rich.console import Console
@@ -61,3 +65,21 @@ def test_several_listeners_are_told_everything_in_order(tmp_path):
     for tell, tale in zip((both.started, both.rollout, both.checkpoint_written, both.finished), tales, strict=True):
         tell(tale)  # pyright: ignore[reportArgumentType]
     assert told == [(name, tale) for tale in tales for name in "ab"]
+
+
+def test_ctrl_c_is_heard_and_the_last_policy_named(work):
+    options = ["--backend=torch", "--num-envs=8", "--num-threads=1", "--run-dir=mine", "--set=rollouts=2000"]
+    training = subprocess.Popen(
+        [sys.executable, "-m", "motrix_train", "train", CARTPOLE, *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert training.stderr is not None
+    assert training.stderr.readline().startswith("Motrix/CartPole-v0")
+    time.sleep(0.2)
+    training.send_signal(signal.SIGINT)
+    _, said = training.communicate(timeout=60)
+    assert training.returncode == 130
+    assert said.splitlines()[0] == "stopping after this step; again to stop now"
+    assert said.splitlines()[-1] == "the last policy, from which it goes on: mine/checkpoints/last.pt"

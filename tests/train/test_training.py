@@ -1,5 +1,6 @@
 """Tiny real trainings on both backends: what they leave on disk, that they repeat, and that they learn."""
 
+import itertools
 import math
 import signal
 import time
@@ -55,6 +56,8 @@ class Record:
 
     def checkpoint_written(self, path: Path) -> None:
         self.checkpoints.append(path.stem)
+
+    def stop_requested(self) -> None: ...
 
     def finished(self, summary: TrainingSummary) -> None:
         self.summary = summary
@@ -148,6 +151,16 @@ def test_progress_table(done: Run):
     seconds = progress["seconds_env"] + progress["seconds_policy"] + progress["seconds_update"]
     assert (seconds > 0).all()
     assert (progress["env_steps_per_second"] > 0).all()
+
+
+def test_endings_are_the_shares_of_the_episodes_that_ended(done: Run):
+    for before, stats in itertools.pairwise(done.record.rollouts):
+        assert {"pole_fell", "cart_left", "time limit"} <= set(stats.endings)
+        if stats.episodes > before.episodes:
+            assert sum(stats.endings.values()) == pytest.approx(1.0)
+        else:
+            assert np.isnan(list(stats.endings.values())).all()
+    assert np.nanmax(done.directory.progress()["endings/pole_fell"]) > 0.5
 
 
 def test_tensorboard_events(done: Run):
