@@ -14,24 +14,18 @@ from ray.tune.schedulers import ASHAScheduler  # pyright: ignore[reportMissingIm
 
 from motrix_train import presets
 from motrix_train.job import Job, carry_out
-from motrix_train.training import RolloutStats, TrainingPlan, TrainingSummary
+from motrix_train.training import Listener, RolloutStats
 
 ENV = "Motrix/CartPole-v0"
 SPACE = {"learning_rate": tune.loguniform(1e-4, 1e-2), "discount_factor": tune.choice([0.97, 0.98, 0.99, 0.995])}
 
 
-class Reporter:
+class Reporter(Listener):
     """Tells Ray of every evaluation."""
-
-    def started(self, plan: TrainingPlan) -> None: ...
 
     def rollout(self, stats: RolloutStats) -> None:
         if stats.evaluation:
             tune.report({"mean_return": stats.evaluation["mean_return"], "env_steps": stats.env_steps})
-
-    def checkpoint_written(self, path: Path) -> None: ...
-
-    def finished(self, summary: TrainingSummary) -> None: ...
 
 
 def trial(chosen: dict[str, Any], env_steps: int, runs: Path) -> None:
