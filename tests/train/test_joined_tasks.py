@@ -43,5 +43,6 @@ def test_a_metric_is_the_mean_of_the_rows_that_have_it():
     rollout = _Rollout()
     for values in ([1.0, 0.0, 3.0], [2.0, 0.0, 4.0]):
         mask = np.array([True, False, True])
-        rollout.add({"metrics": {"a/error": np.array(values), "_a/error": mask, "plain": np.array(values)}})
+        infos = {"metrics": {"a/error": np.array(values), "_a/error": mask, "plain": np.array(values)}}
+        rollout.add(infos, *np.zeros((2, 3), dtype=bool))
     assert rollout.mean("metrics") == pytest.approx({"a/error": 2.5, "plain": 10 / 6})

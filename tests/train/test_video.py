@@ -57,7 +57,7 @@ def test_every_kth_checkpoint_is_filmed_once(tmp_path, monkeypatch, every, resum
         env_id=CARTPOLE,
         backend="torch",
         seed=0,
-        cfg=PPOCfg(num_envs=4 // workers, check_point_interval=8, rollouts=2),
+        cfg=PPOCfg(num_envs=4 // workers, check_point_interval=8, rollouts=2, mini_batches=1),
         total_env_steps=128,
         run=directory,
         env_steps=resumed_at,
