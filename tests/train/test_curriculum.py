@@ -134,11 +134,17 @@ def test_the_last_policy_of_a_stage_is_evaluated_wherever_it_ends(finished: Curr
         assert np.isfinite(outcome.progress["evaluation/mean_return"][-1])
 
 
-def test_a_resumed_training_knows_the_evaluation_made_at_its_checkpoint(finished: Curriculum):
+def test_a_resumed_training_knows_the_evaluations_but_for_the_one_at_its_end(finished: Curriculum):
+    interval = 4 * 32 * 8  # env steps
     for outcome in finished.outcomes():
         last = outcome.run.checkpoint("last")
+        best = outcome.run.checkpoint("best_before_end") or outcome.run.checkpoint("best")
         assert last is not None
-        assert outcome.evaluation["mean_return"] == checkpoint.read(last).session["ranking"]["chosen"]
+        assert best is not None
+        chosen = checkpoint.read(last).session["ranking"]["chosen"].tolist()
+        env_steps = checkpoint.read(best).env_steps
+        measured = outcome.progress["evaluation/mean_return"][outcome.progress["env_steps"] == env_steps].tolist()
+        assert chosen == ([] if env_steps % interval else measured)
 
 
 def test_every_stage_has_seeds_of_its_own(finished: Curriculum):
