@@ -153,6 +153,7 @@ class MultiTaskVectorEnv(MotrixVectorEnv):
             autoreset_mode=self.autoreset_mode,
             render_mode=self.render_mode,
             render_size=self.render_size,
+            render_camera=self.render_camera,
         )
 
     def _lay_out_observation(self, samples: list[MotrixVectorEnv]) -> None:

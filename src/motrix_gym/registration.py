@@ -133,8 +133,8 @@ ENVS = (
     Env("Motrix/MultiTask-v0", "motrix_gym.multi_task:MultiTask", max_episode_steps=1000),
 )
 
-_VECTOR_KWARGS = ("max_episode_steps", "num_threads", "autoreset_mode", "render_mode", "render_size")
-_SINGLE_KWARGS = ("render_mode", "render_size")
+_VECTOR_KWARGS = ("max_episode_steps", "num_threads", "autoreset_mode", "render_mode", "render_size", "render_camera")
+_SINGLE_KWARGS = ("render_mode", "render_size", "render_camera")
 
 
 def register_all() -> None:

@@ -31,6 +31,7 @@ import mujoco
 import numpy as np
 
 from motrix_gym import forks
+from motrix_gym.task import nearest
 
 CAMERA = "track"
 _SHADOW_MAP_SIZE = 1024
@@ -61,13 +62,16 @@ class RowRenderer:
         model: The model; it is left as it is, whatever the size of its offscreen buffer.
         width: Of a frame, pixels.
         height: Of a frame, pixels.
+        camera: Name of a camera of the model, None for ``track``, else the first one, else the free one.
         shadows: Whether to cast shadows. Software drivers take two to three times as long for a frame with them.
 
     Raises:
         RenderingUnavailable: There is no OpenGL here.
     """
 
-    def __init__(self, model: mujoco.MjModel, width: int, height: int, *, shadows: bool = False):
+    def __init__(
+        self, model: mujoco.MjModel, width: int, height: int, *, camera: str | None = None, shadows: bool = False
+    ):
         self._gl: Any = None
         self._model = copy.copy(model)
         self._model.vis.global_.offwidth, self._model.vis.global_.offheight = width, height
@@ -76,7 +80,7 @@ class RowRenderer:
         self._option = mujoco.MjvOption()
         self._scene = mujoco.MjvScene(self._model, maxgeom=10_000)
         self._scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = shadows
-        self._camera = _camera(self._model)
+        self._camera = _camera(self._model, camera)
         context_class = _context_class()
         with _OPENGL.lock():
             try:
@@ -184,10 +188,22 @@ def _stacked(frames: Sequence[np.ndarray]) -> np.ndarray:
     return np.stack(list(frames))
 
 
-def _camera(model: mujoco.MjModel) -> mujoco.MjvCamera:
+def check_camera(model: mujoco.MjModel, name: str | None) -> None:
+    """Refuses a camera that the model does not have.
+
+    Raises:
+        ValueError: There is none of this name; names the nearest.
+    """
+    known = [model.camera(number).name for number in range(model.ncam)]
+    if name is not None and name not in known:
+        raise ValueError(f"render_camera {name!r} is no camera of the model{nearest(str(name), known)}")
+
+
+def _camera(model: mujoco.MjModel, name: str | None) -> mujoco.MjvCamera:
+    check_camera(model, name)
     camera = mujoco.MjvCamera()
     if model.ncam > 0:
-        number = max(mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_CAMERA, CAMERA), 0)
+        number = max(mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_CAMERA, name or CAMERA), 0)
         camera.type, camera.fixedcamid = mujoco.mjtCamera.mjCAMERA_FIXED, number
     else:
         mujoco.mjv_defaultFreeCamera(model, camera)

@@ -29,10 +29,16 @@ class MotrixEnv(PlainSpec, gym.Env):  # pyright: ignore[reportIncompatibleVariab
         task: The task; of several that are joined, the seed chooses one.
         render_mode: None or "rgb_array".
         render_size: Width and height of a frame in pixels.
+        render_camera: Name of the model's camera that is drawn; see `MotrixVectorEnv`.
     """
 
     def __init__(
-        self, task: Task | MultiTask, *, render_mode: str | None = None, render_size: tuple[int, int] = (480, 360)
+        self,
+        task: Task | MultiTask,
+        *,
+        render_mode: str | None = None,
+        render_size: tuple[int, int] = (480, 360),
+        render_camera: str | None = None,
     ):
         self._row = vector_env(
             task,
@@ -40,6 +46,7 @@ class MotrixEnv(PlainSpec, gym.Env):  # pyright: ignore[reportIncompatibleVariab
             autoreset_mode=AutoresetMode.DISABLED,
             render_mode=render_mode,
             render_size=render_size,
+            render_camera=render_camera,
         )
         self.task = task
         self.render_mode = render_mode

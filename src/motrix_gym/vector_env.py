@@ -58,6 +58,7 @@ class MotrixVectorEnv(CallableByRow):
             ``reset(options={"reset_mask": mask})``.
         render_mode: None or "rgb_array".
         render_size: Width and height of a frame in pixels.
+        render_camera: Name of the model's camera that is drawn; None for ``track``, else the first, else a free one.
 
     Attributes:
         task: The task.
@@ -79,6 +80,7 @@ class MotrixVectorEnv(CallableByRow):
         autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
         render_mode: str | None = None,
         render_size: tuple[int, int] = (480, 360),
+        render_camera: str | None = None,
     ):
         self.task = task
         self.num_envs = _whole("num_envs", num_envs, at_least=1)
@@ -93,6 +95,7 @@ class MotrixVectorEnv(CallableByRow):
             raise ValueError(f"render_size is {render_size!r}; it takes a width and a height in pixels")
         width, height = (_whole("render_size", x, at_least=1) for x in render_size)
         self.render_size = width, height
+        self.render_camera = render_camera
         self.metadata = {
             "render_modes": ["rgb_array"],
             "render_fps": render_fps(task.control_dt),
@@ -242,10 +245,10 @@ class MotrixVectorEnv(CallableByRow):
             The observations in that state, (N, k) float32.
 
         Raises:
-            ValueError: A state of another task or number of rows.
+            ValueError: A state of another task or number of rows, or whose parts are not of one moment.
         """
         self._require_fit(state)
-        self._physics.state[:] = state["simulation"]
+        self._physics.take_up(state["simulation"], state["qpos"], state["qvel"], np.flatnonzero(~state["ended"]))
         self._frame = Frame(
             state["qpos"].copy(),
             state["qvel"].copy(),
@@ -280,7 +283,7 @@ class MotrixVectorEnv(CallableByRow):
         if self.render_mode is None:
             raise RuntimeError('there are no frames: make the environment with render_mode="rgb_array"')
         if self._renderer is None:
-            self._renderer = RowRenderer(self._physics.model, *self.render_size)
+            self._renderer = RowRenderer(self._physics.model, *self.render_size, camera=self.render_camera)
         markers = self.task.markers(self._memory)
         frames = []
         for row in rows:
@@ -298,6 +301,10 @@ class MotrixVectorEnv(CallableByRow):
         """Makes the rows, and finds out what is observed of one."""
         task, model = self.task, self.task.model()
         checked = CheckedTask(task, model)
+        if self.render_camera is not None:
+            from motrix_gym.rendering import check_camera
+
+            check_camera(model, self.render_camera)
         self._rules = cast(Task, checked)  # what the task says is looked at until the first step is over
         self._physics = Physics(model, self.num_envs, self.num_threads, task.control_dt)
         self._renderer = None

@@ -1,6 +1,7 @@
 """What is read of an environment beyond what Gymnasium promises, and the forms in which infos may come.
 
-All of it may be missing: an environment of another package is then trained, evaluated and shown without it.
+All of it may be missing: an environment of another package is then trained, evaluated and shown without it. What has
+to do with observations and states is asked of the outermost wrapper, which may change the ones and have the others.
 """
 
 from __future__ import annotations
@@ -48,12 +49,12 @@ def row_tasks(env: VectorEnv, infos: Mapping[str, Any]) -> np.ndarray | None:  #
 
 def state_space(env: VectorEnv) -> gymnasium.Space[Any] | None:
     """The space of what a critic may see, None where that is the observation."""
-    return getattr(env.unwrapped, "state_space", None)
+    return getattr(env, "state_space", None)
 
 
 def saves_state(env: VectorEnv) -> bool:
     """Whether it can save all that it needs to go on exactly, and take it up again."""
-    return hasattr(env.unwrapped, "get_state") and hasattr(env.unwrapped, "set_state")
+    return hasattr(env, "get_state") and hasattr(env, "set_state")
 
 
 def resets_rows(env: VectorEnv, make: Callable[[int], VectorEnv]) -> bool:

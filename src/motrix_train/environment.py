@@ -27,6 +27,7 @@ NOT_FIELDS = (
     "task",
     "render_mode",
     "render_size",
+    "render_camera",
     "autoreset_mode",
     "vectorization_mode",
     "vector_kwargs",

@@ -184,7 +184,6 @@ def _metadata(
     checkpoint: Checkpoint, env: VectorEnv, model: mujoco.MjModel | None, control: Affine | None
 ) -> dict[str, str]:
     """What a program wants to know of the file: strings as they are, all else as JSON."""
-    unwrapped: Any = env.unwrapped
     content: dict[str, Any] = {
         "env_id": checkpoint.env_id,
         "env_kwargs": checkpoint.env_kwargs,
@@ -195,14 +194,12 @@ def _metadata(
         "seed": checkpoint.seed,
         "versions": checkpoint.versions,
     }
-    task = _task(env)
+    task, blocks = _task(env), getattr(env, "observation_blocks", None)  # which a wrapper may change
     if task is not None:
-        blocks = unwrapped.observation_blocks.items()
-        content |= {
-            "task": dataclasses.asdict(task),
-            "control_dt": task.control_dt,
-            "observation_blocks": [{"name": name, "start": at.start, "stop": at.stop} for name, at in blocks],
-        }
+        content |= {"task": dataclasses.asdict(task), "control_dt": task.control_dt}
+    if blocks is not None:
+        places = [{"name": name, "start": at.start, "stop": at.stop} for name, at in blocks.items()]
+        content["observation_blocks"] = places
     if model is not None:
         content["actuators"], content["joints"] = _actuators(model)
     if control is not None:

@@ -59,8 +59,11 @@ class Symmetry:
 
     @classmethod
     def of(cls, env: Any) -> "Symmetry | None":
-        """The mirrors that a vector environment declares as ``env.unwrapped.mirror``, None if it has none."""
-        declared = getattr(env.unwrapped, "mirror", None)
+        """The mirrors that a vector environment declares as ``env.mirror``, None if it has none.
+
+        A wrapper hides them, since it may change what is observed.
+        """
+        declared = getattr(env, "mirror", None)
         if declared is None:
             return None
         observation, action = (

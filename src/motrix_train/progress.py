@@ -35,6 +35,7 @@ class TrainingProgress:
         self._title = ""
         self._console = console
         self._next_line = self._next_curve = 0.0
+        self._episodes = self._episodes_at = 0
         self._latest = "ended before the first rollout was full"
         self._bar = Progress(
             BarColumn(bar_width=None),
@@ -58,6 +59,8 @@ class TrainingProgress:
         together = f"   {plan.workers} workers" if plan.workers > 1 else ""
         self._title = f"{plan.env_id}   {plan.backend}   seed {plan.seed}{together}"
         self._print(f"{self._title}   {plan.total_env_steps:,} steps -> {self._run.path}")
+        if not plan.resumable:
+            self._print("it cannot be resumed, since the environment, or a wrapper around it, has no get_state()")
         if plan.env_steps:
             self._print(f"goes on after {plan.env_steps:,} steps")
         if plan.transfer is not None and plan.transfer.left:
@@ -65,7 +68,9 @@ class TrainingProgress:
 
     def rollout(self, stats: RolloutStats) -> None:
         """Shows where the training is."""
-        self._latest = line = describe(stats)
+        if stats.episodes > self._episodes:
+            self._episodes, self._episodes_at = stats.episodes, stats.env_steps
+        self._latest = line = describe(stats, stats.env_steps - self._episodes_at)
         self._bar.update(self._task, description=line, completed=stats.env_steps, total=stats.total_env_steps)
         if not self._console.is_terminal and time.monotonic() >= self._next_line:
             self._next_line = time.monotonic() + PLAIN_INTERVAL
@@ -95,14 +100,20 @@ class TrainingProgress:
         self._next_curve = time.monotonic() + CURVE_INTERVAL
 
 
-def describe(stats: RolloutStats) -> str:
-    """One line on where a training is: steps, rate, time left, return and length of the last episodes."""
+def describe(stats: RolloutStats, age: int = 0) -> str:
+    """One line on where a training is: steps, rate, time left, return and length of the last episodes.
+
+    Args:
+        stats: Of the last rollout.
+        age: Env steps since an episode ended, on which return and length are the newest.
+    """
     share = stats.env_steps / stats.total_env_steps
     left = stats.seconds * (1 / share - 1) if share > 0 else math.nan
     return (
         f"{share:4.0%}  {stats.env_steps:,}/{stats.total_env_steps:,} steps"
         f"  {stats.env_steps_per_second:,.0f}/s  {clock(left)} left"
         f"  return {_known(stats.mean_return, '.4g')}  length {_known(stats.mean_episode_length, '.0f')}"
+        f"{f'  ({age:,} steps ago)' if age and stats.episodes else ''}"
     )
 
 

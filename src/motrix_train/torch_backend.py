@@ -3,6 +3,7 @@
 import atexit
 import contextlib
 import itertools
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -28,6 +29,7 @@ from motrix_train.mirror import Mirror, Symmetry
 
 NAME = "torch"
 SUFFIX = ".pt"
+SMALL_LAYER = 512  # neurons
 
 _ACTIVATIONS = {"elu": nn.ELU, "relu": nn.ReLU, "tanh": nn.Tanh}
 
@@ -115,8 +117,7 @@ def make_agent(
     )
     ppo.init()
     ppo.enable_training_mode(True)
-    if workers.size > 1:
-        torch.set_num_threads(workers.cpus)
+    _choose_threads(cfg, workers)
 
     def to_device(array: np.ndarray) -> torch.Tensor:
         return torch.tensor(array, device=where, dtype=torch.bool if array.dtype == bool else torch.float32)
@@ -131,6 +132,18 @@ def make_agent(
         symmetry=symmetry,
         learning=lambda: _averaging_over(workers),
     )
+
+
+def _choose_threads(cfg: PPOCfg, workers: Workers = ALONE) -> None:
+    """Computes in one thread where layers are small; ``OMP_NUM_THREADS``, where it is set, counts instead.
+
+    The threads of Torch wait for each other by spinning. Where another program has one of the CPUs, each matrix product
+    then waits for the thread that is not running: an update takes many times as long.
+    """
+    if "OMP_NUM_THREADS" in os.environ:
+        return
+    small = max((*cfg.policy_hidden_layer_sizes, *cfg.value_hidden_layer_sizes)) <= SMALL_LAYER
+    torch.set_num_threads(1 if small else workers.cpus)
 
 
 def _all_finite(ppo: PPO) -> bool:
@@ -202,6 +215,7 @@ def policy(checkpoint: Checkpoint, device: str | None = None) -> Policy:
     checkpoint.require_networks("the policy")
     where = _device(device)
     cfg = checkpoint.cfg.for_acting()
+    _choose_threads(cfg)
     symmetry = Symmetry.from_arrays(checkpoint.state["mirror"]) if cfg.mirror != "none" else None
     observation_space = gymnasium.spaces.Box(-np.inf, np.inf, checkpoint.observation_shape)
     action_space = gymnasium.spaces.Box(-np.inf, np.inf, checkpoint.action_shape)

@@ -55,6 +55,8 @@ class TrainingPlan:
     """What came from the policy that the run starts from, None without one."""
     policy: Policy
     """The policy in training, without exploration, with the parameters of the moment."""
+    resumable: bool
+    """Whether the run can be gone on with exactly: its environment can save its state."""
 
 
 @dataclass(frozen=True)
@@ -290,6 +292,7 @@ def train(
                         workers=workers.size,
                         transfer=transferred,
                         policy=agent.policy,
+                        resumable=beyond_gymnasium.saves_state(env),
                     )
                 )
         summary = session.run()
@@ -442,6 +445,7 @@ class _Session:
         staggering: Staggering | None,
     ) -> None:
         self._env, self._agent, self._backend, self._workers = env, agent, backend, workers
+        self._resumable: Any = env  # has more than Gymnasium's methods where `beyond_gymnasium.saves_state`
         self._cfg = cfg.for_one_of(workers.size)
         self._records, self._measure, self._until, self._staggering = records, measure, until, staggering
         self._env_steps_per_update = cfg.rollouts * env.num_envs * workers.size
@@ -480,7 +484,7 @@ class _Session:
         self._best_return = self._ranking.chosen
         own = session["workers"][str(self._workers.rank)]
         self._episodes.restore(own["episodes"])
-        self._observations = _resumable(self._env).set_state(own["environment"])
+        self._observations = self._resumable.set_state(own["environment"])
         self._states = self._state()
         self._backend.set_random_state(self._agent, own["random"])
         self._boundary = self._snapshot()
@@ -618,8 +622,7 @@ class _Session:
 
     def _state(self) -> np.ndarray | None:  # (N, s)
         """What the critic sees at the moment, None where that is the observation."""
-        env: Any = self._env.unwrapped
-        return env.state() if self._cfg.critic == "state" else None
+        return self._resumable.state() if self._cfg.critic == "state" else None
 
     def _cuts(self, rollout: "_Rollout") -> np.ndarray:  # (N,) bool
         """The rows whose first episode is cut after the step at hand."""
@@ -704,7 +707,7 @@ class _Session:
             return {}, {}  # an environment of others: its policies are as good
         common = {"updates": self._updates, "seconds": self._seconds, "ranking": self._ranking.state()}
         own = {
-            "environment": _resumable(self._env).get_state(),
+            "environment": self._resumable.get_state(),
             "random": self._backend.random_state(self._agent),
             "episodes": self._episodes.state(),
         }
@@ -986,11 +989,6 @@ def fresh_agent(
         workers,
         None if state_space is None else _box(state_space),
     )
-
-
-def _resumable(env: VectorEnv) -> Any:
-    """The environment that can save and take up its state."""
-    return env.unwrapped
 
 
 def _box(space: gymnasium.Space[Any]) -> gymnasium.spaces.Box:

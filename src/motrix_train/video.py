@@ -62,6 +62,8 @@ def film(
     steps: int | None = None,
     seed: int = 0,
     width: int = GRID_WIDTH,
+    size: tuple[int, int] | None = None,
+    camera: str | None = None,
     num_threads: int = 0,
     on_progress: Callable[[float], None] = lambda share: None,
 ) -> None:
@@ -78,6 +80,8 @@ def film(
         steps: How long, in control steps; wins over `seconds`.
         seed: Which episodes.
         width: Of the grid of a video, pixels, at most.
+        size: Of the picture of each row, width and height in pixels, in place of what fits into the grid.
+        camera: Name of a camera of the model, None for the environment's own choice.
         num_threads: Physics threads, 0 for all CPUs.
         on_progress: Told the share that is done.
 
@@ -85,8 +89,8 @@ def film(
         UsageError: The environment cannot be made.
         RunError: There is no OpenGL, the policy is no good or the disk refuses; nothing is written.
     """
-    size = STRIP_TILE if path.suffix == ".png" else _tile_size(num_envs, width)
-    with closing(_visible(env_id, env_kwargs, num_envs, size, num_threads)) as env:
+    tile = size or (STRIP_TILE if path.suffix == ".png" else _tile_size(num_envs, width))
+    with closing(_visible(env_id, env_kwargs, num_envs, tile, num_threads, camera)) as env:
         control_dt = beyond_gymnasium.step_seconds(env) or 1 / FRAME_RATE
         steps = steps or max(1, round(seconds / control_dt))
         if path.suffix == ".png":
@@ -157,15 +161,23 @@ class TrainingVideos(Listener):
 
 
 def _visible(
-    env_id: str, env_kwargs: Mapping[str, Any], num_envs: int, size: tuple[int, int], num_threads: int = 0
+    env_id: str,
+    env_kwargs: Mapping[str, Any],
+    num_envs: int,
+    size: tuple[int, int],
+    num_threads: int = 0,
+    camera: str | None = None,
 ) -> VectorEnv:
     """An environment of which there are pictures, each row's `size` wide and high where it can be chosen."""
+    chosen = {"render_camera": camera} if camera else {}
     try:
-        return environment.make(env_id, num_envs, env_kwargs, num_threads, render_mode="rgb_array", render_size=size)
+        return environment.make(
+            env_id, num_envs, env_kwargs, num_threads, render_mode="rgb_array", render_size=size, **chosen
+        )
     except UsageError as refusal:
         if "render_size" not in str(refusal):
             raise
-    return environment.make(env_id, num_envs, env_kwargs, num_threads, render_mode="rgb_array")
+    return environment.make(env_id, num_envs, env_kwargs, num_threads, render_mode="rgb_array", **chosen)
 
 
 def _tile_size(num_envs: int, width: int) -> tuple[int, int]:

@@ -330,3 +330,27 @@ def test_pictures_of_nothing_are_refused():
         grid(frames(2), 0)
     with pytest.raises(ValueError, match="count is 3; of 2 frames"):
         strip(frames(2), 3)
+
+
+def test_a_camera_is_chosen_by_its_name(ball, opengl: None):
+    model = mujoco.MjModel.from_xml_string(
+        EMPTY.replace("<geom", "<camera name='near' pos='0 -1 0' xyaxes='1 0 0 0 0 1'/>"
+        "<camera name='far' pos='0 -9 0' xyaxes='1 0 0 0 0 1'/><geom")
+    )  # fmt: skip
+    data = mujoco.MjData(model)
+    mujoco.mj_forward(model, data)
+
+    def red(camera: str | None) -> int:
+        renderer = RowRenderer(model, 64, 48, camera=camera)
+        try:
+            return int((renderer.frame(data)[..., 0] > 100).sum())
+        finally:
+            renderer.close()
+
+    assert red("near") == red(None) > 4 * red("far") > 0
+
+
+@pytest.mark.parametrize("make", [gymnasium.make, gymnasium.make_vec])
+def test_a_camera_that_there_is_not_is_refused_when_the_environment_is_made(env_id: str, make):
+    with pytest.raises(ValueError, match=r"render_camera 'trakc' is no camera of the model; did you mean 'track'"):
+        make(env_id, render_mode="rgb_array", render_camera="trakc")

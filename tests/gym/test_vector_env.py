@@ -222,3 +222,19 @@ def test_draws_in_every_step_are_those_of_the_row_alone(mode):
         alone = MotrixVectorEnv(Gambler(), max_episode_steps=25, num_threads=1)
         [expected] = play(alone, 3 + row, actions[:, row : row + 1], {(0, k) for r, k in resets if r == row})
         assert_same(expected, events)
+
+
+@pytest.mark.parametrize("part", ["qpos", "qvel"])
+def test_a_state_whose_parts_are_of_different_moments_is_refused_and_changes_nothing(part):
+    """The simulation counts: an edited copy of its positions would be ignored."""
+    envs = gymnasium.make_vec("Motrix/CartPole-v0", num_envs=3, num_threads=1)
+    envs.reset(seed=0)
+    saved = envs.unwrapped.get_state()
+    envs.step(envs.action_space.sample())
+    present = envs.unwrapped.get_state()
+    saved[part] = saved[part] + 0.1
+    with pytest.raises(ValueError, match=f"state '{part}' is not what state 'simulation' holds"):
+        envs.unwrapped.set_state(saved)
+    after = envs.unwrapped.get_state()
+    assert all(np.array_equal(present[name], after[name]) for name in present)
+    envs.close()

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.image import imread
 
 from motrix_train import checkpoint, video
 from motrix_train.cli import run
@@ -104,3 +105,29 @@ def test_without_opengl_nothing_is_begun(work, tiny, capsys, monkeypatch, option
     assert (captured.out, captured.err.count("\n")) == ("", 1)
     assert "MUJOCO_GL=off switches rendering off" in captured.err
     assert {path: path.read_bytes() for path in work.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.usefixtures("opengl")
+def test_size_camera_and_command_are_chosen(work):
+    tiny = ("--num-envs=4", "--max-env-steps=1", "--set=rollouts=8", "--set=check_point_interval=8", "--num-threads=1")
+    assert run(["train", "Motrix/Go1-v0", "--backend=torch", "--run-dir=go1", "-q", *tiny]) == 0
+    shown = ("--video=play.png", "--steps=5", "--size=64x48", "--camera=track", "--command=0.5,0,0.2")
+    assert run(["play", "go1", *shown]) == 0
+    assert imread("play.png").shape[:2] == (48, 6 * 64)
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("--size=64", "--size 64: give a width and a height"),
+        ("--size=9x9", "--size 9x9: give a width and a height of 16 to 4096"),
+        ("--command=1,0", "--command 1,0: give m/s ahead"),
+        ("--command=1,0,nan", "--command 1,0,nan: give m/s ahead"),
+        ("--command=1,0,0", "unexpected keyword argument 'command_low'"),
+        ("--camera=trakc", "did you mean 'track'?"),
+    ],
+)
+def test_what_cannot_be_shown_is_refused(option: str, said: str, trained, work, capsys):
+    assert run(["play", str(trained.path), "--video=play.png", option]) == 2
+    assert said in capsys.readouterr().err
+    assert not list(work.iterdir())

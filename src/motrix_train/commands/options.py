@@ -73,7 +73,9 @@ Imports = Annotated[
         help="Import a module that registers environments, for a run or a policy of one; may be repeated.",
     ),
 ]
-NumThreads = Annotated[int, typer.Option(min=0, help="Physics threads; 0 is one for each CPU.")]
+NumThreads = Annotated[
+    int, typer.Option(min=0, help="Threads of the physics, not of the networks; 0 is one for each CPU.")
+]
 Device = Annotated[str | None, typer.Option(help="Where the networks are, for example cpu or cuda:0.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")]
 

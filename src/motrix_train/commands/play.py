@@ -27,6 +27,13 @@ def play(
     seconds: Annotated[float, typer.Option(min=0, help="How long, in simulated time.")] = 10.0,
     steps: Annotated[int | None, typer.Option(min=1, help="How long, in control steps; wins over --seconds.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Which episodes.")] = 0,
+    camera: Annotated[str | None, typer.Option(help="A camera of the model, by name.")] = None,
+    size: Annotated[
+        str | None, typer.Option(metavar="WxH", help="Of the picture of each row, pixels, as in 640x480.")
+    ] = None,
+    command: Annotated[
+        str | None, typer.Option(metavar="VX,VY,YAW", help="For a velocity task: m/s ahead and to the left, rad/s.")
+    ] = None,
     env_id: OtherEnv = None,
     env_fields: EnvFields = None,
     backend: BackendName = "auto",
@@ -38,6 +45,8 @@ def play(
 
     Example: motrix-train play Motrix/Go1-v0 --num-envs 4 --video go1.mp4
 
+    Example: motrix-train play Motrix/Go1-v0 --command 1.0,0,0.5 --camera track --size 640x480 --video turn.mp4
+
     Example: motrix-train play Motrix/Go1Rough-v0 --env terrain_seed=101 --video unseen.png
     """
     if video_path is None:
@@ -45,7 +54,7 @@ def play(
     if not math.isfinite(seconds):
         raise UsageError(f"--seconds {seconds} is no length of time: give a number such as 10")
     video.check_path(video_path)
-    fields = environment.parse_kwargs(env_fields or ())
+    fields = environment.parse_kwargs(env_fields or ()) | _commanded(command)
     trained = TrainedPolicy.open(target, policy, backend, device, env_id, fields)
     rows = num_envs or (1 if video_path.suffix == ".png" else trained.checkpoint.config.get("play_num_envs", 1))
     with share_bar(Console(stderr=True), "playing") as on_progress:
@@ -58,7 +67,31 @@ def play(
             seconds=seconds,
             steps=steps,
             seed=seed,
+            size=_pixels(size),
+            camera=camera,
             num_threads=num_threads,
             on_progress=on_progress,
         )
     print(f"{trained.path} -> {video_path}")
+
+
+def _commanded(command: str | None) -> dict[str, list[float]]:
+    """The fields of a velocity task that always asks for one velocity."""
+    if command is None:
+        return {}
+    try:
+        velocity = [float(part) for part in command.split(",")]
+    except ValueError:
+        velocity = []
+    if len(velocity) != 3 or not all(map(math.isfinite, velocity)):
+        raise UsageError(f"--command {command}: give m/s ahead, m/s to the left and rad/s, such as 1.0,0,0.5")
+    return {"command_low": velocity, "command_high": velocity, "still_probability": 0.0}
+
+
+def _pixels(size: str | None) -> tuple[int, int] | None:
+    if size is None:
+        return None
+    width, _, height = size.partition("x")
+    if not (width.isdecimal() and height.isdecimal() and 16 <= int(width) <= 4096 and 16 <= int(height) <= 4096):
+        raise UsageError(f"--size {size}: give a width and a height of 16 to 4096 pixels, such as 640x480")
+    return int(width), int(height)
