@@ -33,6 +33,7 @@ class _DivergenceIsNoNews:
         self._within: list[int] = []  # threads
         self._users: Callable[[str], None] | None = None
         self._ours = self._handle
+        self._raised: BaseException | None = None
 
     def __enter__(self) -> None:
         with self._lock:
@@ -46,6 +47,9 @@ class _DivergenceIsNoNews:
             self._within.remove(threading.get_ident())
             if not self._within:
                 self._restore()
+            raised, self._raised = self._raised, None
+        if raised is not None:
+            raise raised
 
     def give_up(self) -> None:
         """Called in a forked process: the threads that were within are not here."""
@@ -59,6 +63,13 @@ class _DivergenceIsNoNews:
             mujoco.set_mju_user_warning(self._users)
 
     def _handle(self, message: str) -> None:
+        """Called from within MuJoCo, which an exception, Ctrl-C's too, would end the process in: it is raised later."""
+        try:
+            self._pass_on(message)
+        except BaseException as error:
+            self._raised = error
+
+    def _pass_on(self, message: str) -> None:
         if message.startswith(_TEXTS) and self._is_ours(threading.get_ident()):
             return
         if self._users is not None:

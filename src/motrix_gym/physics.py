@@ -148,22 +148,6 @@ class Physics:
         """All of the simulations that a bit-exact continuation needs, (N, size): a live view, which can be set."""
         return self._batch.state
 
-    def take_up(self, state: np.ndarray, qpos: np.ndarray, qvel: np.ndarray, rows: np.ndarray) -> None:
-        """Sets `state`, if in `rows`, (M,) int, the positions (N, nq) and velocities (N, nv) are those that it holds.
-
-        Raises:
-            ValueError: They are others; nothing is changed.
-        """
-        before = self.state.copy()
-        self.state[:] = state
-        for name, given, held in (("qpos", qpos, self._qpos), ("qvel", qvel, self._qvel)):
-            if not np.array_equal(given[rows], held[rows]):
-                self.state[:] = before
-                raise ValueError(
-                    f"state {name!r} is not what state 'simulation' holds, which counts: give both as get_state() gave "
-                    "them, or have the task begin an episode there"
-                )
-
     def row(self, row: int, markers: Mapping[str, np.ndarray] = _NONE) -> tuple[mujoco.MjModel, mujoco.MjData]:
         """The model of one row, and its data with everything computed that drawing needs.
 

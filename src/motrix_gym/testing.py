@@ -455,7 +455,10 @@ def _state(s: _Subject) -> None:
     _expect_same_runs("state", s.reference, run, "when the state is saved in the middle")
     fresh = [] if s.make is None else [s.make(s.num_rows)]
     for env in (s.env, *fresh):
-        observation = env.set_state(copy.deepcopy(saved))  # type: ignore[attr-defined]
+        try:
+            observation = env.set_state(copy.deepcopy(saved))  # type: ignore[attr-defined]
+        except ValueError as refusal:
+            raise LawViolation("state", [], f"what get_state gave is refused: {refusal}") from refusal
         if isinstance(observation, np.ndarray):
             for row, expected in enumerate(run[pause].latest):
                 _expect_equal("state", row, "observation that set_state returned", expected, observation[row])

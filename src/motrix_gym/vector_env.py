@@ -245,10 +245,11 @@ class MotrixVectorEnv(CallableByRow):
             The observations in that state, (N, k) float32.
 
         Raises:
-            ValueError: A state of another task or number of rows, or whose parts are not of one moment.
+            ValueError: A state of another task or number of rows, or with edited positions that would be ignored.
         """
         self._require_fit(state)
-        self._physics.take_up(state["simulation"], state["qpos"], state["qvel"], np.flatnonzero(~state["ended"]))
+        self._require_unedited(state)
+        self._physics.state[:] = state["simulation"]
         self._frame = Frame(
             state["qpos"].copy(),
             state["qvel"].copy(),
@@ -415,6 +416,18 @@ class MotrixVectorEnv(CallableByRow):
                 raise ValueError(
                     f"state {name!r} is {given}, this environment needs {needed}; "
                     "restore it with the task, the kwargs and the num_envs it was saved with"
+                )
+
+    def _require_unedited(self, state: dict[str, np.ndarray]) -> None:
+        """Refuses positions or velocities that were edited while the simulation, which alone counts, was not."""
+        alive = ~(state["ended"] | self._ended)
+        same = alive & (state["simulation"] == self._physics.state).all(axis=1)
+        for name in ("qpos", "qvel"):
+            edited = same & (state[name] != getattr(self._frame, name)).any(axis=1)
+            if edited.any():
+                raise ValueError(
+                    f"state {name!r} of rows {_some(edited)} was edited, and would be ignored: 'simulation' counts, so "
+                    "edit that, or have the task begin an episode there"
                 )
 
     def _reset_mask(self, options: dict[str, Any] | None) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -75,7 +75,7 @@ def play(
     print(f"{trained.path} -> {video_path}")
 
 
-def _commanded(command: str | None) -> dict[str, list[float]]:
+def _commanded(command: str | None) -> dict[str, Any]:
     """The fields of a velocity task that always asks for one velocity."""
     if command is None:
         return {}
