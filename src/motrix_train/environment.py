@@ -136,9 +136,8 @@ def make(
 
 
 def task_of(env: VectorEnv) -> Any:
-    """The configured task of an environment, a frozen dataclass."""
-    unwrapped: Any = env.unwrapped
-    return unwrapped.task
+    """The configured task of an environment, a frozen dataclass; None for one that has no task."""
+    return getattr(env.unwrapped, "task", None)
 
 
 def parse_kwargs(assignments: Iterable[str]) -> dict[str, Any]:

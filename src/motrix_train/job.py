@@ -149,12 +149,13 @@ class Resumption:
 
 
 class _Amendment(Listener):
-    """Writes changes into a run's `config.json` once its training goes on: not before nothing can refuse them."""
+    """Once nothing is refused any more: clears what killed processes left, and changes the run's `config.json`."""
 
     def __init__(self, run: RunDirectory, changes: Mapping[str, Any]) -> None:
         self._run, self._changes = run, changes
 
     def started(self, plan: TrainingPlan) -> None:
+        self._run.remove_unfinished()
         if self._changes:
             self._run.amend(**self._changes)
 
@@ -223,7 +224,6 @@ def carry_out(
     with ExitStack() as opened:
         with workers.together():
             opened.enter_context(run.exclusive())
-            run.remove_unfinished()
             resumed = last_checkpoint(run, workers.size)
             changes = resumption.changes(run, workers.size) if resumption else {}
             asked = {**run.config(), **changes}

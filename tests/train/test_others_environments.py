@@ -411,3 +411,10 @@ def test_of_every_environment_of_motrix_all_that_is_there_is_found(env_id: str):
         found = {name for name, _, _ in beyond_gymnasium.columns(infos, group)}
         assert found == {name for name in infos[group] if not name.startswith("_")}
     env.close()
+
+
+def test_show_has_no_table_of_a_task_where_there_is_none(capsys):
+    assert command(["show", "Pendulum-v1", "--backend=torch"]) == 0
+    shown = capsys.readouterr().out
+    assert "PPO (--set)" in shown
+    assert "Task (--env)" not in shown

@@ -49,14 +49,17 @@ def show(
     console = Console()
     console.print(f"{spec.id} with {name}: {cfg.max_batch_env_steps:,} vector steps of {cfg.num_envs:,} environments")
     console.print(_fields_table("PPO (--set)", to_json(cfg), to_json(default)))
-    console.print(_fields_table("Task (--env)", task, _default_fields(spec.id) or task))
+    if task:
+        console.print(_fields_table("Task (--env)", task, _default_fields(spec.id) or task))
 
 
 def _task_fields(env_id: str, env_kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a task with every reward weight, plain JSON."""
+    """The fields of a task with every reward weight, plain JSON; none of an environment that has no task."""
     env = environment.make(env_id, 1, env_kwargs)
     task = environment.task_of(env)
     env.close()
+    if not dataclasses.is_dataclass(task):
+        return dict(env_kwargs)
     return dataclasses.asdict(task) | {"reward_weights": task.weights}
 
 
