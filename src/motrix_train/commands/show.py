@@ -58,7 +58,7 @@ def _task_fields(env_id: str, env_kwargs: Mapping[str, Any]) -> dict[str, Any]:
     env = environment.make(env_id, 1, env_kwargs)
     task = environment.task_of(env)
     env.close()
-    if not dataclasses.is_dataclass(task):
+    if not hasattr(task, "weights"):
         return dict(env_kwargs)
     return dataclasses.asdict(task) | {"reward_weights": task.weights}
 
