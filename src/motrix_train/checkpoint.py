@@ -75,7 +75,7 @@ class Checkpoint(Header):
             place: Where the checkpoint is from, for the message.
 
         Raises:
-            RunError: The arrays are not those that the configuration and the shapes declare.
+            UsageError: The arrays are not those that the configuration and the shapes declare.
         """
         cfg, state = self.cfg, self.state
         inputs, outputs = math.prod(self.observation_shape), math.prod(self.action_shape)
@@ -90,12 +90,13 @@ class Checkpoint(Header):
         for name, numbers in least.items():
             part = state.get(name)
             if not isinstance(part, dict):
-                raise RunError(f"{place} is damaged: it has no {name}; {_REMEDY}")
+                raise UsageError(f"{place} is damaged: it has no {name}; {_REMEDY}")
             found = sum(np.size(array) for _, array in leaves(part))
             if found < numbers:
-                raise RunError(
-                    f"{place} is damaged: its {name} has {found} numbers, its layer sizes and shapes need {numbers} or "
-                    f"more; {_REMEDY}"
+                sizes = cfg.value_hidden_layer_sizes if name == "value" else cfg.policy_hidden_layer_sizes
+                raise UsageError(
+                    f"{place} is damaged: its {name} has {found} numbers, its layer sizes {schema.short(sizes)} and its "
+                    f"shapes need {numbers} or more; {_REMEDY}"
                 )
 
     def require_environment(self, env_id: str) -> None:
