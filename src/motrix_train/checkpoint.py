@@ -95,8 +95,8 @@ class Checkpoint(Header):
             if found < numbers:
                 sizes = cfg.value_hidden_layer_sizes if name == "value" else cfg.policy_hidden_layer_sizes
                 raise UsageError(
-                    f"{place} is damaged: its {name} has {found} numbers, its layer sizes {schema.short(sizes)} and shapes "
-                    f"need {numbers} or more; {_REMEDY}"
+                    f"{place} is damaged: its {name} has {found} numbers; {numbers} or more are needed "
+                    f"by its layer sizes {schema.short(sizes)} and its shapes; {_REMEDY}"
                 )
 
     def require_environment(self, env_id: str) -> None:
