@@ -6,6 +6,7 @@ own calls alone, and gets all that is not about our rows.
 
 from __future__ import annotations
 
+import ctypes
 import sys
 import threading
 from collections.abc import Callable
@@ -72,10 +73,13 @@ class _DivergenceIsNoNews:
     def _pass_on(self, message: str) -> None:
         if message.startswith(_TEXTS) and self._is_ours(threading.get_ident()):
             return
-        if self._users is not None:
-            self._users(message)
-        else:
+        if self._users is None:
             print(f"WARNING: {message}", file=sys.stderr)
+            return
+        try:
+            self._users(message)
+        except ctypes.ArgumentError:  # a C function, as dm_control sets one
+            self._users(message.encode())  # pyright: ignore[reportArgumentType]
 
     def _is_ours(self, thread: int) -> bool:
         """Whether a thread is within, or one of the physics threads, which Python does not know."""

@@ -96,7 +96,8 @@ def nearest_id(env_id: str) -> str | None:
     for known in gymnasium.registry:
         namespace, slash, versioned = known.rpartition("/")
         if slash and namespace not in GYMNASIUMS_OWN:
-            names |= {known.lower(): known, versioned.lower(): known, versioned.split("-v")[0].lower(): known}
+            spellings = known.lower(), versioned.lower(), versioned.split("-v")[0].lower()
+            names = dict.fromkeys(spellings, known) | names  # ours, which are registered first, before others alike
     close = difflib.get_close_matches(env_id.lower()[:80], names, n=1)
     return names[close[0]] if close else None
 

@@ -55,7 +55,7 @@ class TrainingPlan:
     """What came from the policy that the run starts from, None without one."""
     policy: Policy
     """The policy in training, without exploration, with the parameters of the moment."""
-    resumable: bool
+    resumable: bool = True
     """Whether the run can be gone on with exactly: its environment can save its state."""
 
 

@@ -1,5 +1,6 @@
 """A row that diverges is an ending: MuJoCo writes nothing of it, and the user's own handler keeps all the rest."""
 
+import ctypes
 import subprocess
 import sys
 import threading
@@ -108,3 +109,18 @@ def test_the_users_own_is_heard_of_while_others_step(heard):
     for stepper in steppers:
         stepper.join()
     assert len(heard) == 200
+
+
+def test_a_handler_in_c_hears_of_the_rest_too():
+    """As dm_control's: it takes bytes, where a handler in Python takes a string."""
+    heard: list[bytes] = []
+    handler = ctypes.CFUNCTYPE(None, ctypes.c_char_p)(heard.append)
+    mujoco.set_mju_user_warning(handler)
+    try:
+        envs = gymnasium.make_vec("Motrix/Go2-v0", num_envs=2, num_threads=1, com_shift=(1e9, 1e9, 1e9))
+        envs.close()
+    except ValueError:
+        pass  # no episode can begin there
+    finally:
+        mujoco.set_mju_user_warning(None)
+    assert any(b"Inertia matrix" in message for message in heard)
