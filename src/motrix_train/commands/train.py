@@ -137,18 +137,21 @@ def train(
         jobs = [job_of(one) for one in _seeds(seeds, seed, random_seed, workers)] if seeds else [job_of(seed)]
         _say_what_is_trained(console, max_env_steps, jobs[0])
         listeners = [_other_listeners(job, video_every, wandb) for job in jobs]
+        first = jobs[0].create_run(context.obj, _path_of(jobs[0], run_dir, seeds))
     trained: list[tuple[RunDirectory, TrainingSummary]] = []
-    for job, others in zip(jobs, listeners, strict=True):
-        with workers.together():
-            assert job.cfg.seed is not None
-            path = run_dir / f"seed{job.cfg.seed}" if run_dir and seeds else run_dir
-            run = job.create_run(context.obj, path)
+    for position, (job, others) in enumerate(zip(jobs, listeners, strict=True)):
+        run = job.create_run(context.obj, _path_of(job, run_dir, seeds)) if position else first
         trained.append((run, _watched(run, console, others, workers)))
         if trained[-1][1].interrupted:
             break
     if seeds:
         seeds_report.tell(trained)
     _end_of(*trained[-1])
+
+
+def _path_of(job: Job, run_dir: Path | None, seeds: str | None) -> Path | None:
+    """The directory that the user gave for a run, None for one named after the time."""
+    return run_dir / f"seed{job.cfg.seed}" if run_dir and seeds else run_dir
 
 
 def _watched(
