@@ -1,6 +1,7 @@
 """SKRL's PPO behind NumPy arrays: what a training loop does with it, alike on Torch and on JAX."""
 
 import logging
+import math
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from motrix_train.beyond_gymnasium import final
 _LOSSES = {"Loss / Policy loss": "policy", "Loss / Value loss": "value", "Loss / Entropy loss": "entropy"}
 _STANDARD_DEVIATION = "Policy / Standard deviation"
 _LEARNING_RATES = ("Learning / Learning rate", "Learning / Policy learning rate")
+_SAMPLED = ("observations", "actions", "log_prob")
+MAX_COMPARED = 8192  # transitions of a rollout, evenly spread, that two policies are compared on
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,10 @@ class Update:
     policy_std: float
     """Mean standard deviation of the exploration noise, in units of the action."""
     learning_rate: float
+    diagnostics: dict[str, float]
+    """`approximate_kl` and `clip_fraction` of the new policy against the one that acted in the rollout,
+    `explained_variance` of the values that were predicted while acting, and `gradient_norm`, the mean over the
+    mini-batches, before clipping."""
 
 
 class Agent:
@@ -34,6 +41,7 @@ class Agent:
         to_device: Copies a NumPy array to a tensor of the backend, floats as float32.
         to_host: Copies a tensor to NumPy.
         inference: A context in which no gradients are recorded.
+        gradient_norm: Mean norm of the gradients since it was last asked for.
         all_finite: Whether all that it has learned is finite: networks, optimizers and standardisers.
         symmetry: The mirrors that the networks use, None without.
         learning: A context to learn in.
@@ -47,6 +55,7 @@ class Agent:
         to_device: Callable[[np.ndarray], Any],
         to_host: Callable[[Any], np.ndarray],
         inference: Callable[[], AbstractContextManager[Any]],
+        gradient_norm: Callable[[], float],
         all_finite: Callable[[], bool],
         symmetry: Any = None,
         learning: Callable[[], AbstractContextManager[Any]] = nullcontext,
@@ -59,6 +68,7 @@ class Agent:
         self._to_host = to_host
         self._inference = inference
         self._learning = learning
+        self._gradient_norm = gradient_norm
         self._observations: Any = None
         self._states: Any = None
         self._actions: Any = None
@@ -112,6 +122,7 @@ class Agent:
             return None
         self._steps = 0
         self.ppo.tracking_data.clear()
+        predicted = self._to_host(self.ppo.memory.get_tensor_by_name("values"))
         self.ppo.enable_models_training_mode(True)
         with self._learning():
             self.ppo.update(timestep=0, timesteps=0)
@@ -122,7 +133,32 @@ class Agent:
             losses={name: tracked[tag] for tag, name in _LOSSES.items() if tag in tracked},
             policy_std=tracked[_STANDARD_DEVIATION],
             learning_rate=rates[0] if rates else float(self.ppo.cfg.learning_rate[0]),
+            diagnostics={
+                **self._change_of_policy(),
+                "explained_variance": explained_variance(predicted, self._returns()),
+                "gradient_norm": self._gradient_norm(),
+            },
         )
+
+    def _change_of_policy(self) -> dict[str, float]:
+        """How far the policy is from the one that acted in the rollout."""
+        samples = {name: self._to_host(self.ppo.memory.get_tensor_by_name(name)) for name in _SAMPLED}
+        every = -(-samples["log_prob"].size // MAX_COMPARED)
+        observations, actions, before = (x.reshape(-1, x.shape[-1])[::every] for x in samples.values())
+        after = log_probability(actions, self.policy(observations), self.policy.standard_deviation)
+        log_ratio = (after - before[:, 0]).astype(float)
+        with np.errstate(over="ignore"):
+            ratio = np.exp(log_ratio)
+        return {
+            "approximate_kl": float(np.mean(ratio - 1 - log_ratio)),
+            "clip_fraction": float(np.mean(abs(ratio - 1) > self.ppo.cfg.ratio_clip)),
+        }
+
+    def _returns(self) -> np.ndarray:  # (T, N, 1)
+        """The returns of the rollout that the value network has just learned, no longer standardised."""
+        with self._inference():
+            standardised = self.ppo.memory.get_tensor_by_name("returns")
+            return self._to_host(self.ppo._value_preprocessor(standardised, inverse=True))
 
     def values(self, observations: np.ndarray, states: np.ndarray | None = None) -> np.ndarray:  # (N, k) -> (N,)
         """What the value network gives, standardised as it learns it."""
@@ -133,6 +169,20 @@ class Agent:
             }
             values, _ = self.ppo.value.act(inputs, role="value")
         return self._to_host(values)[:, 0]
+
+
+def log_probability(actions: np.ndarray, mean: np.ndarray, standard_deviation: np.ndarray) -> np.ndarray:
+    """Logarithm of a Gaussian policy's probability density, (N,), at actions (N, m), with mean (N, m) and standard
+    deviation (m,)."""
+    scaled = (actions - mean) / standard_deviation
+    return -np.sum(scaled**2 / 2 + np.log(standard_deviation) + math.log(2 * math.pi) / 2, axis=-1)
+
+
+def explained_variance(predicted: np.ndarray, returns: np.ndarray) -> float:
+    """How much of the variance of the returns the predictions explain: 1 all of it, 0 no more than a constant does;
+    NaN where all returns are equal."""
+    variance = float(np.var(returns, dtype=float))
+    return 1 - float(np.var(returns - predicted, dtype=float)) / variance if variance else math.nan
 
 
 def successors(present: np.ndarray, infos: Mapping[str, Any], last: str = "final_obs") -> np.ndarray:  # (N, k)

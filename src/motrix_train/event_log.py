@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from motrix_train.errors import RunError
 from motrix_train.files import flush_to_disk, replacement
+
+HYPERPARAMETERS = "_hparams_/"  # how the tags begin that TensorBoard's table of hyperparameters is made from
 
 
 class EventLog:
@@ -22,19 +26,39 @@ class EventLog:
     """
 
     def __init__(self, directory: Path) -> None:
-        from skrl.utils.tensorboard import SummaryWriter
+        from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
         self._directory = directory
         try:
-            self._writer = SummaryWriter(log_dir=str(directory))
+            self._writer = EventFileWriter(str(directory))
         except OSError as error:
             raise RunError(f"cannot write to {directory}: {error.strerror or error}") from error
 
     def add(self, scalars: Mapping[str, float], env_steps: int) -> None:
         """Adds those of the scalars that are finite."""
+        from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
+
         for tag, value in scalars.items():
             if np.isfinite(value):
-                self._writer.add_scalar(tag=tag, value=value, timestep=env_steps)
+                self._add(Summary(value=[Summary.Value(tag=tag, simple_value=value)]), env_steps)
+
+    def describe(self, hyperparameters: Mapping[str, Any]) -> None:
+        """Adds the hyperparameters of the run, by name; TensorBoard shows them as a table of all runs.
+
+        A value that is neither a number nor a string is shown as a string.
+        """
+        from tensorboard.plugins.hparams import summary_v2
+
+        shown = {
+            name: value if isinstance(value, (bool, int, float, str)) else str(value)
+            for name, value in hyperparameters.items()
+        }
+        self._add(summary_v2.hparams_pb(shown, trial_id=self._directory.name), 0)
+
+    def _add(self, summary: Any, env_steps: int) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
+
+        self._writer.add_event(Event(summary=summary, step=env_steps, wall_time=time.time()))
 
     def flush(self) -> None:
         """Waits until all that was added is on the disk."""
@@ -53,7 +77,8 @@ def event_files(directory: Path) -> list[Path]:
 
 
 def rewind(directory: Path, env_steps: int, taken_back: str | None = None) -> None:
-    """Drops every event after a number of env steps, and what a killed process left half written.
+    """Drops every event after a number of env steps, what a killed process left half written, and the hyperparameters,
+    which the next `EventLog` describes.
 
     Args:
         directory: The run's.
@@ -69,9 +94,8 @@ def rewind(directory: Path, env_steps: int, taken_back: str | None = None) -> No
 
     def stays(event: Event) -> bool:
         at_end = taken_back is not None and event.step == env_steps
-        return event.step <= env_steps and not (
-            at_end and any(v.tag.startswith(taken_back) for v in event.summary.value)
-        )
+        dropped = (HYPERPARAMETERS, taken_back) if at_end else (HYPERPARAMETERS,)
+        return event.step <= env_steps and not any(v.tag.startswith(dropped) for v in event.summary.value)
 
     for path in event_files(directory):
         records = list(RawEventFileLoader(str(path)).Load())

@@ -2,9 +2,10 @@
 
 import contextlib
 import functools
+import math
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gymnasium
@@ -118,9 +119,10 @@ def make_agent(
     )
     ppo.init()
     ppo.enable_training_mode(True)
-    if workers.size > 1:
-        ppo.policy_optimizer = _OptimizerOfAllWorkers(ppo.policy_optimizer)
-        ppo.value_optimizer = _OptimizerOfAllWorkers(ppo.value_optimizer)
+    gradient_norm = _GradientNorm()
+    average = _mean_of_all_workers if workers.size > 1 else None
+    ppo.policy_optimizer = _Optimizer(ppo.policy_optimizer, gradient_norm.policy, average)
+    ppo.value_optimizer = _Optimizer(ppo.value_optimizer, gradient_norm.value, average)
 
     def to_device(array: np.ndarray) -> jax.Array:
         # A copy of our own: JAX may otherwise go on looking into the buffer of the environment.
@@ -133,6 +135,7 @@ def make_agent(
         to_device=to_device,
         to_host=np.array,
         inference=contextlib.nullcontext,
+        gradient_norm=gradient_norm,
         all_finite=lambda: bool(_all_finite(_learned(ppo))),
         symmetry=symmetry,
     )
@@ -416,24 +419,50 @@ def _moments(x: jax.Array) -> tuple[jax.Array, jax.Array]:  # (..., k) -> (k,), 
     return jnp.mean(rows, axis=0), jnp.var(rows, axis=0, ddof=1)
 
 
+class _GradientNorm:
+    """The mean norm of the gradients of both optimizers' steps together, as they are before they are clipped."""
+
+    def __init__(self) -> None:
+        self.policy: list[jax.Array] = []
+        self.value: list[jax.Array] = []
+
+    def __call__(self) -> float:
+        """The mean since it was last called."""
+        norms = np.hypot(np.array(self.policy), np.array(self.value))
+        self.policy.clear()
+        self.value.clear()
+        return float(norms.mean()) if norms.size else math.nan
+
+
 @dataclass(frozen=True)
-class _OptimizerOfAllWorkers:
-    """SKRL's optimizer on the mean gradients of the workers.
+class _Optimizer:
+    """SKRL's optimizer, with the norm of each gradient kept, and on the mean gradients of several workers.
 
     SKRL can average them too, but compiles anew for every mini-batch.
     """
 
     own: Any
+    norms: list[jax.Array]
+    average: Callable[[Any], Any] | None
 
     @property
     def state(self) -> Any:
         return self.own.state
 
-    def step(self, *, grad: Any, model: Model, lr: float | None = None) -> "_OptimizerOfAllWorkers":
-        return _OptimizerOfAllWorkers(self.own.step(grad=_mean_of_all_workers(grad), model=model, lr=lr))
+    def step(self, *, grad: Any, model: Model, lr: float | None = None) -> "_Optimizer":
+        self.norms.append(_norm(grad))
+        if self.average is not None:
+            grad = self.average(grad)
+        return replace(self, own=self.own.step(grad=grad, model=model, lr=lr))
 
-    def replace(self, **changes: Any) -> "_OptimizerOfAllWorkers":
-        return _OptimizerOfAllWorkers(self.own.replace(**changes))
+    def replace(self, **changes: Any) -> "_Optimizer":
+        return replace(self, own=self.own.replace(**changes))
+
+
+@jax.jit
+def _norm(gradient: Any) -> jax.Array:
+    """Euclidean norm of all leaves together."""
+    return jnp.sqrt(sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(gradient)))
 
 
 def _kl_adaptive_of_all_workers(**kwargs: Any) -> Callable[..., float]:  # SKRL knows it by `kl_adaptive` in its name

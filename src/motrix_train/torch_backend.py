@@ -3,6 +3,7 @@
 import atexit
 import contextlib
 import itertools
+import math
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -128,6 +129,7 @@ def make_agent(
         to_device=to_device,
         to_host=_to_host,
         inference=torch.no_grad,
+        gradient_norm=_GradientNorm(ppo.optimizer),
         all_finite=lambda: _all_finite(ppo),
         symmetry=symmetry,
         learning=lambda: _averaging_over(workers),
@@ -144,6 +146,34 @@ def _choose_threads(cfg: PPOCfg, workers: Workers = ALONE) -> None:
         return
     small = max((*cfg.policy_hidden_layer_sizes, *cfg.value_hidden_layer_sizes)) <= SMALL_LAYER
     torch.set_num_threads(1 if small else workers.cpus)
+
+
+class _GradientNorm:
+    """The mean norm of the gradients of an optimizer's steps, as they are before they are clipped.
+
+    SKRL computes it and does not give it. So each gradient is measured when it is there, and a step adds them up.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self._squares: list[torch.Tensor] = []  # of one step, an element a parameter
+        self._norms: list[torch.Tensor] = []
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                parameter.register_post_accumulate_grad_hook(self._measure)
+        optimizer.register_step_pre_hook(self._add_up)
+
+    def __call__(self) -> float:
+        """The mean since it was last called."""
+        norms, self._norms = self._norms, []
+        return float(torch.stack(norms).mean()) if norms else math.nan
+
+    def _measure(self, parameter: torch.Tensor) -> None:
+        assert parameter.grad is not None
+        self._squares.append(parameter.grad.square().sum())
+
+    def _add_up(self, *step: Any) -> None:
+        self._norms.append(torch.stack(self._squares).sum().sqrt())
+        self._squares = []
 
 
 def _all_finite(ppo: PPO) -> bool:

@@ -96,6 +96,8 @@ class RolloutStats:
     """Share of the episodes that ended in this rollout for each reason, and at the time limit; NaN where none did. Of
     several workers it is the mean of their shares."""
     losses: dict[str, float]
+    update: dict[str, float]
+    """What the update reports beside its losses; see `motrix_train.agent.Update.diagnostics`."""
     evaluation: dict[str, float]
     """Of the policy without exploration, if it was evaluated after this update: its mean return, the standard
     error of that, the mean length of an episode and the task's metrics."""
@@ -363,6 +365,7 @@ class _Records:
         """Goes on with the run's files from where it is; before this, nothing of the run is changed."""
         _rewind(self.run, resumed, cfg, workers)
         self._events = event_log.EventLog(self.run.path)
+        self._events.describe(_hyperparameters(self._template, cfg))
 
     def set_best_aside(self) -> None:
         """Keep the best policy until now, for a longer run, which is to forget the one that is written next."""
@@ -398,6 +401,16 @@ class _Records:
         """Ends the logs."""
         if self._events is not None:
             self._events.close()
+
+
+def _hyperparameters(template: Checkpoint, cfg: PPOCfg) -> dict[str, Any]:
+    """All that a run is made from, by name."""
+    return {
+        "env_id": template.env_id,
+        "backend": template.backend,
+        **{f"env/{name}": value for name, value in template.env_kwargs.items()},
+        **{name: value for name, value in config.to_json(cfg).items() if value is not None},
+    }
 
 
 def _rewind(run: RunDirectory, resumed: Checkpoint | None, cfg: PPOCfg, workers: int) -> None:
@@ -651,6 +664,7 @@ class _Session:
             metrics=rollout.mean("metrics"),
             endings=rollout.endings(),
             losses=update.losses,
+            update=update.diagnostics,
             evaluation={},
         )
 
@@ -913,6 +927,7 @@ def scalars(stats: RolloutStats) -> dict[str, float]:
         **{f"Metrics/{name}": value for name, value in stats.metrics.items()},
         **{f"Endings/{name}": value for name, value in stats.endings.items()},
         **{f"Loss/{name}": value for name, value in stats.losses.items()},
+        **{f"Update/{name}": value for name, value in stats.update.items()},
         **{f"Evaluation/{name}": value for name, value in stats.evaluation.items()},
     }
 
