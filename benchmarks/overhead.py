@@ -19,9 +19,10 @@ from rich.console import Console
 
 from motrix_gym.physics import Physics
 from motrix_gym.vector_env import MotrixVectorEnv
-from motrix_train import presets, training
-from motrix_train.job import Job, carry_out
-from motrix_train.progress import TrainingProgress
+from motrix_train import presets
+from motrix_train.training import loop as training
+from motrix_train.training.job import Job, carry_out
+from motrix_train.training.progress import TrainingProgress
 
 WARM_UP = 3  # updates, in which JAX compiles and the first threads start
 

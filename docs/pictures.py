@@ -26,9 +26,10 @@ from PIL import Image
 
 from motrix_gym import terrain
 from motrix_gym.rendering import grid, strip
-from motrix_train import backend, checkpoint
-from motrix_train.checkpoint import Checkpoint
 from motrix_train.errors import RunError, UsageError
+from motrix_train.ppo import backend
+from motrix_train.storage import checkpoint
+from motrix_train.storage.checkpoint import Checkpoint
 
 HERE = Path(__file__).parent
 TILE = (400, 300)  # pixels

@@ -24,7 +24,8 @@ from motrix_gym.hierarchy import HierarchicalVectorEnv
 from motrix_gym.task import Array, Flip, Frame, Mirror, Transition, configured
 from motrix_gym.tasks.locomotion.velocity import Go1, VelocityMemory
 from motrix_gym.vector_env import MotrixVectorEnv
-from motrix_train import backend, checkpoint
+from motrix_train.ppo import backend
+from motrix_train.storage import checkpoint
 
 WALKING_ID = "Motrix/Go1-v0"
 PLANAR = slice(0, 2)

@@ -13,8 +13,8 @@ from ray import tune  # pyright: ignore[reportMissingImports]
 from ray.tune.schedulers import ASHAScheduler  # pyright: ignore[reportMissingImports]
 
 from motrix_train import presets
-from motrix_train.job import Job, carry_out
-from motrix_train.training import Listener, RolloutStats
+from motrix_train.training.job import Job, carry_out
+from motrix_train.training.loop import Listener, RolloutStats
 
 ENV = "Motrix/CartPole-v0"
 SPACE = {"learning_rate": tune.loguniform(1e-4, 1e-2), "discount_factor": tune.choice([0.97, 0.98, 0.99, 0.995])}

@@ -95,7 +95,7 @@ def trajectories(env_id: str) -> dict[str, Any]:
 def parameters(env_id: str, backend: str) -> dict[str, Any]:
     """The digest of the networks after three updates, and the norm of each array."""
     import motrix_train
-    from motrix_train import checkpoint
+    from motrix_train.storage import checkpoint
 
     settings = {**TRAINED[env_id], "check_point_interval": TRAINED[env_id]["rollouts"], "evaluation_interval": 0}
     with tempfile.TemporaryDirectory() as directory:

@@ -22,8 +22,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from motrix_train.checkpoint import leaves, nest
 from motrix_train.errors import EndedElsewhere, RunError, UsageError
+from motrix_train.storage.checkpoint import leaves, nest
 
 PATIENCE = timedelta(minutes=30)
 """How long a worker waits for another: longer than the evaluation that the main one does alone."""

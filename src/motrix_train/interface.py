@@ -19,17 +19,19 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from motrix_train import checkpoint, environment, evaluation, presets
-from motrix_train.backend import select
+from motrix_train import environment, presets
 from motrix_train.config import changed
 from motrix_train.errors import UsageError
-from motrix_train.evaluation import Evaluation
-from motrix_train.job import Job, carry_out
-from motrix_train.policies import TrainedPolicy, locate
-from motrix_train.progress import TrainingProgress
-from motrix_train.run_directory import RunDirectory
-from motrix_train.training import Listener, Listeners, TrainingSummary
-from motrix_train.transfer import Origin
+from motrix_train.ppo.backend import select
+from motrix_train.ppo.transfer import Origin
+from motrix_train.storage import checkpoint
+from motrix_train.storage.policies import TrainedPolicy, locate
+from motrix_train.storage.run_directory import RunDirectory
+from motrix_train.training import evaluation
+from motrix_train.training.evaluation import Evaluation
+from motrix_train.training.job import Job, carry_out
+from motrix_train.training.loop import Listener, Listeners, TrainingSummary
+from motrix_train.training.progress import TrainingProgress
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ def train(
         run_dir: The run's own new directory, None for one below ``runs/``.
         num_threads: Physics threads, 0 for all CPUs.
         quiet: Whether to print no progress.
-        callbacks: Told what happens; see `motrix_train.training.Listener`.
+        callbacks: Told what happens; see `motrix_train.training.loop.Listener`.
 
     Returns:
         The run. Ctrl-C ends the training early with its last policy written: ``summary.interrupted``.

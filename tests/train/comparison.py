@@ -8,8 +8,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 from tensorboard.plugins.hparams import metadata
 
-from motrix_train import checkpoint
-from motrix_train.run_directory import RunDirectory
+from motrix_train.storage import checkpoint
+from motrix_train.storage.run_directory import RunDirectory
 
 CLOCKS = ("seconds", "env_steps_per_second", "seconds_env", "seconds_policy", "seconds_update", "seconds_evaluation")
 

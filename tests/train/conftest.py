@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from motrix_train.cli import run
-from motrix_train.run_directory import RunDirectory
+from motrix_train.storage.run_directory import RunDirectory
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from motrix_train import checkpoint
+from motrix_train.storage import checkpoint
 
 EVIL = "evil_mod"
 

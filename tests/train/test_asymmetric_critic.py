@@ -16,15 +16,17 @@ from motrix_gym.registration import Env, register
 from motrix_gym.task import Memory
 from motrix_gym.tasks.basic.pendulum import Pendulum
 from motrix_gym.vector_env import MotrixVectorEnv
-from motrix_train import backend, checkpoint, environment
-from motrix_train.agent import Agent, successors
+from motrix_train import environment
 from motrix_train.cli import run as command
 from motrix_train.config import PPOCfg, from_json, override
 from motrix_train.errors import UsageError
-from motrix_train.job import carry_out
-from motrix_train.run_directory import RunDirectory
-from motrix_train.training import fresh_agent
-from motrix_train.transfer import Origin, Transfer
+from motrix_train.ppo import backend
+from motrix_train.ppo.agent import Agent, successors
+from motrix_train.ppo.transfer import Origin, Transfer
+from motrix_train.storage import checkpoint
+from motrix_train.storage.run_directory import RunDirectory
+from motrix_train.training.job import carry_out
+from motrix_train.training.loop import fresh_agent
 
 WINDFALL, LIMIT = "Test/Windfall-v0", 8
 GAMMA = 0.8

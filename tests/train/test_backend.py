@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from motrix_train import backend
 from motrix_train.errors import UsageError
+from motrix_train.ppo import backend
 
 
 def machine(monkeypatch: pytest.MonkeyPatch, installed: dict[str, bool]) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from motrix_train import checkpoint
 from motrix_train.cli import run
+from motrix_train.storage import checkpoint
 
 CARTPOLE = "Motrix/CartPole-v0"
 TRAIN = ("train", CARTPOLE, "--backend=torch")

@@ -13,11 +13,13 @@ import gymnasium
 import numpy as np
 import pytest
 
-from motrix_train import backend, checkpoint, config
-from motrix_train.agent import Agent
-from motrix_train.checkpoint import Checkpoint
+from motrix_train import config
 from motrix_train.config import PPOCfg
 from motrix_train.errors import RunError, UsageError
+from motrix_train.ppo import backend
+from motrix_train.ppo.agent import Agent
+from motrix_train.storage import checkpoint
+from motrix_train.storage.checkpoint import Checkpoint
 
 SUFFIXES = {"torch": ".pt", "jax": ".msgpack"}
 CFG = PPOCfg(

@@ -16,10 +16,11 @@ from imageio_ffmpeg import get_ffmpeg_exe
 from matplotlib.image import imread
 
 import motrix_train
-from motrix_train import checkpoint, environment
+from motrix_train import environment
 from motrix_train.cli import run
-from motrix_train.policies import TrainedPolicy
-from motrix_train.run_directory import RunDirectory
+from motrix_train.storage import checkpoint
+from motrix_train.storage.policies import TrainedPolicy
+from motrix_train.storage.run_directory import RunDirectory
 
 CARTPOLE = "Motrix/CartPole-v0"
 COMMANDS = ("list", "show", "train", "play", "evaluate", "plot", "export")

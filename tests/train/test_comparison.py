@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from motrix_train import comparison
-from motrix_train.comparison import Band, Curve, Run
 from motrix_train.errors import RunError, UsageError
-from motrix_train.run_directory import RunDirectory
+from motrix_train.plotting import comparison
+from motrix_train.plotting.comparison import Band, Curve, Run
+from motrix_train.storage.run_directory import RunDirectory
 
 ENV_ID = "Motrix/CartPole-v0"
 PROGRESS = {"env_steps": np.array([1.0, 2.0]), "mean_return": np.array([3.0, 4.0])}

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from comparison import everything
 
-from motrix_train.run_directory import RunDirectory
+from motrix_train.storage.run_directory import RunDirectory
 
 KILLS = int(os.environ.get("MOTRIX_KILLS", "3"))
 UPDATES_PER_KILL = 15

@@ -18,13 +18,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.image import imread
 
-from motrix_train import checkpoint, curriculum_report
 from motrix_train.cli import run
-from motrix_train.condition import Condition
 from motrix_train.config import PPOCfg
-from motrix_train.curriculum import Plan
-from motrix_train.curriculum_run import Curriculum, Ending
+from motrix_train.curriculum import report as curriculum_report
+from motrix_train.curriculum.condition import Condition
+from motrix_train.curriculum.plan import Plan
+from motrix_train.curriculum.run import Curriculum, Ending
 from motrix_train.errors import UsageError
+from motrix_train.storage import checkpoint
 
 CLOCK = ("seconds", "per_second")  # columns of progress.csv that no two runs share
 

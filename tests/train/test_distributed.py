@@ -19,12 +19,12 @@ from hypothesis.extra import numpy as st_numpy
 from test_resume import TINY
 from worker import batches
 
-from motrix_train import checkpoint
 from motrix_train.cli import run as command
 from motrix_train.distributed import ALONE, Place, Workers, first_host, pool_moments
 from motrix_train.errors import EndedElsewhere, RunError, UsageError
-from motrix_train.run_directory import RunDirectory
-from motrix_train.training import Seeds
+from motrix_train.storage import checkpoint
+from motrix_train.storage.run_directory import RunDirectory
+from motrix_train.training.loop import Seeds
 
 WORKER = Path(__file__).with_name("worker.py")
 CARTPOLE = "Motrix/CartPole-v0"

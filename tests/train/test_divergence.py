@@ -13,14 +13,15 @@ from comparison import everything
 from test_others_environments import Point, others
 from test_resume import TINY, Stopper, job
 
-from motrix_train import checkpoint, evaluation
-from motrix_train.agent import Agent
-from motrix_train.backend import select
 from motrix_train.cli import run as command
-from motrix_train.divergence import first_not_finite, require_finite
 from motrix_train.errors import RunError
-from motrix_train.job import carry_out
-from motrix_train.run_directory import RunDirectory
+from motrix_train.ppo.agent import Agent
+from motrix_train.ppo.backend import select
+from motrix_train.ppo.divergence import first_not_finite, require_finite
+from motrix_train.storage import checkpoint
+from motrix_train.storage.run_directory import RunDirectory
+from motrix_train.training import evaluation
+from motrix_train.training.job import carry_out
 
 BACKENDS = pytest.mark.parametrize("backend", ["torch", "jax"])
 DIVERGING = (

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 import motrix_gym  # noqa: F401  (registers the ids)
-from motrix_train import evaluation
 from motrix_train.errors import RunError, UsageError
-from motrix_train.training import Seeds
+from motrix_train.training import evaluation
+from motrix_train.training.loop import Seeds
 
 CARTPOLE = "Motrix/CartPole-v0"
 GO1 = "Motrix/Go1-v0"

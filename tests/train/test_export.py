@@ -20,13 +20,16 @@ from hypothesis import strategies as st
 
 from motrix_gym.registration import ENVS, make_vector
 from motrix_gym.tasks.basic.cartpole import CartPole
-from motrix_train import actuation, backend, checkpoint, environment, export
-from motrix_train.checkpoint import Checkpoint
+from motrix_train import environment
 from motrix_train.cli import run
 from motrix_train.config import PPOCfg, to_json
 from motrix_train.errors import RunError, UsageError
-from motrix_train.mirror import Symmetry
-from motrix_train.run_directory import RunDirectory
+from motrix_train.export import actuation, export
+from motrix_train.ppo import backend
+from motrix_train.ppo.mirror import Symmetry
+from motrix_train.storage import checkpoint
+from motrix_train.storage.checkpoint import Checkpoint
+from motrix_train.storage.run_directory import RunDirectory
 
 onnx = pytest.importorskip("onnx", reason="the export needs an extra")
 onnxruntime = pytest.importorskip("onnxruntime", reason="the export needs an extra")
@@ -217,7 +220,7 @@ def test_an_environment_from_elsewhere_has_actions_alone(tmp_path):
 
 
 def test_a_file_that_acts_otherwise_is_not_kept(tmp_path, monkeypatch):
-    from motrix_train import onnx_graph
+    from motrix_train.export import onnx_graph
 
     policy, path = untrained("torch", CARTPOLE), tmp_path / "policy.onnx"
     exported(policy, path)

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from forgery import assign, evil_module, forge, rewrite, torch_file_of_stride_zero, torch_file_of_zeros
 
-from motrix_train import checkpoint
 from motrix_train.cli import run
-from motrix_train.job import Job
-from motrix_train.run_directory import RunDirectory
+from motrix_train.storage import checkpoint
+from motrix_train.storage.run_directory import RunDirectory
+from motrix_train.training.job import Job
 
 SUFFIXES = {"torch": ".pt", "jax": ".msgpack"}
 SHORT = ("--env=max_episode_steps=8", "--num-threads=1", "--quiet")
@@ -200,7 +200,7 @@ TORCH_BOMBS = {
 MEASURE = """
     import importlib, resource, sys, time
     from motrix_train.cli import run
-    importlib.import_module(f"motrix_train.{sys.argv[1]}_backend")
+    importlib.import_module(f"motrix_train.ppo.{sys.argv[1]}_backend")
     peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # MB
     for path in sys.argv[2:]:
         before, start = peak(), time.process_time()
@@ -397,7 +397,7 @@ def test_many_trainings_begun_in_the_same_second_get_a_directory_each(work: Path
     script = textwrap.dedent(
         """
         import sys, time
-        from motrix_train.run_directory import RunDirectory
+        from motrix_train.storage.run_directory import RunDirectory
         from pathlib import Path
         time.sleep(max(0, float(sys.argv[1]) - time.time()))
         for _ in range(20):

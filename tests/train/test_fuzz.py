@@ -25,13 +25,13 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "train"))
 
 from forgery import EVIL, evil_module, forge
 
-from motrix_train import checkpoint
 from motrix_train.cli import run
-from motrix_train.curriculum import Plan
+from motrix_train.curriculum.plan import Plan
 from motrix_train.errors import RunError, UsageError
-from motrix_train.job import carry_out
-from motrix_train.run_directory import RunDirectory
-from motrix_train.training import Listener, RolloutStats
+from motrix_train.storage import checkpoint
+from motrix_train.storage.run_directory import RunDirectory
+from motrix_train.training.job import carry_out
+from motrix_train.training.loop import Listener, RolloutStats
 
 SECONDS = float(os.environ.get("MOTRIX_FUZZ_SECONDS", "1"))
 SLOWEST = 5.0  # s of processor time that a refusal may take

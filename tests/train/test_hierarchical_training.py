@@ -10,10 +10,12 @@ import pytest
 from motrix_gym.task import configured
 from motrix_gym.testing import check_vector_env
 from motrix_gym.vector_env import MotrixVectorEnv
-from motrix_train import backend, checkpoint, environment
+from motrix_train import environment
 from motrix_train.cli import run
 from motrix_train.errors import UsageError
-from motrix_train.run_directory import RunDirectory
+from motrix_train.ppo import backend
+from motrix_train.storage import checkpoint
+from motrix_train.storage.run_directory import RunDirectory
 
 pytest.importorskip("torch")
 

@@ -11,10 +11,10 @@ import pytest
 from matplotlib.image import imread
 
 import motrix_train
-from motrix_train import checkpoint
 from motrix_train.cli import run
 from motrix_train.errors import UsageError
-from motrix_train.run_directory import RunDirectory
+from motrix_train.storage import checkpoint
+from motrix_train.storage.run_directory import RunDirectory
 
 CARTPOLE = "Motrix/CartPole-v0"
 SETTINGS = {

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from test_resume import TINY, Stopper, job
 
-from motrix_train.job import carry_out
-from motrix_train.training import _Episodes, _Rollout  # what they sum up is seen nowhere else so directly
+from motrix_train.training.job import carry_out
+from motrix_train.training.loop import _Episodes, _Rollout  # what they sum up is seen nowhere else so directly
 
 WALK_AND_RUN = "Motrix/MultiTask-v0"
 

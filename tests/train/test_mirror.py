@@ -7,11 +7,11 @@ import gymnasium
 import numpy as np
 import pytest
 
-from motrix_train import backend
-from motrix_train.agent import Agent
-from motrix_train.checkpoint import Checkpoint
 from motrix_train.config import PPOCfg, to_json
-from motrix_train.mirror import Mirror, Symmetry
+from motrix_train.ppo import backend
+from motrix_train.ppo.agent import Agent
+from motrix_train.ppo.mirror import Mirror, Symmetry
+from motrix_train.storage.checkpoint import Checkpoint
 
 SYMMETRY = Symmetry(
     observation=Mirror(np.array([1, 0, 2, 3, 4]), np.array([1, 1, -1, 1, -1], np.float32)),

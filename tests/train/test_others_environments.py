@@ -17,13 +17,14 @@ from hypothesis import strategies as st
 from test_resume import TINY, Stopper, job
 
 import motrix_gym  # noqa: F401  (registers the ids)
-from motrix_train import beyond_gymnasium, evaluation
-from motrix_train.agent import Agent, successors
+from motrix_train import beyond_gymnasium
 from motrix_train.cli import run as command
 from motrix_train.config import PPOCfg
 from motrix_train.errors import UsageError
-from motrix_train.job import Job, carry_out
-from motrix_train.run_directory import RunDirectory
+from motrix_train.ppo.agent import Agent, successors
+from motrix_train.storage.run_directory import RunDirectory
+from motrix_train.training import evaluation
+from motrix_train.training.job import Job, carry_out
 
 LIMIT = 20
 SHORT = 10

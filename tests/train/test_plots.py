@@ -5,8 +5,8 @@ import pytest
 from matplotlib.image import imread
 
 from motrix_train.errors import RunError
-from motrix_train.plots import learning_curve
-from motrix_train.progress_table import measured
+from motrix_train.plotting.plots import learning_curve
+from motrix_train.storage.progress_table import measured
 
 STEPS = np.arange(1, 6) * 1000.0
 RETURNS = {"env_steps": STEPS, "mean_return": STEPS / 10, "mean_episode_length": STEPS / 20}

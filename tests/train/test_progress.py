@@ -8,11 +8,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from motrix_train import progress
 from motrix_train.cli import run
-from motrix_train.progress import TrainingProgress
-from motrix_train.run_directory import RunDirectory
-from motrix_train.training import Listener, Listeners
+from motrix_train.storage.run_directory import RunDirectory
+from motrix_train.training.loop import Listener, Listeners, progress
+from motrix_train.training.progress import TrainingProgress
 
 CARTPOLE = "Motrix/CartPole-v0"
 

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from comparison import everything
 
-from motrix_train import checkpoint
-from motrix_train.backend import select
 from motrix_train.cli import run as command
 from motrix_train.config import PPOCfg
 from motrix_train.errors import RunError, UsageError
-from motrix_train.job import Job, carry_out
-from motrix_train.run_directory import RunDirectory
-from motrix_train.training import RolloutStats, TrainingPlan, TrainingSummary
+from motrix_train.ppo.backend import select
+from motrix_train.storage import checkpoint
+from motrix_train.storage.run_directory import RunDirectory
+from motrix_train.training.job import Job, carry_out
+from motrix_train.training.loop import RolloutStats, TrainingPlan, TrainingSummary
 
 TINY = PPOCfg(
     seed=5,
@@ -202,7 +202,7 @@ def test_a_full_disk_loses_nothing(whole: RunDirectory, tmp_path: Path, monkeypa
         raise RunError(f"cannot write {path}: No space left on device")
 
     with monkeypatch.context() as disk:
-        disk.setattr("motrix_train.checkpoint.write_whole", full)
+        disk.setattr("motrix_train.storage.checkpoint.write_whole", full)
         with pytest.raises(RunError, match="No space left"):
             carry_out(run, Stopper(2))
     assert {name: everything(run)[name] for name in ("last",)} == {"last": before["last"]}

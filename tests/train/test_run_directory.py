@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from motrix_train.errors import RunError, UsageError
-from motrix_train.run_directory import RunDirectory, versions, write_whole
+from motrix_train.storage.run_directory import RunDirectory, versions, write_whole
 
 ENV_ID = "Motrix/CartPole-v0"
 

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_resume import TINY, Stopper, job
 
-from motrix_train.agent import Agent, successors
-from motrix_train.job import carry_out
-from motrix_train.staggering import Staggering
+from motrix_train.ppo.agent import Agent, successors
+from motrix_train.training.job import carry_out
+from motrix_train.training.staggering import Staggering
 
 LIMIT = 24
 

@@ -12,7 +12,7 @@ pytest.importorskip("torch")
 ASK = """
     import sys, torch
     import gymnasium
-    from motrix_train import torch_backend
+    from motrix_train.ppo import torch_backend
     from motrix_train.config import PPOCfg
 
     spaces = gymnasium.spaces.Box(-9, 9, (3,)), gymnasium.spaces.Box(-1, 1, (2,))

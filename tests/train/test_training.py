@@ -14,13 +14,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from motrix_train import backend, checkpoint, presets
-from motrix_train.agent import Agent
-from motrix_train.backend import Backend
+from motrix_train import presets
 from motrix_train.config import PPOCfg
 from motrix_train.errors import RunError, UsageError
-from motrix_train.run_directory import RunDirectory
-from motrix_train.training import Ranking, RolloutStats, Seeds, TrainingPlan, TrainingSummary, train
+from motrix_train.ppo import backend
+from motrix_train.ppo.agent import Agent
+from motrix_train.ppo.backend import Backend
+from motrix_train.storage import checkpoint
+from motrix_train.storage.run_directory import RunDirectory
+from motrix_train.training.loop import Ranking, RolloutStats, Seeds, TrainingPlan, TrainingSummary, train
 
 CARTPOLE = "Motrix/CartPole-v0"
 TINY = PPOCfg(
@@ -237,7 +239,7 @@ def test_shared_features_train_with_torch_only(tmp_path: Path):
 
 
 def test_an_environment_without_a_mirror_image_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("motrix_train.mirror.Symmetry.of", lambda env: None)
+    monkeypatch.setattr("motrix_train.ppo.mirror.Symmetry.of", lambda env: None)
     with pytest.raises(UsageError, match=r"mirror 'policy' is not possible: .* give mirror=none"):
         run("torch", tmp_path, replace(TINY, mirror="policy"))
 

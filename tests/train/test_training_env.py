@@ -10,7 +10,7 @@ from test_resume import TINY, Stopper, job
 from motrix_train import environment
 from motrix_train.config import override
 from motrix_train.errors import UsageError
-from motrix_train.job import carry_out
+from motrix_train.training.job import carry_out
 
 LIMIT, TRAINING_LIMIT = 20, 5
 SHORTER = {"max_episode_steps": TRAINING_LIMIT}

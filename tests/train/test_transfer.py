@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from test_resume import TINY, Stopper, job
 
-from motrix_train import checkpoint
 from motrix_train.cli import run as command
 from motrix_train.errors import UsageError
-from motrix_train.job import carry_out
-from motrix_train.run_directory import RunDirectory
-from motrix_train.transfer import Origin, Transfer
+from motrix_train.ppo.transfer import Origin, Transfer
+from motrix_train.storage import checkpoint
+from motrix_train.storage.run_directory import RunDirectory
+from motrix_train.training.job import carry_out
 
 STILL = replace(TINY, learning_rate=1e-12, learning_rate_scheduler_kl_threshold=0.0)
 NORMALISERS = ("observation_preprocessor", "value_preprocessor")

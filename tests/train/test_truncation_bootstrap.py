@@ -7,9 +7,9 @@ import gymnasium
 import numpy as np
 import pytest
 
-from motrix_train import backend
-from motrix_train.agent import Agent, successors
 from motrix_train.config import PPOCfg
+from motrix_train.ppo import backend
+from motrix_train.ppo.agent import Agent, successors
 
 GAMMA, LAMBDA = 0.9, 0.8
 ROWS = 3

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from motrix_train import checkpoint, video
 from motrix_train.cli import run
 from motrix_train.config import PPOCfg
-from motrix_train.run_directory import RunDirectory
-from motrix_train.training import TrainingPlan
+from motrix_train.storage import checkpoint
+from motrix_train.storage.run_directory import RunDirectory
+from motrix_train.training.loop import TrainingPlan, video
 
 CARTPOLE = "Motrix/CartPole-v0"
 
@@ -79,7 +79,7 @@ def test_every_kth_checkpoint_is_filmed_once(tmp_path, monkeypatch, every, resum
 
 
 def _stats(env_steps: int):
-    from motrix_train.training import RolloutStats
+    from motrix_train.training.loop import RolloutStats
 
     numbers = dict.fromkeys(RolloutStats.__dataclass_fields__, 0)
     return RolloutStats(**{**numbers, "env_steps": env_steps})  # pyright: ignore[reportArgumentType]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from motrix_train.cli import run
-from motrix_train.run_directory import RunDirectory
+from motrix_train.storage.run_directory import RunDirectory
 
 CARTPOLE = "Motrix/CartPole-v0"
 BLOCK = 32768  # bytes; the files of the package are LevelDB logs after a header of 7 bytes

@@ -15,13 +15,15 @@ import gymnasium
 import numpy as np
 from test_resume import TINY, Stopper
 
-from motrix_train import checkpoint, environment, training
-from motrix_train.agent import Agent
-from motrix_train.backend import select
+from motrix_train import environment
 from motrix_train.distributed import ALONE, Place, Workers
 from motrix_train.errors import EndedElsewhere, RunError, UsageError
-from motrix_train.job import Job, assist, carry_out
-from motrix_train.run_directory import RunDirectory
+from motrix_train.ppo.agent import Agent
+from motrix_train.ppo.backend import select
+from motrix_train.storage import checkpoint
+from motrix_train.storage.run_directory import RunDirectory
+from motrix_train.training import loop as training
+from motrix_train.training.job import Job, assist, carry_out
 
 KAPPA = 3
 
@@ -181,7 +183,7 @@ def learned_from(name: str, workers: Workers, rows: slice) -> dict[str, Any]:
 def mean_gradient(name: str, agent: Agent, rank: int) -> np.ndarray:
     """What an update would use where every worker's gradient is its rank plus one."""
     if name == "jax":
-        from motrix_train import jax_backend
+        from motrix_train.ppo import jax_backend
 
         return np.array(jax_backend._mean_of_all_workers({"weight": np.full((2, 3), rank + 1.0, np.float32)})["weight"])
     policy = agent.ppo.policy

@@ -10,14 +10,14 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from motrix_train import curriculum_report
 from motrix_train.commands.options import PROGRAM, Device, Imports, NumThreads, command
-from motrix_train.curriculum import Plan
-from motrix_train.curriculum_run import Curriculum, Ending, Outcome
+from motrix_train.curriculum import report as curriculum_report
+from motrix_train.curriculum.plan import Plan
+from motrix_train.curriculum.run import Curriculum, Ending, Outcome
 from motrix_train.distributed import Place
 from motrix_train.errors import RunError, UsageError
-from motrix_train.progress import TrainingProgress
-from motrix_train.run_directory import RunDirectory, changed_versions
+from motrix_train.storage.run_directory import RunDirectory, changed_versions
+from motrix_train.training.progress import TrainingProgress
 
 
 def curriculum(

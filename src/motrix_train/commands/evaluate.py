@@ -11,10 +11,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from motrix_train import environment, evaluation
+from motrix_train import environment
 from motrix_train.commands.options import AsJson, BackendName, Device, EnvFields, Imports, NumThreads, OtherEnv, Target
-from motrix_train.policies import TrainedPolicy
-from motrix_train.progress import share_bar
+from motrix_train.storage.policies import TrainedPolicy
+from motrix_train.training import evaluation
+from motrix_train.training.progress import share_bar
 
 
 def evaluate(

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from motrix_gym.entry_points import task_of
 from motrix_train import environment, presets
-from motrix_train.backend import NAMES, installed
+from motrix_train.ppo.backend import NAMES, installed
 
 
 def list_environments() -> None:

@@ -10,9 +10,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from motrix_train import comparison, plots
-from motrix_train.comparison import Run
 from motrix_train.errors import RunError, UsageError
+from motrix_train.plotting import comparison, plots
+from motrix_train.plotting.comparison import Run
 
 
 def plot(

@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.table import Table
 
 from motrix_train import environment, presets
-from motrix_train.backend import select
 from motrix_train.commands.options import AsJson, BackendName, EnvFields, EnvId, Settings, split_assignments
 from motrix_train.config import override, to_json
 from motrix_train.errors import UsageError
+from motrix_train.ppo.backend import select
 
 
 def show(

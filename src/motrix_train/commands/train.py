@@ -9,9 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from motrix_train import environment, seeds_report
-from motrix_train.backend import select
-from motrix_train.checkpoint import read
+from motrix_train import environment
 from motrix_train.commands.options import (
     PROGRAM,
     BackendName,
@@ -28,15 +26,18 @@ from motrix_train.commands.options import (
 from motrix_train.distributed import ALONE, Place, Workers
 from motrix_train.errors import UsageError
 from motrix_train.interface import prepare
-from motrix_train.job import Job, Resumption, assist, carry_out
-from motrix_train.policies import locate
-from motrix_train.progress import TrainingProgress
-from motrix_train.run_directory import RunDirectory, changed_versions
-from motrix_train.run_record import RunRecord
-from motrix_train.training import Listener, Listeners, TrainingSummary
-from motrix_train.transfer import Origin
-from motrix_train.video import TrainingVideos
-from motrix_train.weights_and_biases import WandbLog
+from motrix_train.plotting import seeds_report
+from motrix_train.ppo.backend import select
+from motrix_train.ppo.transfer import Origin
+from motrix_train.storage.checkpoint import read
+from motrix_train.storage.policies import locate
+from motrix_train.storage.run_directory import RunDirectory, changed_versions
+from motrix_train.storage.run_record import RunRecord
+from motrix_train.training.job import Job, Resumption, assist, carry_out
+from motrix_train.training.loop import Listener, Listeners, TrainingSummary
+from motrix_train.training.progress import TrainingProgress
+from motrix_train.training.video import TrainingVideos
+from motrix_train.training.weights_and_biases import WandbLog
 
 LAUNCHERS = "torchrun starts torch, `python -m skrl.utils.distributed.jax` jax, and srun either"
 # what does not change what is learned

@@ -23,13 +23,13 @@ from skrl.models.jax import DeterministicMixin, GaussianMixin, Model
 from skrl.resources.preprocessors.jax import RunningStandardScaler
 from skrl.resources.schedulers.jax import KLAdaptiveLR
 
-from motrix_train import skrl_mapping
-from motrix_train.agent import Agent, Policy, numpy_random_state, seed_skrl, set_numpy_random_state
-from motrix_train.checkpoint import Checkpoint, require_same_shapes
 from motrix_train.config import Activation, PPOCfg
 from motrix_train.distributed import ALONE, PATIENCE, Place, Transport, Workers
 from motrix_train.errors import RunError, UsageError
-from motrix_train.mirror import Mirror, Symmetry
+from motrix_train.ppo import skrl_mapping
+from motrix_train.ppo.agent import Agent, Policy, numpy_random_state, seed_skrl, set_numpy_random_state
+from motrix_train.ppo.mirror import Mirror, Symmetry
+from motrix_train.storage.checkpoint import Checkpoint, require_same_shapes
 
 NAME = "jax"
 SUFFIX = ".msgpack"

@@ -11,10 +11,10 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from motrix_train.actuation import Affine
-from motrix_train.checkpoint import Checkpoint
 from motrix_train.config import from_json
-from motrix_train.mirror import Mirror, Symmetry
+from motrix_train.export.actuation import Affine
+from motrix_train.ppo.mirror import Mirror, Symmetry
+from motrix_train.storage.checkpoint import Checkpoint
 
 OPSET, IR_VERSION = 17, 8  # of 2022: old enough for the runtimes that are in use
 EPSILON, CLIP_THRESHOLD = 1e-8, 5.0  # of the observation standardiser, as in `skrl_mapping`

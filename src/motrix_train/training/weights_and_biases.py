@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from motrix_train.errors import RunError, UsageError
-from motrix_train.training import Listener, RolloutStats, TrainingPlan, TrainingSummary, scalars
+from motrix_train.training.loop import Listener, RolloutStats, TrainingPlan, TrainingSummary, scalars
 
 
 class WandbLog(Listener):

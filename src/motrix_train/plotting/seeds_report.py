@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from motrix_train import comparison, plots
-from motrix_train.comparison import Run
 from motrix_train.errors import RunError
-from motrix_train.progress import clock
-from motrix_train.run_directory import RunDirectory
-from motrix_train.run_record import RunRecord
-from motrix_train.training import TrainingSummary
+from motrix_train.plotting import comparison, plots
+from motrix_train.plotting.comparison import Run
+from motrix_train.storage.run_directory import RunDirectory
+from motrix_train.storage.run_record import RunRecord
+from motrix_train.training.loop import TrainingSummary
+from motrix_train.training.progress import clock
 
 
 def tell(trained: Sequence[tuple[RunDirectory, TrainingSummary]]) -> None:

@@ -7,18 +7,18 @@ from typing import Any, Protocol, cast
 
 import gymnasium
 
-from motrix_train.agent import Agent, Policy
-from motrix_train.checkpoint import Checkpoint
 from motrix_train.config import BackendName, PPOCfg
 from motrix_train.distributed import ALONE, Place, Transport, Workers, unnoticed
 from motrix_train.errors import UsageError
-from motrix_train.mirror import Symmetry
+from motrix_train.ppo.agent import Agent, Policy
+from motrix_train.ppo.mirror import Symmetry
+from motrix_train.storage.checkpoint import Checkpoint
 
 NAMES = ("torch", "jax")
 
 
 class Backend(Protocol):
-    """What `motrix_train.torch_backend` and `motrix_train.jax_backend` offer as modules."""
+    """What `motrix_train.ppo.torch_backend` and `motrix_train.ppo.jax_backend` offer as modules."""
 
     NAME: BackendName
     SUFFIX: str
@@ -107,4 +107,4 @@ def installed(name: str) -> bool:
 
 def _load(name: str) -> Backend:
     with unnoticed():
-        return cast(Backend, importlib.import_module(f"motrix_train.{name}_backend"))
+        return cast(Backend, importlib.import_module(f"motrix_train.ppo.{name}_backend"))

@@ -16,20 +16,21 @@ import gymnasium
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 
-from motrix_train import beyond_gymnasium, checkpoint, config, environment, event_log, run_directory
-from motrix_train.agent import Agent, Update
-from motrix_train.backend import Backend
-from motrix_train.checkpoint import Checkpoint, leaves, nest
+from motrix_train import beyond_gymnasium, config, environment
 from motrix_train.config import BackendName, PPOCfg
 from motrix_train.distributed import ALONE, Workers
-from motrix_train.divergence import first_not_finite, is_finite, require_finite
 from motrix_train.errors import RunError, UsageError
-from motrix_train.evaluation import Evaluation, Policy, evaluate
-from motrix_train.files import write_whole
-from motrix_train.mirror import Symmetry
-from motrix_train.run_directory import RunDirectory
-from motrix_train.staggering import Staggering, with_final
-from motrix_train.transfer import Origin, Transfer, transfer
+from motrix_train.ppo.agent import Agent, Update
+from motrix_train.ppo.backend import Backend
+from motrix_train.ppo.divergence import first_not_finite, is_finite, require_finite
+from motrix_train.ppo.mirror import Symmetry
+from motrix_train.ppo.transfer import Origin, Transfer, transfer
+from motrix_train.storage import checkpoint, event_log, run_directory
+from motrix_train.storage.checkpoint import Checkpoint, leaves, nest
+from motrix_train.storage.files import write_whole
+from motrix_train.storage.run_directory import RunDirectory
+from motrix_train.training.evaluation import Evaluation, Policy, evaluate
+from motrix_train.training.staggering import Staggering, with_final
 
 SEED_WORD = 0x74726169  # keeps the rows of a training apart from those of an evaluation of the same seed
 ENOUGH_EPISODES = 100
@@ -97,7 +98,7 @@ class RolloutStats:
     several workers it is the mean of their shares."""
     losses: dict[str, float]
     update: dict[str, float]
-    """What the update reports beside its losses; see `motrix_train.agent.Update.diagnostics`."""
+    """What the update reports beside its losses; see `motrix_train.ppo.agent.Update.diagnostics`."""
     evaluation: dict[str, float]
     """Of the policy without exploration, if it was evaluated after this update: its mean return, the standard
     error of that, the mean length of an episode and the task's metrics."""

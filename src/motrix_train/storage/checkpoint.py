@@ -18,11 +18,12 @@ from typing import Annotated, Any
 import numpy as np
 from gymnasium import Space
 
-from motrix_train import schema, torch_archive
+from motrix_train import schema
 from motrix_train.config import BackendName, PPOCfg, from_json
 from motrix_train.errors import RunError, UsageError
-from motrix_train.files import write_whole
 from motrix_train.schema import Bound, Limit
+from motrix_train.storage import torch_archive
+from motrix_train.storage.files import write_whole
 
 FORMAT = "motrix-checkpoint-2"
 _BACKENDS = {".pt": "torch", ".msgpack": "jax"}

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from motrix_train.comparison import Band, Curve, Group
-from motrix_train.files import write_whole
-from motrix_train.progress_table import measured
+from motrix_train.plotting.comparison import Band, Curve, Group
+from motrix_train.storage.files import write_whole
+from motrix_train.storage.progress_table import measured
 
 PANELS = {  # column of progress.csv, or a group of columns -> heading
     "mean_return": "return of an episode",

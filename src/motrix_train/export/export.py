@@ -18,12 +18,13 @@ import mujoco
 import numpy as np
 from gymnasium.vector import VectorEnv
 
-from motrix_train import actuation, environment
-from motrix_train.actuation import Affine
-from motrix_train.checkpoint import Checkpoint
+from motrix_train import environment
 from motrix_train.errors import RunError, UsageError
-from motrix_train.evaluation import Policy, act
-from motrix_train.files import replacement
+from motrix_train.export import actuation
+from motrix_train.export.actuation import Affine
+from motrix_train.storage.checkpoint import Checkpoint
+from motrix_train.storage.files import replacement
+from motrix_train.training.evaluation import Policy, act
 
 TOLERANCE = 1e-5  # in units of the action
 OBSERVATIONS = 1000
@@ -71,7 +72,7 @@ def export(checkpoint: Checkpoint, policy: Policy, path: Path) -> Export:
         RunError: The file would act otherwise than the policy by more than `TOLERANCE`, or the disk refuses.
     """
     require_onnx()
-    from motrix_train.onnx_graph import policy_model
+    from motrix_train.export.onnx_graph import policy_model
 
     env = environment.make(checkpoint.env_id, ROWS, checkpoint.env_kwargs)
     try:

@@ -12,8 +12,8 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 
 from motrix_train import beyond_gymnasium, environment
-from motrix_train.divergence import require_finite
 from motrix_train.errors import RunError, UsageError
+from motrix_train.ppo.divergence import require_finite
 
 Policy = Callable[[np.ndarray], np.ndarray]  # observations (N, k) float32 -> actions (N, m) float32
 

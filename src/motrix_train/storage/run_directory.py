@@ -34,9 +34,10 @@ from typing import Any
 
 import numpy as np
 
-from motrix_train import progress_table, schema
+from motrix_train import schema
 from motrix_train.errors import RunError, UsageError
-from motrix_train.files import numbered, os_errors, remove_unfinished, write_whole
+from motrix_train.storage import progress_table
+from motrix_train.storage.files import numbered, os_errors, remove_unfinished, write_whole
 
 RUNS = Path("runs")
 MAX_RECORD_BYTES = 4 * 2**20

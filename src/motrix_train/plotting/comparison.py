@@ -14,9 +14,9 @@ import numpy as np
 from motrix_train import environment, schema
 from motrix_train.config import PPOCfg, to_json
 from motrix_train.errors import RunError, UsageError
-from motrix_train.progress_table import measured
-from motrix_train.run_directory import RUNS, RunDirectory
-from motrix_train.run_record import RunRecord
+from motrix_train.storage.progress_table import measured
+from motrix_train.storage.run_directory import RUNS, RunDirectory
+from motrix_train.storage.run_record import RunRecord
 
 # entries of a run's configuration that say nothing of what it learns
 RECORDS = ("env_id", "created", "command", "versions", "resumed", "device", "num_threads", "wandb", "video_every")

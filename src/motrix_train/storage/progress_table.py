@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from motrix_train.errors import RunError
-from motrix_train.files import flush_to_disk, os_errors, write_whole
 from motrix_train.schema import short
+from motrix_train.storage.files import flush_to_disk, os_errors, write_whole
 
 MAX_LINE = 2**17  # characters
 STEPS, TOTAL_STEPS = "env_steps", "total_env_steps"

@@ -13,16 +13,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from motrix_train import checkpoint, environment, run_directory, schema, training
-from motrix_train.backend import select
-from motrix_train.checkpoint import Checkpoint
+from motrix_train import environment, schema
 from motrix_train.config import PPOCfg, to_json
 from motrix_train.distributed import ALONE, Workers
 from motrix_train.errors import RunError, UsageError
-from motrix_train.run_directory import RUNS, RunDirectory
-from motrix_train.run_record import RunRecord
-from motrix_train.training import Goal, Listener, Listeners, TrainingPlan, TrainingSummary, never
-from motrix_train.transfer import Origin
+from motrix_train.ppo.backend import select
+from motrix_train.ppo.transfer import Origin
+from motrix_train.storage import checkpoint, run_directory
+from motrix_train.storage.checkpoint import Checkpoint
+from motrix_train.storage.run_directory import RUNS, RunDirectory
+from motrix_train.storage.run_record import RunRecord
+from motrix_train.training import loop as training
+from motrix_train.training.loop import Goal, Listener, Listeners, TrainingPlan, TrainingSummary, never
 
 
 @dataclass(frozen=True, kw_only=True)

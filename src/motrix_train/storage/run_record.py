@@ -8,8 +8,8 @@ from typing import Annotated, Any
 from motrix_train import schema
 from motrix_train.config import BackendName, PPOCfg
 from motrix_train.errors import RunError, UsageError
-from motrix_train.run_directory import RunDirectory
 from motrix_train.schema import Bound
+from motrix_train.storage.run_directory import RunDirectory
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,14 +18,14 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 
 from motrix_train import config, environment, presets, schema
-from motrix_train.backend import select
-from motrix_train.condition import Condition
 from motrix_train.config import BackendName, PPOCfg
+from motrix_train.curriculum.condition import Condition
 from motrix_train.errors import RunError, UsageError
-from motrix_train.progress_table import flat
+from motrix_train.ppo.backend import select
+from motrix_train.ppo.transfer import fit
 from motrix_train.schema import Bound
-from motrix_train.training import RolloutStats, fresh_agent
-from motrix_train.transfer import fit
+from motrix_train.storage.progress_table import flat
+from motrix_train.training.loop import RolloutStats, fresh_agent
 
 QUANTITIES = ("env_steps", "mean_return", "mean_episode_length", "episodes", "policy_std", "learning_rate")
 """Columns of `progress.csv` that a condition may name for any task. Those that depend on the clock may not be:

@@ -7,10 +7,10 @@ from itertools import accumulate
 
 import numpy as np
 
-from motrix_train.curriculum_run import Curriculum, Outcome
-from motrix_train.files import write_whole
-from motrix_train.plots import learning_curve
-from motrix_train.progress import clock
+from motrix_train.curriculum.run import Curriculum, Outcome
+from motrix_train.plotting.plots import learning_curve
+from motrix_train.storage.files import write_whole
+from motrix_train.training.progress import clock
 
 _ABOUT = """\
 `return` is that of a whole episode without exploration, with its standard error; it and what follows are of the

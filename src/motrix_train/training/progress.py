@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from motrix_train.plots import learning_curve
-from motrix_train.run_directory import RunDirectory
+from motrix_train.plotting.plots import learning_curve
+from motrix_train.storage.run_directory import RunDirectory
 
 if TYPE_CHECKING:
-    from motrix_train.training import RolloutStats, TrainingPlan, TrainingSummary
+    from motrix_train.training.loop import RolloutStats, TrainingPlan, TrainingSummary
 
 PLAIN_INTERVAL = 15.0  # s between two lines where the output is no terminal
 CURVE_INTERVAL = 60.0  # s between two drawings of the learning curve, each of which takes about half a second

@@ -17,9 +17,9 @@ from gymnasium.vector import VectorEnv
 from motrix_gym.rendering import grid
 from motrix_train import beyond_gymnasium, environment
 from motrix_train.errors import RunError, UsageError
-from motrix_train.evaluation import Policy, act, first_row_seed
-from motrix_train.files import replacement
-from motrix_train.training import Listener, RolloutStats, TrainingPlan
+from motrix_train.storage.files import replacement
+from motrix_train.training.evaluation import Policy, act, first_row_seed
+from motrix_train.training.loop import Listener, RolloutStats, TrainingPlan
 
 SUFFIXES = (".mp4", ".png")
 FRAME_RATE = 30  # Hz, of an environment that does not say how long a step is; Gymnasium's own default

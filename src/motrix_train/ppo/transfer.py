@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from motrix_train.agent import Agent
-from motrix_train.backend import Backend
-from motrix_train.checkpoint import Checkpoint, leaves, nest
 from motrix_train.errors import UsageError
+from motrix_train.ppo.agent import Agent
+from motrix_train.ppo.backend import Backend
+from motrix_train.storage.checkpoint import Checkpoint, leaves, nest
 
 _NETWORKS = ("policy", "value")
 

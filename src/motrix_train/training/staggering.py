@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from motrix_train.agent import successors
+from motrix_train.ppo.agent import successors
 
 
 class Staggering:

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from motrix_train import environment
-from motrix_train.agent import Policy
-from motrix_train.backend import select
-from motrix_train.checkpoint import Checkpoint, backend_of, read
 from motrix_train.errors import UsageError
-from motrix_train.run_directory import RUNS, RunDirectory
-from motrix_train.run_record import RunRecord
+from motrix_train.ppo.agent import Policy
+from motrix_train.ppo.backend import select
+from motrix_train.storage.checkpoint import Checkpoint, backend_of, read
+from motrix_train.storage.run_directory import RUNS, RunDirectory
+from motrix_train.storage.run_record import RunRecord
 
 
 @dataclasses.dataclass(frozen=True)

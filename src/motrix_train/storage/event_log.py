@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from motrix_train.errors import RunError
-from motrix_train.files import flush_to_disk, replacement
+from motrix_train.storage.files import flush_to_disk, replacement
 
 HYPERPARAMETERS = "_hparams_/"  # how the tags begin that TensorBoard's table of hyperparameters is made from
 

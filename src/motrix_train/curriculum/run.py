@@ -24,15 +24,16 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from motrix_train import checkpoint, schema
-from motrix_train.curriculum import STOP, Plan, Stage
+from motrix_train import schema
+from motrix_train.curriculum.plan import STOP, Plan, Stage
 from motrix_train.errors import RunError, UsageError
-from motrix_train.files import numbered, write_whole
-from motrix_train.job import Job, Resumption, carry_out
-from motrix_train.run_directory import RUNS, RunDirectory, read_record, versions
+from motrix_train.ppo.transfer import Origin
 from motrix_train.schema import Bound
-from motrix_train.training import Listener
-from motrix_train.transfer import Origin
+from motrix_train.storage import checkpoint
+from motrix_train.storage.files import numbered, write_whole
+from motrix_train.storage.run_directory import RUNS, RunDirectory, read_record, versions
+from motrix_train.training.job import Job, Resumption, carry_out
+from motrix_train.training.loop import Listener
 
 CURRICULA = RUNS / "curricula"
 RECORD = "curriculum.json"

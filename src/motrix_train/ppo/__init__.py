@@ -1,0 +1,1 @@
+"""PPO of SKRL behind NumPy arrays, on Torch and on JAX."""
