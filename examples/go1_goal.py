@@ -19,10 +19,10 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Box
 
-from motrix_gym.draws import Draws
 from motrix_gym.hierarchy import HierarchicalVectorEnv
-from motrix_gym.task import Array, Flip, Frame, Mirror, Transition, configured
-from motrix_gym.tasks.locomotion.velocity import Go1, VelocityMemory
+from motrix_gym.random_streams import RandomStreams
+from motrix_gym.task import Array, Flip, Mirror, PhysicsState, Transition, configured
+from motrix_gym.tasks.locomotion.velocity import Go1, VelocityState
 from motrix_gym.vector_env import MotrixVectorEnv
 from motrix_train.ppo import backend
 from motrix_train.storage import checkpoint
@@ -33,7 +33,7 @@ QUATERNION = slice(3, 7)
 
 
 @dataclass(frozen=True)
-class GoalMemory(VelocityMemory):
+class GoalState(VelocityState):
     """What the goal task remembers beside the command.
 
     Attributes:
@@ -79,22 +79,22 @@ class Go1Goal(Go1):
     goal_distance: tuple[float, float] = (1.5, 4.0)
     arrival_radius: float = 0.3
 
-    def begin(self, draws: Draws) -> tuple[Array, Array, GoalMemory]:
-        qpos, qvel, memory = super().begin(draws)
-        unit = draws.uniform(size=2)
+    def reset(self, rng: RandomStreams) -> tuple[Array, Array, GoalState]:
+        qpos, qvel, task_state = super().reset(rng)
+        unit = rng.uniform(size=2)
         nearest, farthest = self.goal_distance
         distance, bearing = nearest + (farthest - nearest) * unit[:, 0], 2 * np.pi * unit[:, 1]
         offset = distance[:, None] * np.stack([np.cos(bearing), np.sin(bearing)], axis=1)
-        still = replace(memory, command=np.zeros_like(memory.command), command_left=np.full(len(draws), np.inf))
-        return qpos, qvel, GoalMemory(**vars(still), goal=qpos[:, PLANAR] + offset)
+        still = replace(task_state, command=np.zeros_like(task_state.command), command_left=np.full(len(rng), np.inf))
+        return qpos, qvel, GoalState(**vars(still), goal=qpos[:, PLANAR] + offset)
 
-    def observe(self, frame: Frame, memory: Any) -> dict[str, Array]:  # of a GoalMemory
-        return super().observe(frame, memory) | {"goal": seen_from(frame.qpos, memory.goal)}
+    def observe(self, physics: PhysicsState, state: Any) -> dict[str, Array]:  # of a GoalState
+        return super().observe(physics, state) | {"goal": seen_from(physics.qpos, state.goal)}
 
     def reward(self, t: Transition) -> dict[str, Array]:
         arrived = self._arrived(t)
         return {
-            "progress": self._distance(t.before, t.memory) - self._distance(t.now, t.memory),
+            "progress": self._distance(t.physics, t.state) - self._distance(t.next_physics, t.state),
             "arrival": 1.0 * arrived,
             "fall": 1.0 * (t.terminated & ~arrived),
         }
@@ -103,21 +103,21 @@ class Go1Goal(Go1):
         return super().terminated(t) | {"arrived": self._arrived(t)}
 
     def metrics(self, t: Transition) -> dict[str, Array]:
-        return super().metrics(t) | {"distance": self._distance(t.now, t.memory)}
+        return super().metrics(t) | {"distance": self._distance(t.next_physics, t.state)}
 
     def mirror(self) -> Mirror:
         mirror, goal = super().mirror(), Flip.signs(1, -1)
         return replace(
             mirror,
             blocks={**mirror.blocks, "goal": goal},
-            memory=lambda memory: replace(mirror.memory(memory), goal=goal(memory.goal)),
+            task_state=lambda task_state: replace(mirror.state(task_state), goal=goal(task_state.goal)),
         )
 
-    def _distance(self, frame: Frame, memory: GoalMemory) -> Array:  # (N,) m
-        return np.linalg.norm(memory.goal - frame.qpos[:, PLANAR], axis=1)
+    def _distance(self, physics: PhysicsState, task_state: GoalState) -> Array:  # (N,) m
+        return np.linalg.norm(task_state.goal - physics.qpos[:, PLANAR], axis=1)
 
     def _arrived(self, t: Transition) -> Array:  # (N,) bool
-        return self._distance(t.now, t.memory) < self.arrival_radius
+        return self._distance(t.next_physics, t.state) < self.arrival_radius
 
 
 def seen_from(qpos: Array, goal: Array) -> Array:

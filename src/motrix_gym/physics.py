@@ -10,7 +10,7 @@ import numpy as np
 
 from motrix_gym import forks
 from motrix_gym.mujoco_warnings import DIVERGENCE, DIVERGENCE_IS_NO_NEWS
-from motrix_gym.task import Frame
+from motrix_gym.task import PhysicsState
 
 _DERIVED_FROM = {"body_mass", "body_ipos", "body_inertia"}  # fields that MuJoCo computes constants from
 _HALF_EXTENT: dict[int, Callable[..., np.ndarray]] = {  # of a geom along its axes, by its kind, from its size
@@ -77,7 +77,7 @@ class Physics:
         if _DERIVED_FROM & fields.keys():
             self._batch.set_const(rows)
 
-    def step(self, ctrl: np.ndarray, force: Mapping[str, np.ndarray] = _NONE) -> tuple[Frame, np.ndarray]:
+    def step(self, ctrl: np.ndarray, force: Mapping[str, np.ndarray] = _NONE) -> tuple[PhysicsState, np.ndarray]:
         """Advances every row by one control step.
 
         Args:
@@ -102,7 +102,7 @@ class Physics:
         diverged[failed] = True
         return self._frame(slice(None)), diverged
 
-    def reset(self, rows: np.ndarray, qpos: np.ndarray, qvel: np.ndarray) -> Frame:
+    def reset(self, rows: np.ndarray, qpos: np.ndarray, qvel: np.ndarray) -> PhysicsState:
         """Starts `rows`, (M,) int, at `qpos` (M, nq) and `qvel` (M, nv), with nothing left of what they did.
 
         Returns:
@@ -120,10 +120,10 @@ class Physics:
         if bad.any():
             row = int(np.flatnonzero(bad[rows])[0])
             start = ", ".join(f"{name} [{_short(x[row])}]" for name, x in (("qpos", qpos), ("qvel", qvel)))
-            raise ValueError(f"an episode cannot begin at {start}: look at the task's begin() and its fields")
+            raise ValueError(f"an episode cannot begin at {start}: look at the task's reset() and its fields")
         return self._frame(rows)
 
-    def settle(self, rows: np.ndarray, seconds: float) -> Frame:
+    def settle(self, rows: np.ndarray, seconds: float) -> PhysicsState:
         """Lets `rows`, (M,) int, move for a multiple of the timestep, with the controls that they have.
 
         Returns:
@@ -139,7 +139,7 @@ class Physics:
             self._batch.forward(rows)
         if (self._warnings() != warned).any():
             raise ValueError(
-                f"an episode diverges while it settles for {seconds:g} s: look at the task's begin() and its fields"
+                f"an episode diverges while it settles for {seconds:g} s: look at the task's reset() and its fields"
             )
         return self._frame(rows)
 
@@ -167,10 +167,10 @@ class Physics:
         """How often each row diverged so far, by kind, (N, kinds)."""
         return self._batch.warning[:, DIVERGENCE, _COUNT].copy()
 
-    def _frame(self, rows: np.ndarray | slice) -> Frame:
+    def _frame(self, rows: np.ndarray | slice) -> PhysicsState:
         """The present state of `rows`, in arrays of its own."""
         qpos, qvel, sensordata = (np.array(x[rows]) for x in (self._qpos, self._qvel, self._sensordata))
-        return Frame(qpos, qvel, {name: sensordata[:, where] for name, where in self._sensor_slices.items()})
+        return PhysicsState(qpos, qvel, {name: sensordata[:, where] for name, where in self._sensor_slices.items()})
 
 
 def _bounds_of_geoms(model: mujoco.MjModel, size: np.ndarray) -> dict[str, np.ndarray]:

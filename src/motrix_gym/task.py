@@ -20,13 +20,13 @@ import mujoco
 import numpy as np
 from gymnasium import spaces
 
-from motrix_gym.draws import Draws
+from motrix_gym.random_streams import RandomStreams
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 Array = np.ndarray
-AnyMemory = TypeVar("AnyMemory", bound="Memory")
+AnyTaskState = TypeVar("AnyTaskState", bound="TaskState")
 AnyFields = TypeVar("AnyFields", bound="DataclassInstance")
 LONGEST_STEP = 10.0  # s
 _INCLUDE = re.compile(r'<include file="([^"]+)"/>')
@@ -38,7 +38,7 @@ def render_fps(control_dt: float) -> int:
 
 
 @dataclass(frozen=True)
-class Frame:
+class PhysicsState:
     """The physical state of N rows at one instant, as far as a task may read it.
 
     Attributes:
@@ -55,7 +55,7 @@ class Frame:
 
 
 @dataclass(frozen=True)
-class Memory:
+class TaskState:
     """What a task remembers of an episode between steps; every field is an array with a leading row axis."""
 
 
@@ -64,19 +64,19 @@ class Transition:
     """One control step of N rows.
 
     Attributes:
-        before: The frame that the policy acted on.
-        memory: The memory that the policy acted on.
+        physics: The physics state that the policy acted on.
+        state: The task state that the policy acted on.
         action: The clipped action, (N, m).
         ctrl: What `Task.control` made of it, (N, nu).
-        now: The frame one control step later.
+        next_physics: The physics state one control step later.
         terminated: (N,) bool, rows that end here, divergence included. All False while the reasons are judged.
     """
 
-    before: Frame
-    memory: Any
+    physics: PhysicsState
+    state: Any
     action: Array
     ctrl: Array
-    now: Frame
+    next_physics: PhysicsState
     terminated: Array
 
 
@@ -126,7 +126,7 @@ class Mirror:
     qvel: Flip
     action: Flip
     blocks: Mapping[str, Flip]
-    memory: Callable[[Any], Any]
+    state: Callable[[Any], Any]
 
     @property
     def observation(self) -> Flip:
@@ -173,20 +173,20 @@ class Task:
         """The bounded action space of one row."""
         raise NotImplementedError
 
-    def begin(self, draws: Draws) -> tuple[Array, Array, Any]:
+    def reset(self, rng: RandomStreams) -> tuple[Array, Array, Any]:
         """What an episode starts from: qpos (N, nq), qvel (N, nv), memory."""
         raise NotImplementedError
 
-    def begin_again(self, draws: Draws, last: Any) -> tuple[Array, Array, Any]:
-        """What the next episode of rows that have had one starts from, as `begin`.
+    def reset_after(self, rng: RandomStreams, last: Any) -> tuple[Array, Array, Any]:
+        """What the next episode of rows that have had one starts from, as `reset`.
 
         Args:
             draws: The streams of these rows.
             last: The memory that their last episode ended with, however it ended: what a curriculum goes on from.
         """
-        return self.begin(draws)
+        return self.reset(rng)
 
-    def varied(self, memory: Any) -> dict[str, Array]:
+    def model_overrides(self, state: Any) -> dict[str, Array]:
         """What differs in the models of the rows during their episodes.
 
         Returns:
@@ -194,7 +194,7 @@ class Task:
         """
         return {}
 
-    def external_force(self, memory: Any) -> dict[str, Array]:
+    def external_force(self, state: Any) -> dict[str, Array]:
         """What pushes bodies during the coming control step.
 
         Returns:
@@ -202,19 +202,19 @@ class Task:
         """
         return {}
 
-    def accepts(self, frame: Frame) -> Array:
+    def is_valid_start(self, physics: PhysicsState) -> Array:
         """Whether an episode may begin at what was drawn, (N,) bool; a row that may not is drawn again."""
-        return np.ones(len(frame.qpos), dtype=bool)
+        return np.ones(len(physics.qpos), dtype=bool)
 
-    def control(self, frame: Frame, memory: Any, action: Array) -> Array:
+    def control(self, physics: PhysicsState, state: Any, action: Array) -> Array:
         """What an action means: ctrl, (N, nu)."""
         raise NotImplementedError
 
-    def observe(self, frame: Frame, memory: Any) -> dict[str, Array]:
+    def observe(self, physics: PhysicsState, state: Any) -> dict[str, Array]:
         """The observation in blocks, each (N, k), joined in this order."""
         raise NotImplementedError
 
-    def privileged(self, frame: Frame, memory: Any) -> dict[str, Array]:
+    def privileged(self, physics: PhysicsState, state: Any) -> dict[str, Array]:
         """What a critic may see in training beside the observation, in blocks, each (N, k), joined in this order."""
         return {}
 
@@ -226,7 +226,7 @@ class Task:
         """The reasons for which an episode ends, each (N,) bool."""
         raise NotImplementedError
 
-    def advance(self, t: Transition, draws: Draws) -> Any:
+    def next_state(self, t: Transition, rng: RandomStreams) -> Any:
         """The memory that the policy acts on next."""
         raise NotImplementedError
 
@@ -238,7 +238,7 @@ class Task:
         """Whether an episode that ended here would have succeeded, (N,) bool; None for a task that is never solved."""
         return None
 
-    def markers(self, memory: Any) -> dict[str, Array]:
+    def markers(self, state: Any) -> dict[str, Array]:
         """Where pictures show what only the memory knows.
 
         Returns:
@@ -307,12 +307,12 @@ def _xml(file_name: str) -> str:
     return (resources.files("motrix_gym.models") / file_name).read_text("utf-8")
 
 
-def take(memory: AnyMemory, rows: Any) -> AnyMemory:
+def take(state: AnyTaskState, rows: Any) -> AnyTaskState:
     """The memory of some rows."""
-    return _map(lambda x: x[rows], memory)
+    return _map(lambda x: x[rows], state)
 
 
-def put(memory: AnyMemory, rows: Array, new: AnyMemory) -> AnyMemory:
+def put(state: AnyTaskState, rows: Array, new: AnyTaskState) -> AnyTaskState:
     """`memory` with `new`, the memory of those rows alone, in the place of `rows`."""
 
     def replaced(old: Array, fresh: Array) -> Array:
@@ -320,10 +320,10 @@ def put(memory: AnyMemory, rows: Array, new: AnyMemory) -> AnyMemory:
         result[rows] = fresh
         return result
 
-    return _map(replaced, memory, new)
+    return _map(replaced, state, new)
 
 
-def _map(function: Callable[..., Array], *memories: AnyMemory) -> AnyMemory:
+def _map(function: Callable[..., Array], *memories: AnyTaskState) -> AnyTaskState:
     names = [f.name for f in dataclasses.fields(memories[0])]
     return type(memories[0])(**{n: function(*(getattr(m, n) for m in memories)) for n in names})
 

@@ -13,7 +13,7 @@ from typing import Any
 import mujoco
 import numpy as np
 
-from motrix_gym.task import Frame, Mirror, Task, Transition, nearest
+from motrix_gym.task import Mirror, PhysicsState, Task, Transition, nearest
 
 Array = np.ndarray
 
@@ -32,43 +32,45 @@ class CheckedTask:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._task, name)
 
-    def begin(self, draws: Any) -> tuple[Array, Array, Any]:
-        return self._beginning("begin", draws)
+    def reset(self, rng: Any) -> tuple[Array, Array, Any]:
+        return self._beginning("reset", rng)
 
-    def begin_again(self, draws: Any, last: Any) -> tuple[Array, Array, Any]:
-        return self._beginning("begin_again", draws, last)
+    def reset_after(self, rng: Any, last: Any) -> tuple[Array, Array, Any]:
+        return self._beginning("reset_after", rng, last)
 
-    def varied(self, memory: Any) -> dict[str, Array]:
-        fields = self._asked("varied", memory)
+    def model_overrides(self, state: Any) -> dict[str, Array]:
+        fields = self._asked("model_overrides", state)
         for name, x in fields.items():
             if not hasattr(self._model, name):
-                self._refuse("varied", f"names {name!r}, which is no field of mujoco.MjModel")
-            rows = _rows_of(memory, default=len(x))
-            self._require("varied", name, x, (rows, *np.shape(getattr(self._model, name))))
+                self._refuse("model_overrides", f"names {name!r}, which is no field of mujoco.MjModel")
+            rows = _rows_of(state, default=len(x))
+            self._require("model_overrides", name, x, (rows, *np.shape(getattr(self._model, name))))
         return fields
 
-    def external_force(self, memory: Any) -> dict[str, Array]:
-        forces = self._asked("external_force", memory)
+    def external_force(self, state: Any) -> dict[str, Array]:
+        forces = self._asked("external_force", state)
         bodies = [self._model.body(i).name for i in range(self._model.nbody)]
         for name, x in forces.items():
             if name not in bodies:
                 self._refuse("external_force", f"names a body {name!r}{nearest(name, bodies)}")
-            self._require("external_force", name, x, (_rows_of(memory, default=len(x)), 6))
+            self._require("external_force", name, x, (_rows_of(state, default=len(x)), 6))
         return forces
 
-    def accepts(self, frame: Frame) -> Array:
-        return self._require("accepts", "the result", self._asked("accepts", frame), (len(frame.qpos),), bool)
+    def is_valid_start(self, physics: PhysicsState) -> Array:
+        return self._require(
+            "is_valid_start", "the result", self._asked("is_valid_start", physics), (len(physics.qpos),), bool
+        )
 
-    def control(self, frame: Frame, memory: Any, action: Array) -> Array:
-        ctrl = self._asked("control", frame, memory, action)
+    def control(self, physics: PhysicsState, state: Any, action: Array) -> Array:
+        ctrl = self._asked("control", physics, state, action)
         return self._require("control", "ctrl", ctrl, (len(action), self._model.nu))
 
-    def observe(self, frame: Frame, memory: Any) -> dict[str, Array]:
-        blocks = self._blocks("observe", frame, memory)
+    def observe(self, physics: PhysicsState, state: Any) -> dict[str, Array]:
+        blocks = self._blocks("observe", physics, state)
         return blocks if blocks else self._refuse("observe", "gives no block; an observation has one or more")
 
-    def privileged(self, frame: Frame, memory: Any) -> dict[str, Array]:
-        return self._blocks("privileged", frame, memory)
+    def privileged(self, physics: PhysicsState, state: Any) -> dict[str, Array]:
+        return self._blocks("privileged", physics, state)
 
     def reward(self, t: Transition) -> dict[str, Array]:
         terms = self._groups("reward", t)
@@ -89,12 +91,12 @@ class CheckedTask:
         found = self._asked("success", t)
         return None if found is None else self._require("success", "the result", found, (len(t.action),), bool)
 
-    def advance(self, t: Transition, draws: Any) -> Any:
-        memory = self._asked("advance", t, draws)
-        if type(memory) is not type(t.memory):
-            self._refuse("advance", f"gives a {type(memory).__name__}; it takes a {type(t.memory).__name__}")
-        self._require_memory("advance", memory, len(t.action), before=t.memory)
-        return memory
+    def next_state(self, t: Transition, rng: Any) -> Any:
+        state = self._asked("next_state", t, rng)
+        if type(state) is not type(t.state):
+            self._refuse("next_state", f"gives a {type(state).__name__}; it takes a {type(t.state).__name__}")
+        self._require_state("next_state", state, len(t.action), before=t.state)
+        return state
 
     def check_mirror(self, mirror: Mirror | None, blocks: Mapping[str, slice]) -> None:
         """Looks at the reflection of a task whose observation has these blocks."""
@@ -113,18 +115,18 @@ class CheckedTask:
             if (len(flip.index), len(flip.sign)) != (width, width):
                 self._refuse("mirror", f"reflects {len(flip.index)} elements of {name}; it has {width}")
 
-    def _beginning(self, method: str, draws: Any, *last: Any) -> tuple[Array, Array, Any]:
-        qpos, qvel, memory = self._asked(method, draws, *last)
-        self._require(method, "qpos", qpos, (len(draws), self._model.nq))
-        self._require(method, "qvel", qvel, (len(draws), self._model.nv))
-        self._require_memory(method, memory, len(draws))
-        return qpos, qvel, memory
+    def _beginning(self, method: str, rng: Any, *last: Any) -> tuple[Array, Array, Any]:
+        qpos, qvel, state = self._asked(method, rng, *last)
+        self._require(method, "qpos", qpos, (len(rng), self._model.nq))
+        self._require(method, "qvel", qvel, (len(rng), self._model.nv))
+        self._require_state(method, state, len(rng))
+        return qpos, qvel, state
 
-    def _blocks(self, method: str, frame: Frame, memory: Any) -> dict[str, Array]:
-        blocks = self._asked(method, frame, memory)
+    def _blocks(self, method: str, physics: PhysicsState, state: Any) -> dict[str, Array]:
+        blocks = self._asked(method, physics, state)
         for name, x in blocks.items():
             width = x.shape[1] if np.ndim(x) == 2 else "k"
-            self._require(method, name, x, (len(frame.qpos), width))
+            self._require(method, name, x, (len(physics.qpos), width))
         return blocks
 
     def _groups(self, method: str, t: Transition, dtype: type | None = None) -> dict[str, Array]:
@@ -144,20 +146,20 @@ class CheckedTask:
         return result
 
     def _with_known_sensors(self, x: Any, method: str) -> Any:
-        if isinstance(x, Frame):
+        if isinstance(x, PhysicsState):
             return dataclasses.replace(x, sensor=_Sensors(x.sensor, lambda what: self._refuse(method, what)))
         if isinstance(x, Transition):
-            frames = {name: self._with_known_sensors(getattr(x, name), method) for name in ("before", "now")}
+            frames = {name: self._with_known_sensors(getattr(x, name), method) for name in ("physics", "next_physics")}
             return dataclasses.replace(x, **frames)
         return x
 
-    def _require_memory(self, method: str, memory: Any, rows: int, before: Any = None) -> None:
-        if not dataclasses.is_dataclass(memory):
-            self._refuse(method, f"gives a memory {memory!r}; it takes a dataclass of arrays")
-        for f in dataclasses.fields(memory):
-            x, like = getattr(memory, f.name), getattr(before, f.name, None)
+    def _require_state(self, method: str, state: Any, rows: int, before: Any = None) -> None:
+        if not dataclasses.is_dataclass(state):
+            self._refuse(method, f"gives a task state {state!r}; it takes a dataclass of arrays")
+        for f in dataclasses.fields(state):
+            x, like = getattr(state, f.name), getattr(before, f.name, None)
             further = np.shape(x)[1:] if like is None else like.shape[1:]
-            self._require(method, f"memory.{f.name}", x, (rows, *further), None if like is None else like.dtype)
+            self._require(method, f"state.{f.name}", x, (rows, *further), None if like is None else like.dtype)
 
     def _require(self, method: str, name: str, x: Any, shape: tuple[Any, ...], dtype: Any = None) -> Any:
         wanted = f"an array of shape ({', '.join(map(str, shape))}{',' * (len(shape) == 1)})"
@@ -188,7 +190,9 @@ def _arrays(given: Any, name: str = "") -> Iterator[tuple[str, Array]]:
     """The arrays in what a method is given, with what they are called."""
     if isinstance(given, np.ndarray):
         yield name, given
-    elif isinstance(given, (Frame, Transition)) or (dataclasses.is_dataclass(given) and not isinstance(given, type)):
+    elif isinstance(given, (PhysicsState, Transition)) or (
+        dataclasses.is_dataclass(given) and not isinstance(given, type)
+    ):
         for f in dataclasses.fields(given):
             yield from _arrays(getattr(given, f.name), f"{name}.{f.name}" if name else f.name)
     elif isinstance(given, Mapping):
@@ -199,7 +203,7 @@ def _arrays(given: Any, name: str = "") -> Iterator[tuple[str, Array]]:
             yield from _arrays(x, name)
 
 
-def _rows_of(memory: Any, default: int) -> int:
+def _rows_of(state: Any, default: int) -> int:
     """How many rows a memory is of; a task that remembers nothing does not tell."""
-    fields = dataclasses.fields(memory)
-    return len(getattr(memory, fields[0].name)) if fields else default
+    fields = dataclasses.fields(state)
+    return len(getattr(state, fields[0].name)) if fields else default

@@ -14,10 +14,10 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from motrix_gym import task as tasks
-from motrix_gym.draws import Draws, row_keys
 from motrix_gym.entry_points import PlainSpec
 from motrix_gym.physics import Physics
-from motrix_gym.task import Frame, Mirror, Task, Transition, nearest, plain, render_fps
+from motrix_gym.random_streams import RandomStreams, row_keys
+from motrix_gym.task import Mirror, PhysicsState, Task, Transition, nearest, plain, render_fps
 from motrix_gym.task_check import CheckedTask
 
 _MAX_DRAWS = 1000  # of one episode's beginning
@@ -180,7 +180,7 @@ class MotrixVectorEnv(CallableByRow):
         terminated = t.terminated
         truncated = ~terminated & self._out_of_time()
 
-        self._memory = self._rules.advance(t, self._draws)
+        self._memory = self._rules.next_state(t, self._draws)
         self._frame = now
 
         if waiting.any():
@@ -205,9 +205,9 @@ class MotrixVectorEnv(CallableByRow):
             if self.state_space is not None:
                 info |= {"final_state": self._with_privileged(observations), "_final_state": ended.copy()}
             rows = np.flatnonzero(ended)
-            frame, memory = self._restart(rows)
+            physics, state = self._restart(rows)
             observations = observations.copy()
-            observations[rows] = self._observe(frame, memory)
+            observations[rows] = self._observe(physics, state)
         self._rules = self.task
         return observations, sum(terms.values(), np.zeros(self.num_envs)), terminated, truncated, info
 
@@ -250,7 +250,7 @@ class MotrixVectorEnv(CallableByRow):
         self._require_fit(state)
         self._require_unedited(state)
         self._physics.state[:] = state["simulation"]
-        self._frame = Frame(
+        self._frame = PhysicsState(
             state["qpos"].copy(),
             state["qvel"].copy(),
             {name: state[f"sensor.{name}"].copy() for name in self._frame.sensor},
@@ -258,10 +258,10 @@ class MotrixVectorEnv(CallableByRow):
         self._memory = type(self._memory)(
             **{f.name: state[f"memory.{f.name}"].copy() for f in dataclasses.fields(self._memory)}
         )
-        self._physics.vary(np.arange(self.num_envs), self._rules.varied(self._memory))
+        self._physics.vary(np.arange(self.num_envs), self._rules.model_overrides(self._memory))
         self._new = np.zeros(self.num_envs, dtype=bool)
         self._forget_seeds((state["key"] != self._draws.key).any(axis=1))
-        self._draws = Draws(state["key"].copy(), state["counter"].copy())
+        self._draws = RandomStreams(state["key"].copy(), state["counter"].copy())
         self._elapsed, self._ended = state["elapsed"].copy(), state["ended"].copy()
         self._seeded = self._begun = True
         return self._observe(self._frame, self._memory)
@@ -310,7 +310,7 @@ class MotrixVectorEnv(CallableByRow):
         self._physics = Physics(model, self.num_envs, self.num_threads, task.control_dt)
         self._renderer = None
         self.mirror: Mirror | None = task.mirror()
-        self._draws = Draws(np.zeros((self.num_envs, 2), dtype=np.uint64))
+        self._draws = RandomStreams(np.zeros((self.num_envs, 2), dtype=np.uint64))
         self._elapsed = np.zeros(self.num_envs, dtype=np.int64)
         self._new = np.ones(self.num_envs, dtype=bool)  # rows that have had no episode since they were seeded
         self._frame, self._memory = self._drawn(np.arange(self.num_envs))
@@ -322,63 +322,65 @@ class MotrixVectorEnv(CallableByRow):
         checked.check_mirror(self.mirror, self.observation_blocks)
         self._privileged_width = sum(block.shape[1] for block in self._privileged(self._frame, self._memory))
 
-    def _drawn(self, rows: np.ndarray) -> tuple[Frame, Any]:
+    def _drawn(self, rows: np.ndarray) -> tuple[PhysicsState, Any]:
         """Draws a beginning for `rows` from their own streams; returns the frame and the memory of these rows alone."""
         new = self._new[rows]
         if new.all():
-            return self._started(rows, self._rules.begin)
-        memory = tasks.take(self._memory, rows)
+            return self._started(rows, self._rules.reset)
+        state = tasks.take(self._memory, rows)
         later = np.flatnonzero(~new)
-        begin_again = functools.partial(self._rules.begin_again, last=tasks.take(memory, later))
+        reset_after = functools.partial(self._rules.reset_after, last=tasks.take(state, later))
         if not new.any():
-            return self._started(rows, begin_again)
-        frame = _rows_of_frame(self._frame, rows)
-        for which, begin in ((np.flatnonzero(new), self._rules.begin), (later, begin_again)):
+            return self._started(rows, reset_after)
+        physics = _rows_of_frame(self._frame, rows)
+        for which, begin in ((np.flatnonzero(new), self._rules.reset), (later, reset_after)):
             started, remembered = self._started(rows[which], begin)
-            frame, memory = _put_frame(frame, which, started), tasks.put(memory, which, remembered)
-        return frame, memory
+            physics, state = _put_frame(physics, which, started), tasks.put(state, which, remembered)
+        return physics, state
 
-    def _started(self, rows: np.ndarray, begin: Callable[[Draws], tuple[Any, Any, Any]]) -> tuple[Frame, Any]:
+    def _started(
+        self, rows: np.ndarray, begin: Callable[[RandomStreams], tuple[Any, Any, Any]]
+    ) -> tuple[PhysicsState, Any]:
         """Puts `rows` where `begin` says; returns the frame and the memory of these rows alone."""
-        draws = Draws(self._draws.key[rows], self._draws.counter[rows])
-        qpos, qvel, memory = begin(draws)
+        draws = RandomStreams(self._draws.key[rows], self._draws.counter[rows])
+        qpos, qvel, state = begin(draws)
         self._draws.counter = _put(self._draws.counter, rows, draws.counter)
-        self._physics.vary(rows, self._rules.varied(memory))
-        return self._physics.reset(rows, qpos, qvel), memory
+        self._physics.vary(rows, self._rules.model_overrides(state))
+        return self._physics.reset(rows, qpos, qvel), state
 
-    def _begin(self, rows: np.ndarray) -> tuple[Frame, Any]:
+    def _begin(self, rows: np.ndarray) -> tuple[PhysicsState, Any]:
         """Draws `rows` until the task accepts each, then lets them settle."""
-        frame, memory = self._drawn(rows)
+        physics, state = self._drawn(rows)
         for _ in range(_MAX_DRAWS):
-            refused = np.flatnonzero(~self._rules.accepts(frame))
+            refused = np.flatnonzero(~self._rules.is_valid_start(physics))
             if not refused.size:
                 break
             again, remembered = self._drawn(rows[refused])
-            frame, memory = _put_frame(frame, refused, again), tasks.put(memory, refused, remembered)
+            physics, state = _put_frame(physics, refused, again), tasks.put(state, refused, remembered)
         else:
             raise ValueError(
                 f"{type(self.task).__name__} accepts none of {_MAX_DRAWS} drawn beginnings of an episode: "
-                "look at its begin() and its fields"
+                "look at its reset() and its fields"
             )
         if self.task.SETTLING_TIME > 0:
-            frame = self._physics.settle(rows, self.task.SETTLING_TIME)
-        return frame, memory
+            physics = self._physics.settle(rows, self.task.SETTLING_TIME)
+        return physics, state
 
-    def _restart(self, rows: np.ndarray) -> tuple[Frame, Any]:
+    def _restart(self, rows: np.ndarray) -> tuple[PhysicsState, Any]:
         """Begins new episodes in `rows`; returns the frame and the memory of these rows alone."""
-        frame, memory = self._begin(rows)
-        self._frame = _put_frame(self._frame, rows, frame)
-        self._memory = tasks.put(self._memory, rows, memory)
+        physics, state = self._begin(rows)
+        self._frame = _put_frame(self._frame, rows, physics)
+        self._memory = tasks.put(self._memory, rows, state)
         self._elapsed = _put(self._elapsed, rows, 0)
         self._ended = _put(self._ended, rows, False)
         self._new = _put(self._new, rows, False)
-        return frame, memory
+        return physics, state
 
-    def _observe(self, frame: Frame, memory: Any) -> np.ndarray:
-        return np.concatenate(list(self._rules.observe(frame, memory).values()), axis=1).astype(np.float32)
+    def _observe(self, physics: PhysicsState, state: Any) -> np.ndarray:
+        return np.concatenate(list(self._rules.observe(physics, state).values()), axis=1).astype(np.float32)
 
-    def _privileged(self, frame: Frame, memory: Any) -> list[np.ndarray]:
-        return list(self._rules.privileged(frame, memory).values())
+    def _privileged(self, physics: PhysicsState, state: Any) -> list[np.ndarray]:
+        return list(self._rules.privileged(physics, state).values())
 
     def _with_privileged(self, observations: np.ndarray) -> np.ndarray:
         """The state of the present frame and memory, of which these are the observations."""
@@ -460,7 +462,7 @@ class MotrixVectorEnv(CallableByRow):
 
     def _seed_rows(self, rows: list[int], seeds: list[int]) -> None:
         """Starts the streams of `rows` anew."""
-        self._draws = Draws(_put(self._draws.key, rows, row_keys(seeds)), _put(self._draws.counter, rows, 0))
+        self._draws = RandomStreams(_put(self._draws.key, rows, row_keys(seeds)), _put(self._draws.counter, rows, 0))
         self._new = _put(self._new, rows, True)
 
     def _forget_seeds(self, rows: np.ndarray) -> None:
@@ -516,28 +518,28 @@ def _put(x: np.ndarray, rows: np.ndarray | list[int], new: Any) -> np.ndarray:
     return result
 
 
-def _rows_of_frame(frame: Frame, rows: np.ndarray) -> Frame:
-    return Frame(frame.qpos[rows], frame.qvel[rows], {name: x[rows] for name, x in frame.sensor.items()})
+def _rows_of_frame(physics: PhysicsState, rows: np.ndarray) -> PhysicsState:
+    return PhysicsState(physics.qpos[rows], physics.qvel[rows], {name: x[rows] for name, x in physics.sensor.items()})
 
 
-def _put_frame(frame: Frame, rows: np.ndarray, new: Frame) -> Frame:
+def _put_frame(physics: PhysicsState, rows: np.ndarray, new: PhysicsState) -> PhysicsState:
     """`frame` with `new`, the frame of those rows alone, in the place of `rows`."""
-    return Frame(
-        _put(frame.qpos, rows, new.qpos),
-        _put(frame.qvel, rows, new.qvel),
-        {name: _put(x, rows, new.sensor[name]) for name, x in frame.sensor.items()},
+    return PhysicsState(
+        _put(physics.qpos, rows, new.qpos),
+        _put(physics.qvel, rows, new.qvel),
+        {name: _put(x, rows, new.sensor[name]) for name, x in physics.sensor.items()},
     )
 
 
-def _where(rows: np.ndarray, frame: Frame, otherwise: Frame) -> Frame:
+def _where(rows: np.ndarray, physics: PhysicsState, otherwise: PhysicsState) -> PhysicsState:
     """The frame whose marked rows are those of `frame`."""
     if not rows.any():
         return otherwise
     pick = rows[:, None]
-    return Frame(
-        np.where(pick, frame.qpos, otherwise.qpos),
-        np.where(pick, frame.qvel, otherwise.qvel),
-        {name: np.where(pick, frame.sensor[name], x) for name, x in otherwise.sensor.items()},
+    return PhysicsState(
+        np.where(pick, physics.qpos, otherwise.qpos),
+        np.where(pick, physics.qvel, otherwise.qvel),
+        {name: np.where(pick, physics.sensor[name], x) for name, x in otherwise.sensor.items()},
     )
 
 

@@ -37,12 +37,12 @@ class OpensDrawer:
         return np.array([self._of_row(row) for row in range(self.envs.num_envs)])
 
     def _of_row(self, row: int) -> Array:
-        frame, guide, target = self.envs._frame, self.guide, self.envs._memory.target[row]
-        guide.see(frame.qpos[row])
+        physics, guide, target = self.envs._frame, self.guide, self.envs._memory.target[row]
+        guide.see(physics.qpos[row])
         seen = ("handle", "handle_axes/way", "handle_axes/up")
-        bar, out, up = (guide.axes @ frame.sensor[name][row] for name in seen)  # in the axes of the room
+        bar, out, up = (guide.axes @ physics.sensor[name][row] for name in seen)  # in the axes of the room
         turn = guide.turn(-out, up * np.sign(up @ guide.axes[:, 1]))  # either finger may be the upper one
-        shut = frame.sensor["drawer"][row, 0] < PULLED
+        shut = physics.sensor["drawer"][row, 0] < PULLED
         way = {
             BEFORE: bar + self.clear * out + self.beside * np.cross(up, out),
             TO: bar,
@@ -52,7 +52,7 @@ class OpensDrawer:
         done = {
             BEFORE: np.linalg.norm(way[BEFORE]) < 0.015 and np.linalg.norm(turn) < 0.1,
             TO: np.linalg.norm(bar) < 0.006,
-            CLOSE: target[-1] < frame.qpos[row, FINGERS].mean() - PRESSING,
+            CLOSE: target[-1] < physics.qpos[row, FINGERS].mean() - PRESSING,
             PULL: False,
         }
         stage = self.stage[row]

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from motrix_gym.draws import Draws, row_keys
 from motrix_gym.physics import Physics
-from motrix_gym.task import Memory, load_model
+from motrix_gym.random_streams import RandomStreams, row_keys
+from motrix_gym.task import TaskState, load_model
 from motrix_gym.tasks.basic.cartpole import CART, CartPole
 from motrix_gym.vector_env import MotrixVectorEnv
 
@@ -20,7 +20,7 @@ SETTLING_STEPS = 30
 
 
 @dataclass(frozen=True)
-class Marked(Memory):
+class Marked(TaskState):
     """What was remembered of a beginning: the cart's position in it."""
 
     position: np.ndarray
@@ -32,12 +32,12 @@ class Picky(CartPole):
 
     leftmost: float = 0.005
 
-    def begin(self, draws):
-        qpos, qvel, _ = super().begin(draws)
+    def reset(self, rng):
+        qpos, qvel, _ = super().reset(rng)
         return qpos, qvel, Marked(qpos[:, :1])
 
-    def accepts(self, frame):
-        return frame.qpos[:, CART] > self.leftmost
+    def is_valid_start(self, physics):
+        return physics.qpos[:, CART] > self.leftmost
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +56,9 @@ class PickyAndSettling(Picky):
 
 def first_accepted(task: Picky, seed: int, episode: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """What a loop over one row's stream begins its episodes with, in turn."""
-    draws = Draws(row_keys([seed]))
+    rng = RandomStreams(row_keys([seed]))
     while True:
-        qpos, qvel, _ = task.begin(draws)
+        qpos, qvel, _ = task.reset(rng)
         if qpos[0, CART] > task.leftmost:
             if episode == 0:
                 return qpos[0], qvel[0]
@@ -100,12 +100,12 @@ def test_what_no_draw_can_meet_is_refused():
 @given(seed=SEEDS, threads=st.integers(1, 2))
 def test_a_row_begins_where_its_draw_settles_without_control(seed, threads):
     envs = MotrixVectorEnv(Settling(), 3, num_threads=threads, max_episode_steps=4)
-    streams = [Draws(row_keys([seed + row])) for row in range(3)]
+    streams = [RandomStreams(row_keys([seed + row])) for row in range(3)]
     envs.reset(seed=seed)
     for _ in range(2):
         state = envs.get_state()
-        for row, draws in enumerate(streams):
-            qpos, qvel, _ = Settling().begin(draws)
+        for row, rng in enumerate(streams):
+            qpos, qvel, _ = Settling().reset(rng)
             data = settled(qpos[0], qvel[0])
             np.testing.assert_array_equal(state["qpos"][row], data.qpos)
             np.testing.assert_array_equal(state["qvel"][row], data.qvel)
@@ -137,13 +137,13 @@ def test_a_settled_frame_has_current_sensors():
     model = load_model("go1.xml")
     physics = Physics(model, 2, 1, control_dt=0.02)
     physics.reset(np.arange(2), np.tile(model.key_qpos[0], (2, 1)), np.full((2, model.nv), 0.1))
-    frame = physics.settle(np.array([1]), 0.1)
+    physics = physics.settle(np.array([1]), 0.1)
     data = mujoco.MjData(model)
-    data.qpos[:], data.qvel[:] = frame.qpos[0], frame.qvel[0]
+    data.qpos[:], data.qvel[:] = physics.qpos[0], physics.qvel[0]
     mujoco.mj_forward(model, data)
     for i in np.flatnonzero(model.sensor_needstage < int(mujoco.mjtStage.mjSTAGE_ACC)):
         sensor = model.sensor(i)
-        np.testing.assert_allclose(frame.sensor[sensor.name][0], data.sensor(i).data, atol=1e-12)
+        np.testing.assert_allclose(physics.sensor[sensor.name][0], data.sensor(i).data, atol=1e-12)
 
 
 def test_settling_times_are_whole_numbers_of_physics_steps():

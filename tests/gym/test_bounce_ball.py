@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from motrix_gym.physics import Physics
-from motrix_gym.task import Frame
+from motrix_gym.task import PhysicsState
 from motrix_gym.tasks.basic.bounce_ball import (
     BALL_ON_PADDLE,
     GRAVITY,
@@ -24,7 +24,7 @@ MODEL = BounceBall().model()
 TIMESTEP = MODEL.opt.timestep
 
 
-def dropped(ball: np.ndarray, velocity: np.ndarray, seconds: float) -> list[Frame]:
+def dropped(ball: np.ndarray, velocity: np.ndarray, seconds: float) -> list[PhysicsState]:
     """A ball let go over the paddle at home, after each physics step of 2 ms; places from the paddle's middle."""
     physics = Physics(MODEL, 1, 1, TIMESTEP)
     qpos = np.concatenate([HOME, PADDLE + ball, [1, 0, 0, 0]])[None]
@@ -35,8 +35,8 @@ def dropped(ball: np.ndarray, velocity: np.ndarray, seconds: float) -> list[Fram
     return frames
 
 
-def heights(frames: list[Frame]) -> np.ndarray:
-    return np.array([frame.sensor["ball_position"][0, 2] - PADDLE[2] for frame in frames])
+def heights(frames: list[PhysicsState]) -> np.ndarray:
+    return np.array([physics.sensor["ball_position"][0, 2] - PADDLE[2] for physics in frames])
 
 
 def make(num_envs: int = 1, **fields):
@@ -55,7 +55,7 @@ def test_home_holds_the_paddle_level_where_the_task_has_it():
 @given(height=st.floats(0.1, 0.8))
 def test_the_ball_comes_off_with_its_share_of_the_speed(height):
     frames = dropped(np.array([0, 0, BALL_ON_PADDLE + height]), np.zeros(3), 2 * np.sqrt(2 * height / GRAVITY))
-    speed = np.array([frame.sensor["ball_velocity"][0, 2] for frame in frames])
+    speed = np.array([physics.sensor["ball_velocity"][0, 2] for physics in frames])
     assert speed.max() == pytest.approx(RESTITUTION * -speed.min(), rel=0.05)
 
 
@@ -69,12 +69,12 @@ def test_a_flight_has_one_apex_and_one_place_to_land(ball, velocity):
     height = heights(frames)
     lands = int(np.argmax(height < BALL_ON_PADDLE))
     flight = frames[:lands]
-    apexes = np.concatenate([apex(frame) for frame in flight])
+    apexes = np.concatenate([apex(physics) for physics in flight])
     np.testing.assert_allclose(apexes, apexes[0], atol=0.01)
     if velocity[2] > 0:
         assert height[:lands].max() == pytest.approx(apexes[0], abs=0.01)
     landing = np.linalg.norm(frames[lands].sensor["ball_position"][0, :2] - PADDLE[:2])
-    np.testing.assert_allclose([landing_distance(frame)[0] for frame in flight], landing, atol=0.002)
+    np.testing.assert_allclose([landing_distance(physics)[0] for physics in flight], landing, atol=0.002)
 
 
 def test_bounces_are_the_upward_turns_that_rise_high_enough():
@@ -118,10 +118,10 @@ def test_a_ball_that_comes_to_rest_ends_the_episode():
     state = envs.get_state()
     bodies = Physics(MODEL, 1, 1, 0.02)
     start = np.concatenate([HOME, [*PADDLE[:2], PADDLE[2] + BALL_ON_PADDLE + 0.05], [1, 0, 0, 0]])[None]
-    frame = bodies.reset(np.arange(1), start, np.zeros((1, MODEL.nv)))
+    physics = bodies.reset(np.arange(1), start, np.zeros((1, MODEL.nv)))
     state["simulation"][:] = bodies.state
-    state |= {"qpos": frame.qpos, "qvel": frame.qvel, "memory.joint_target": HOME[None]}
-    state |= {f"sensor.{name}": x for name, x in frame.sensor.items()}
+    state |= {"qpos": physics.qpos, "qvel": physics.qvel, "memory.joint_target": HOME[None]}
+    state |= {f"sensor.{name}": x for name, x in physics.sensor.items()}
     envs.set_state(state)
     infos = []
     while len(infos) < 30 and (not infos or "final_info" not in infos[-1]):

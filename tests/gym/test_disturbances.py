@@ -65,10 +65,10 @@ def test_an_option_changes_the_physics_of_its_row_and_of_no_other(option):
 def test_a_row_simulates_the_model_that_its_numbers_say(seed):
     envs = make(**OPTIONS)
     envs.reset(seed=seed)
-    memory, task, plain = envs._memory, envs.task, envs.task.model()
+    task_state, task, plain = envs._memory, envs.task, envs.task.model()
     trunk = plain.body("trunk").id
-    of = {name: task.of_episode(name, memory) for name in DRAWN}
-    assert len(np.unique(memory.drawn, axis=0)) == ROWS
+    of = {name: task.of_episode(name, task_state) for name in DRAWN}
+    assert len(np.unique(task_state.drawn, axis=0)) == ROWS
     for row in range(ROWS):
         model = envs._physics._batch.get_model(row)
         robot = plain.geom_bodyid > 0
@@ -223,13 +223,13 @@ def test_disturbances_have_a_mirror_image():
     envs = make(**ALL)
     envs.reset(seed=0)
     walk(envs, 5)
-    memory, mirror = envs._memory, envs.task.mirror()
-    twice = mirror.memory(mirror.memory(memory))
+    task_state, mirror = envs._memory, envs.task.mirror()
+    twice = mirror.state(mirror.state(task_state))
     for name in ("drawn", "noise", "past_actions", "push"):
-        np.testing.assert_array_equal(getattr(twice, name), getattr(memory, name))
-    mirrored = mirror.memory(memory)
+        np.testing.assert_array_equal(getattr(twice, name), getattr(task_state, name))
+    mirrored = mirror.state(task_state)
     for name, flip in DRAWN.items():
-        found, own = (envs.task.of_episode(name, m) for m in (mirrored, memory))
+        found, own = (envs.task.of_episode(name, m) for m in (mirrored, task_state))
         np.testing.assert_allclose(found, flip(own))
 
 

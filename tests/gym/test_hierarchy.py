@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from trajectories import GROUPS, Event, assert_same, play
 
 from motrix_gym.hierarchy import HierarchicalVectorEnv
-from motrix_gym.task import Memory
+from motrix_gym.task import TaskState
 from motrix_gym.tasks.basic.cartpole import HINGE, CartPole
 from motrix_gym.tasks.locomotion.velocity import Go1
 from motrix_gym.testing import check_vector_env
@@ -32,7 +32,7 @@ INPUT_WEIGHTS, OUTPUT_WEIGHTS = (
 
 
 @dataclass(frozen=True)
-class CommandMemory(Memory):
+class CommandState(TaskState):
     """The command, (N, 1)."""
 
     command: np.ndarray
@@ -45,21 +45,21 @@ class Commanded(CartPole):
     WEIGHTS: ClassVar = {"alive": 1.0, "effort": -0.01}
     max_angle: float = 0.1
 
-    def begin(self, draws):
-        qpos, qvel, _ = super().begin(draws)
-        return qpos, qvel, CommandMemory(command=np.zeros((len(draws), 1)))
+    def reset(self, rng):
+        qpos, qvel, _ = super().reset(rng)
+        return qpos, qvel, CommandState(command=np.zeros((len(rng), 1)))
 
-    def observe(self, frame, memory):
-        return super().observe(frame, memory) | {"command": memory.command}
+    def observe(self, physics, task_state):
+        return super().observe(physics, task_state) | {"command": task_state.command}
 
     def reward(self, t):
         return super().reward(t) | {"effort": np.square(t.action[:, 0])}
 
     def metrics(self, t):
-        return {"angle": abs(t.now.qpos[:, HINGE]), "commanded": t.memory.command[:, 0]}
+        return {"angle": abs(t.next_physics.qpos[:, HINGE]), "commanded": t.state.command[:, 0]}
 
     def success(self, t):
-        return t.now.qpos[:, HINGE] > 0
+        return t.next_physics.qpos[:, HINGE] > 0
 
 
 def follow(observations: np.ndarray) -> np.ndarray:

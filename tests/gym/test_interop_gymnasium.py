@@ -117,7 +117,7 @@ def test_gymnasium_collects_frames(env_id, opengl):
     env.reset(seed=0)
     env.step(np.zeros(env.action_space.shape, np.float32))
     frames = env.render()
-    assert [frame.shape for frame in frames] == [(48, 64, 3)] * 2
+    assert [physics.shape for physics in frames] == [(48, 64, 3)] * 2
     assert env.spec.kwargs["render_mode"] == "rgb_array"
     assert EnvSpec.from_json(env.spec.to_json()) == env.spec
     env.close()

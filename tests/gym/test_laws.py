@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from scripts import SCRIPTS
 from trajectories import GROUPS, actions_for, assert_same, play
 
-from motrix_gym.draws import Draws, row_keys
 from motrix_gym.multi_task import MultiTask
 from motrix_gym.multi_task_env import vector_env
 from motrix_gym.physics import Physics
-from motrix_gym.task import Flip, Memory, Task, Transition
+from motrix_gym.random_streams import RandomStreams, row_keys
+from motrix_gym.task import Flip, Task, TaskState, Transition
 from motrix_gym.testing import check_vector_env
 from motrix_gym.vector_env import MotrixVectorEnv
 
@@ -289,10 +289,10 @@ def test_the_mirror_image_earns_the_same_and_sees_the_mirror_image(mirrored_task
     """Law 10: on the model made symmetric, mirrored state, memory and action mirror all that follows."""
     task, mirror = mirrored_task, mirrored_task.mirror()
     model = symmetric(task.model())
-    qpos, qvel, memory, action = sampled_frames(task, env_id)
+    qpos, qvel, task_state, action = sampled_frames(task, env_id)
     n = len(qpos)
-    mine = one_step(task, model, qpos, qvel, memory, action)
-    other = one_step(task, model, mirror.qpos(qpos), mirror.qvel(qvel), mirror.memory(memory), mirror.action(action))
+    mine = one_step(task, model, qpos, qvel, task_state, action)
+    other = one_step(task, model, mirror.qpos(qpos), mirror.qvel(qvel), mirror.state(task_state), mirror.action(action))
 
     assert list(mirror.blocks) == list(mine["observation"])
     for stage in ("first_observation", "observation"):
@@ -310,7 +310,7 @@ def test_the_mirror_image_earns_the_same_and_sees_the_mirror_image(mirrored_task
 def test_a_mirror_image_of_a_mirror_image_is_the_original(mirrored_task, env_id):
     """Law 10."""
     task, mirror = mirrored_task, mirrored_task.mirror()
-    qpos, qvel, memory, action = sampled_frames(task, env_id)
+    qpos, qvel, task_state, action = sampled_frames(task, env_id)
     flips: list[tuple[Flip, np.ndarray]] = [(mirror.qpos, qpos), (mirror.qvel, qvel), (mirror.action, action)]
     envs = vector_env(task, 2, num_threads=1)
     flips += [(mirror.observation, envs.reset(seed=0)[0])]
@@ -318,14 +318,14 @@ def test_a_mirror_image_of_a_mirror_image_is_the_original(mirrored_task, env_id)
         assert sorted(flip.index) == list(range(x.shape[-1]))
         np.testing.assert_array_equal(flip(flip(x)), x)
         assert not np.array_equal(flip(x), x)
-    twice = mirror.memory(mirror.memory(memory))
-    for field in dataclasses.fields(memory):
-        np.testing.assert_allclose(getattr(twice, field.name), getattr(memory, field.name), atol=1e-12)
+    twice = mirror.state(mirror.state(task_state))
+    for field in dataclasses.fields(task_state):
+        np.testing.assert_allclose(getattr(twice, field.name), getattr(task_state, field.name), atol=1e-12)
     space = envs.single_action_space
     np.testing.assert_array_equal(np.sort(mirror.action(np.stack([space.low, space.high])), axis=0)[0], space.low)
 
 
-def sampled_frames(task: Task, env_id: str) -> tuple[np.ndarray, np.ndarray, Memory, np.ndarray]:
+def sampled_frames(task: Task, env_id: str) -> tuple[np.ndarray, np.ndarray, TaskState, np.ndarray]:
     """Positions, velocities, memories and actions out of the midst of episodes."""
     actions = actions_for(env_id, 64, 30).clip(task.action_space().low, task.action_space().high)
     envs = vector_env(task, 64, num_threads=1)
@@ -334,27 +334,27 @@ def sampled_frames(task: Task, env_id: str) -> tuple[np.ndarray, np.ndarray, Mem
         envs.step(action)
     state = envs.get_state()
     fields = {name.removeprefix("memory."): x for name, x in state.items() if name.startswith("memory.")}
-    memory_class: Callable[..., Memory] = type(task.begin(Draws(row_keys([0])))[2])
+    memory_class: Callable[..., TaskState] = type(task.reset(RandomStreams(row_keys([0])))[2])
     return state["qpos"], state["qvel"], memory_class(**fields), actions[-1]
 
 
-def one_step(task: Task, model: mujoco.MjModel, qpos, qvel, memory, action) -> dict:
+def one_step(task: Task, model: mujoco.MjModel, qpos, qvel, task_state, action) -> dict:
     """What one control step from the given states leads to."""
     n = len(qpos)
     physics = Physics(model, n, 1, task.control_dt)
     before = physics.reset(np.arange(n), qpos, qvel)
-    ctrl = task.control(before, memory, action)
+    ctrl = task.control(before, task_state, action)
     now, _ = physics.step(ctrl)
-    t = Transition(before, memory, action, ctrl, now, np.zeros(n, dtype=bool))
+    t = Transition(before, task_state, action, ctrl, now, np.zeros(n, dtype=bool))
     terminated = task.terminated(t)
     t = dataclasses.replace(t, terminated=np.any(list(terminated.values()), axis=0))
-    following, otherwise = (task.advance(t, Draws(row_keys(range(k, k + n)))) for k in (0, n))
+    following, otherwise = (task.next_state(t, RandomStreams(row_keys(range(k, k + n)))) for k in (0, n))
     undrawn = [
         np.reshape(getattr(following, f.name) == getattr(otherwise, f.name), (n, -1)).all(axis=1)
         for f in dataclasses.fields(following)
     ]
     return {
-        "first_observation": task.observe(before, memory),
+        "first_observation": task.observe(before, task_state),
         "observation": task.observe(now, following),
         "undrawn": np.all(undrawn, axis=0) if undrawn else np.ones(n, dtype=bool),
         "reward": task.reward(t),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from panda_script import DOWN, Guide
 from trajectories import actions_for
 
-from motrix_gym.task import Frame, Transition
+from motrix_gym.task import PhysicsState, Transition
 from motrix_gym.tasks.manipulation import lift_cube
 from motrix_gym.tasks.manipulation.lift_cube import FrankaLiftCube
 from motrix_gym.tasks.manipulation.panda import LEAD, held
@@ -203,20 +203,22 @@ def test_targets_do_not_wind_up():
         assert (target <= high).all()
 
 
-def step(memory, *, cube=(0.5, 0.0, 0.3), tcp=(0.5, 0.0, 0.3), pointing=DOWN, rate=0.0, bend=0.0) -> Transition:
+def step(task_state, *, cube=(0.5, 0.0, 0.3), tcp=(0.5, 0.0, 0.3), pointing=DOWN, rate=0.0, bend=0.0) -> Transition:
     """A step of one row that leads to a cube and fingertips at these places."""
     qpos = np.array([[*TASK.HOME, 0.02, 0.02, *cube, 1, 0, 0, 0]])
     qpos[0, 1] += bend
     qvel = np.zeros((1, 15))
     qvel[0, 3] = rate
     sensor = {name: np.array([x], dtype=float) for name, x in (("cube", cube), ("tcp", tcp), ("pointing", pointing))}
-    frame = Frame(qpos, qvel, sensor)
+    physics = PhysicsState(qpos, qvel, sensor)
     action = np.zeros((1, 8))
-    return Transition(frame, memory, action, TASK.control(frame, memory, action), frame, np.zeros(1, dtype=bool))
+    return Transition(
+        physics, task_state, action, TASK.control(physics, task_state, action), physics, np.zeros(1, dtype=bool)
+    )
 
 
 @pytest.fixture
-def memory():
+def task_state():
     """Fingers pressed on a cube of 4 cm, at its goal."""
     envs = make(1)
     envs.reset(seed=0)
@@ -226,12 +228,12 @@ def memory():
     )
 
 
-def test_success_is_half_a_second_at_the_goal_without_a_break(memory):
+def test_success_is_half_a_second_at_the_goal_without_a_break(task_state):
     found = []
     for k in range(40):
-        t = step(memory, cube=(0.5, 0.0, 0.329 if k != 20 else 0.331))
+        t = step(task_state, cube=(0.5, 0.0, 0.329 if k != 20 else 0.331))
         found += TASK.success(t).tolist()
-        memory = dataclasses.replace(memory, held=TASK.time_held(t))
+        task_state = dataclasses.replace(task_state, held=TASK.time_held(t))
     steps = 13  # 0.5 s at least, of 40 ms
     assert found == [False] * (steps - 1) + [True] * (20 - steps + 1) + [False] * steps + [True] * (19 - steps + 1)
 
@@ -247,8 +249,8 @@ def test_success_is_half_a_second_at_the_goal_without_a_break(memory):
         ({"bend": -1.65}, "joint_limits"),
     ],
 )
-def test_what_ends_an_episode(memory, state, reason):
-    found = TASK.terminated(step(memory, **state))
+def test_what_ends_an_episode(task_state, state, reason):
+    found = TASK.terminated(step(task_state, **state))
     assert [name for name, holds in found.items() if holds[0]] == ([reason] if reason else [])
 
 
@@ -271,13 +273,13 @@ def test_a_cube_that_is_pushed_over_the_edge_ends_the_episode():
     [{"tcp": (0.5, 0.0, 0.35)}, {"cube": (0.55, 0, 0.3), "tcp": (0.55, 0, 0.3)}, {"pointing": (1, 0, 0)}],
     ids=["beside it", "elsewhere", "tilted"],
 )
-def test_a_firm_grasp_at_the_goal_earns_all_and_anything_else_less(memory, away):
-    best, found = TASK.reward(step(memory)), TASK.reward(step(memory, **away))
+def test_a_firm_grasp_at_the_goal_earns_all_and_anything_else_less(task_state, away):
+    best, found = TASK.reward(step(task_state)), TASK.reward(step(task_state, **away))
     for term in STAGED:
         assert best[term][0] == pytest.approx(1)
         assert found[term][0] <= best[term][0]
     assert found["hold"][0] < 0.5
-    loose = dataclasses.replace(memory, target=np.array([[*TASK.HOME, 0.02]]))
+    loose = dataclasses.replace(task_state, target=np.array([[*TASK.HOME, 0.02]]))
     assert [TASK.reward(step(loose))[term][0] for term in STAGED] == [1, 0, 0, 0, 0]
 
 

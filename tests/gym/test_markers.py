@@ -21,7 +21,7 @@ def test_the_target_is_drawn_as_far_away_as_the_task_measures(envs):
     task, state = envs.task, envs.get_state()
     *_, info = envs.step(np.zeros(envs.action_space.shape))
     kind, name = POINTERS[type(task).__name__]
-    memory = type(task.begin(envs._draws)[2])(target=state["memory.target"])
+    memory = type(task.reset(envs._draws)[2])(target=state["memory.target"])
     for row in range(3):
         markers = {body: x[row] for body, x in task.markers(memory).items()}
         _, data = envs._physics.row(row, markers)

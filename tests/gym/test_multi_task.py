@@ -19,7 +19,7 @@ from motrix_gym.multi_task import MultiTask, cycle
 from motrix_gym.physics import Physics
 from motrix_gym.registration import Env, register
 from motrix_gym.rendering import RenderingUnavailable
-from motrix_gym.task import Flip, Memory, Mirror
+from motrix_gym.task import Flip, Mirror, TaskState
 from motrix_gym.tasks.basic.cartpole import CartPole
 from motrix_gym.testing import check_vector_env
 
@@ -32,7 +32,7 @@ MODEL = """
 
 
 @dataclass(frozen=True)
-class Counts(Memory):
+class Counts(TaskState):
     """A part that `Numbers` has with another dtype, and one with another number of axes."""
 
     steps: np.ndarray  # (N,) int
@@ -40,7 +40,7 @@ class Counts(Memory):
 
 
 @dataclass(frozen=True)
-class Numbers(Memory):
+class Numbers(TaskState):
     """See `Counts`."""
 
     steps: np.ndarray  # (N,)
@@ -56,20 +56,20 @@ class Slider(CartPole):
     def model(self):
         return mujoco.MjModel.from_xml_string(MODEL)
 
-    def begin(self, draws):
-        return np.zeros((len(draws), 1)), np.zeros((len(draws), 1)), self._drawn(np.zeros(len(draws), int), draws)
+    def reset(self, rng):
+        return np.zeros((len(rng), 1)), np.zeros((len(rng), 1)), self._drawn(np.zeros(len(rng), int), rng)
 
-    def observe(self, frame, memory):
-        return {"target": memory.target, "velocity": np.repeat(frame.qvel, 2, axis=1)}
+    def observe(self, physics, task_state):
+        return {"target": task_state.target, "velocity": np.repeat(physics.qvel, 2, axis=1)}
 
     def reward(self, t):
         return {"near": -abs(self._distance(t)), "alive": 1.0 - t.terminated}
 
     def terminated(self, t):
-        return {"cart_left": abs(t.now.qpos[:, 0]) > 0.3}
+        return {"cart_left": abs(t.next_physics.qpos[:, 0]) > 0.3}
 
-    def advance(self, t, draws):
-        return self._drawn(t.memory.steps + 1, draws)
+    def next_state(self, t, rng):
+        return self._drawn(t.state.steps + 1, rng)
 
     def metrics(self, t):
         return {"distance": abs(self._distance(t))}
@@ -77,42 +77,42 @@ class Slider(CartPole):
     def success(self, t):
         return self._distance(t) > 0
 
-    def _drawn(self, steps, draws):
-        return Counts(steps, draws.uniform(-1, 1))
+    def _drawn(self, steps, rng):
+        return Counts(steps, rng.uniform(-1, 1))
 
     def _distance(self, t):
-        return t.now.qpos[:, 0] - t.memory.target[:, 0]
+        return t.next_physics.qpos[:, 0] - t.state.target[:, 0]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Clock(CartPole):
     """A CartPole whose memory is at odds with that of `Slider`, part by part."""
 
-    def begin(self, draws):
-        qpos, qvel, _ = super().begin(draws)
-        return qpos, qvel, Numbers(np.zeros(len(draws)), draws.uniform()[:, 0])
+    def reset(self, rng):
+        qpos, qvel, _ = super().reset(rng)
+        return qpos, qvel, Numbers(np.zeros(len(rng)), rng.uniform()[:, 0])
 
-    def observe(self, frame, memory):
-        return {**super().observe(frame, memory), "time": memory.steps[:, None]}
+    def observe(self, physics, task_state):
+        return {**super().observe(physics, task_state), "time": task_state.steps[:, None]}
 
-    def advance(self, t, draws):
-        return Numbers(t.memory.steps + 0.5, t.memory.target)
+    def next_state(self, t, rng):
+        return Numbers(t.state.steps + 0.5, t.state.target)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wide(CartPole):
     """A CartPole in which `velocity` is something else."""
 
-    def observe(self, frame, memory):
-        return {"velocity": np.repeat(frame.qvel, 2, axis=1)}
+    def observe(self, physics, task_state):
+        return {"velocity": np.repeat(physics.qvel, 2, axis=1)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Named(CartPole):
     """A CartPole that has a block of the name of the one-hot block."""
 
-    def observe(self, frame, memory):
-        return {"task": frame.qpos}
+    def observe(self, physics, task_state):
+        return {"task": physics.qpos}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +123,9 @@ class Mirrored(CartPole):
 
     def mirror(self):
         action, observed = (Flip.signs(*np.full(n, sign)) for n, sign in zip((1, 2), self.signs, strict=True))
-        return Mirror(observed, observed, action, {"position": observed, "velocity": observed}, lambda memory: memory)
+        return Mirror(
+            observed, observed, action, {"position": observed, "velocity": observed}, lambda task_state: task_state
+        )
 
 
 for task in (Slider, Clock, Wide, Named, Mirrored):

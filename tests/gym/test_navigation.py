@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from trajectories import actions_for
 
 from motrix_gym import rotations
-from motrix_gym.draws import Draws, row_keys
-from motrix_gym.task import Frame, Transition, load_model
+from motrix_gym.random_streams import RandomStreams, row_keys
+from motrix_gym.task import PhysicsState, Transition, load_model
 from motrix_gym.tasks.locomotion.velocity import AnymalC
-from motrix_gym.tasks.navigation.goal import AnymalCNavigation, NavigationMemory
+from motrix_gym.tasks.navigation.goal import AnymalCNavigation, NavigationState
 from motrix_gym.vector_env import MotrixVectorEnv
 
 ENV_ID = "Motrix/AnymalCNavigation-v0"
@@ -33,11 +33,13 @@ def seen(envs: MotrixVectorEnv, observation: np.ndarray, block: str) -> np.ndarr
     return observation[:, envs.observation_blocks[block]]
 
 
-def standing(x: float = 0.0, y: float = 0.0, heading: float = 0.0, slip: float = 0.0, turn: float = 0.0) -> Frame:
+def standing(
+    x: float = 0.0, y: float = 0.0, heading: float = 0.0, slip: float = 0.0, turn: float = 0.0
+) -> PhysicsState:
     """One row on its feet at a place, with a forward speed and a yaw rate."""
     qpos = np.concatenate([[x, y, 0.55], rotations.from_yaw(np.array(heading)), TASK.ROBOT.default_joints])[None]
     moving = {"linear_velocity": np.array([[slip, 0, 0]]), "angular_velocity": np.array([[0, 0, turn]])}
-    return Frame(qpos, np.zeros((1, 18)), {**at_rest(), **moving})
+    return PhysicsState(qpos, np.zeros((1, 18)), {**at_rest(), **moving})
 
 
 @functools.cache
@@ -46,57 +48,57 @@ def at_rest() -> dict[str, np.ndarray]:
     return {name: np.zeros_like(value) for name, value in make(1)._frame.sensor.items()}
 
 
-def goal(x: float = 0.0, y: float = 0.0, heading: float = 0.0, *, arrived: bool = False) -> NavigationMemory:
+def goal(x: float = 0.0, y: float = 0.0, heading: float = 0.0, *, arrived: bool = False) -> NavigationState:
     """What is remembered of one goal, before anything was done about it."""
     return dataclasses.replace(
-        TASK.begin(Draws(row_keys([0])))[2],
+        TASK.reset(RandomStreams(row_keys([0])))[2],
         goal=np.array([[x, y]]),
         goal_heading=np.array([heading]),
         arrived=np.array([arrived]),
     )
 
 
-def step(frame: Frame, memory: NavigationMemory) -> Transition:
+def step(physics: PhysicsState, task_state: NavigationState) -> Transition:
     """One step of a row that stays as it is."""
-    return Transition(frame, memory, np.zeros((1, 12)), np.zeros((1, 12)), frame, np.zeros(1, dtype=bool))
+    return Transition(physics, task_state, np.zeros((1, 12)), np.zeros((1, 12)), physics, np.zeros(1, dtype=bool))
 
 
-def following(frame: Frame, memory: NavigationMemory, task: AnymalCNavigation = EAGER) -> NavigationMemory:
+def following(physics: PhysicsState, task_state: NavigationState, task: AnymalCNavigation = EAGER) -> NavigationState:
     """The memory after one step of a row that stays as it is."""
-    return task.advance(step(frame, memory), Draws(row_keys([0])))
+    return task.next_state(step(physics, task_state), RandomStreams(row_keys([0])))
 
 
 @given(x=LENGTHS, y=LENGTHS, heading=ANGLES, turn=ANGLES)
 @example(x=20.0, y=0.0, heading=np.pi, turn=-np.pi)
 def test_the_command_leads_to_the_goal_and_is_no_faster_than_allowed(x, y, heading, turn):
-    memory = following(standing(1.0, 2.0, heading), goal(1.0 + x, 2.0 + y, heading + turn))
-    [[forward, leftward, rate]] = memory.command
-    if memory.arrived[0]:
-        assert not memory.command.any()
+    task_state = following(standing(1.0, 2.0, heading), goal(1.0 + x, 2.0 + y, heading + turn))
+    [[forward, leftward, rate]] = task_state.command
+    if task_state.arrived[0]:
+        assert not task_state.command.any()
         return
     velocity = np.exp(1j * heading) * (forward + 1j * leftward)  # in the world
     way = x + 1j * y
     assert (np.conj(way) * velocity).imag == pytest.approx(0, abs=1e-6)
     assert (np.conj(way) * velocity).real >= 0
     assert abs(velocity) <= TASK.approach_rate * abs(way) + 1e-9
-    for value, low, high in zip(memory.command[0], TASK.command_low, TASK.command_high, strict=True):
+    for value, low, high in zip(task_state.command[0], TASK.command_low, TASK.command_high, strict=True):
         assert low - 1e-9 <= value <= high + 1e-9
     assert rate == pytest.approx(np.clip(TASK.approach_rate * turn, TASK.command_low[2], TASK.command_high[2]))
 
 
 @given(x=LENGTHS, y=LENGTHS, heading=ANGLES, turn=ANGLES)
 def test_the_command_comes_to_what_leads_to_the_goal_no_faster_than_it_may(x, y, heading, turn):
-    frame, memory = standing(0, 0, heading), goal(x, y, heading + turn)
-    memory = dataclasses.replace(memory, command=np.zeros((1, 3)))
-    wanted = following(frame, memory).command
+    physics, task_state = standing(0, 0, heading), goal(x, y, heading + turn)
+    task_state = dataclasses.replace(task_state, command=np.zeros((1, 3)))
+    wanted = following(physics, task_state).command
     step_length = TASK.command_acceleration * TASK.control_dt
     for _ in range(int(2 / step_length)):
-        now = following(frame, memory, TASK)
-        change = now.command - memory.command
+        now = following(physics, task_state, TASK)
+        change = now.command - task_state.command
         assert np.linalg.norm(change[0, :2]) <= step_length + 1e-9
         assert abs(change[0, 2]) <= step_length + 1e-9
-        memory = now
-    np.testing.assert_allclose(memory.command, wanted, atol=1e-9)
+        task_state = now
+    np.testing.assert_allclose(task_state.command, wanted, atol=1e-9)
 
 
 def test_what_is_near_is_approached_slowly():
@@ -106,9 +108,9 @@ def test_what_is_near_is_approached_slowly():
 
 @given(x=LENGTHS, y=LENGTHS, heading=ANGLES)
 def test_at_its_goal_it_is_told_to_stand(x, y, heading):
-    memory = following(standing(x, y, heading), goal(x, y, heading))
-    assert memory.arrived[0]
-    assert not memory.command.any()
+    task_state = following(standing(x, y, heading), goal(x, y, heading))
+    assert task_state.arrived[0]
+    assert not task_state.command.any()
 
 
 @pytest.mark.parametrize(
@@ -116,31 +118,33 @@ def test_at_its_goal_it_is_told_to_stand(x, y, heading):
     [(0.1, 0.1, True, True), (0.2, 0.0, False, True), (0.0, -0.2, False, True), (0.4, 0.0, False, False)],
 )
 def test_it_is_told_to_stand_well_within_the_tolerances_until_it_is_outside(distance, angle, coming, leaving):
-    frame = standing()
+    physics = standing()
     for arrived, expected in ((False, coming), (True, leaving)):
-        memory = following(frame, goal(distance, 0, angle, arrived=arrived))
-        assert memory.arrived[0] == expected
-        assert memory.command.any() != expected
+        task_state = following(physics, goal(distance, 0, angle, arrived=arrived))
+        assert task_state.arrived[0] == expected
+        assert task_state.command.any() != expected
 
 
 @given(turn=ANGLES, x=LENGTHS, y=LENGTHS)
 def test_nothing_depends_on_where_in_the_world_it_takes_place(turn, x, y):
     """Both are moved and turned, the robot and its goal: it sees the same and earns the same."""
     envs = make(4)
-    frame, memory = envs._frame, envs._memory
+    physics, task_state = envs._frame, envs._memory
 
     def moved(place: np.ndarray) -> np.ndarray:
         return place @ np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]]) + [x, y]
 
-    qpos = frame.qpos.copy()
-    qpos[:, :2] = moved(frame.qpos[:, :2])
-    qpos[:, 3:7] = rotations.from_yaw(rotations.yaw(frame.qpos[:, 3:7]) + turn)
-    elsewhere = dataclasses.replace(frame, qpos=qpos)
-    remembered = dataclasses.replace(memory, goal=moved(memory.goal), goal_heading=memory.goal_heading + turn)
+    qpos = physics.qpos.copy()
+    qpos[:, :2] = moved(physics.qpos[:, :2])
+    qpos[:, 3:7] = rotations.from_yaw(rotations.yaw(physics.qpos[:, 3:7]) + turn)
+    elsewhere = dataclasses.replace(physics, qpos=qpos)
+    remembered = dataclasses.replace(
+        task_state, goal=moved(task_state.goal), goal_heading=task_state.goal_heading + turn
+    )
     found = []
-    for before, remembers in ((frame, memory), (elsewhere, remembered)):
+    for before, remembers in ((physics, task_state), (elsewhere, remembered)):
         t = Transition(before, remembers, np.zeros((4, 12)), np.zeros((4, 12)), before, np.zeros(4, dtype=bool))
-        after = TASK.advance(t, Draws(row_keys(range(4))))
+        after = TASK.next_state(t, RandomStreams(row_keys(range(4))))
         found.append({**TASK.observe(before, after), **TASK.reward(t), **TASK.metrics(t)})
     here, there = found
     for name, value in here.items():
@@ -148,11 +152,11 @@ def test_nothing_depends_on_where_in_the_world_it_takes_place(turn, x, y):
 
 
 def test_the_goal_is_seen_from_the_robot():
-    frame = standing(1.0, 1.0, np.pi / 2)
-    blocks = TASK.observe(frame, goal(1.0, 3.0, np.pi))
+    physics = standing(1.0, 1.0, np.pi / 2)
+    blocks = TASK.observe(physics, goal(1.0, 3.0, np.pi))
     np.testing.assert_allclose(blocks["goal"], [[2, 0]], atol=1e-9)  # straight ahead
     np.testing.assert_allclose(blocks["goal_heading"], [[1, 0]], atol=1e-9)  # a quarter turn to the left
-    np.testing.assert_allclose(TASK.observe(frame, goal(21.0, 1.0))["goal"], [[0, -5]], atol=1e-9)  # far to the right
+    np.testing.assert_allclose(TASK.observe(physics, goal(21.0, 1.0))["goal"], [[0, -5]], atol=1e-9)  # far to the right
 
 
 @given(place=st.tuples(LENGTHS, LENGTHS), heading=ANGLES, slip=st.floats(-2, 2), turn=st.floats(-2, 2))
@@ -167,12 +171,12 @@ def test_no_reward_of_the_goal_is_larger_than_that_of_standing_there(place, head
 
 
 def test_success_is_a_whole_second_of_standing_at_the_goal():
-    memory, frame = goal(5.0, 5.0, 1.0), standing(5.1, 5.0, 0.9)
+    task_state, physics = goal(5.0, 5.0, 1.0), standing(5.1, 5.0, 0.9)
     steps = round(TASK.hold_time / TASK.control_dt)
     found = []
     for _ in range(steps + 5):
-        found += TASK.success(step(frame, memory)).tolist()
-        memory = following(frame, memory)
+        found += TASK.success(step(physics, task_state)).tolist()
+        task_state = following(physics, task_state)
     assert found == [False] * (steps - 1) + [True] * 6
 
 
@@ -182,10 +186,10 @@ def test_success_is_a_whole_second_of_standing_at_the_goal():
     ids=lambda away: next(iter(away)),
 )
 def test_one_step_away_from_it_starts_the_second_anew(away):
-    memory = dataclasses.replace(goal(), held=np.array([3.0]))
-    assert TASK.success(step(standing(), memory))[0]
-    assert not TASK.success(step(standing(**away), memory))[0]
-    assert following(standing(**away), memory).held[0] == 0
+    task_state = dataclasses.replace(goal(), held=np.array([3.0]))
+    assert TASK.success(step(standing(), task_state))[0]
+    assert not TASK.success(step(standing(**away), task_state))[0]
+    assert following(standing(**away), task_state).held[0] == 0
 
 
 def test_a_robot_that_begins_at_its_goal_and_does_nothing_succeeds():

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scripts import BEFORE, CLOSE, PULL, TO, OpensDrawer
 
-from motrix_gym.task import Frame, Transition, load_model
+from motrix_gym.task import PhysicsState, Transition, load_model
 from motrix_gym.tasks.manipulation.open_cabinet import TRAVEL, FrankaOpenCabinet, gripped
 from motrix_gym.tasks.manipulation.panda import FINGERS
 from motrix_gym.vector_env import MotrixVectorEnv
@@ -202,17 +202,17 @@ def test_the_drawer_slides_alone_as_far_as_it_should_and_stays_where_it_is():
 
 
 @functools.cache
-def a_frame() -> Frame:
+def a_frame() -> PhysicsState:
     """One row at the beginning of an episode."""
     envs = make(1)
     envs.reset(seed=0)
     return envs._frame
 
 
-def at_bar(*, handle=(0.0, 0.0, 0.0), contact=(1.0, 1.0), drawer=0.0, opening=0.022) -> Frame:
+def at_bar(*, handle=(0.0, 0.0, 0.0), contact=(1.0, 1.0), drawer=0.0, opening=0.022) -> PhysicsState:
     """One row whose hand is turned as it should be, with the bar where it is said to be."""
-    frame = a_frame()
-    qpos = frame.qpos.copy()
+    physics = a_frame()
+    qpos = physics.qpos.copy()
     qpos[:, FINGERS] = opening / 2
     sensor = {
         "handle": np.array([handle]),
@@ -221,14 +221,14 @@ def at_bar(*, handle=(0.0, 0.0, 0.0), contact=(1.0, 1.0), drawer=0.0, opening=0.
         "bar_contact": np.array([contact]),
         "drawer": np.array([[drawer]]),
     }
-    return dataclasses.replace(frame, qpos=qpos, sensor={**frame.sensor, **sensor})
+    return dataclasses.replace(physics, qpos=qpos, sensor={**physics.sensor, **sensor})
 
 
-def step(frame: Frame) -> Transition:
+def step(physics: PhysicsState) -> Transition:
     """One step of a row that stays as it is."""
     envs = make(1)
     envs.reset(seed=0)
-    return Transition(frame, envs._memory, np.zeros((1, 8)), np.zeros((1, 8)), frame, np.zeros(1, dtype=bool))
+    return Transition(physics, envs._memory, np.zeros((1, 8)), np.zeros((1, 8)), physics, np.zeros(1, dtype=bool))
 
 
 @pytest.mark.parametrize(
@@ -245,9 +245,9 @@ def step(frame: Frame) -> Transition:
     ],
 )
 def test_a_grip_has_the_bar_between_both_pads(away, holds):
-    frame = at_bar(drawer=0.4, **away)
-    t = step(frame)
-    assert gripped(frame)[0] == holds
+    physics = at_bar(drawer=0.4, **away)
+    t = step(physics)
+    assert gripped(physics)[0] == holds
     assert TASK.success(t)[0] == holds
     assert TASK.reward(t)["open"][0] == holds
 

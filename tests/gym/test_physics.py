@@ -48,13 +48,13 @@ def test_a_step_is_that_of_a_loop_over_single_simulations(file_name, seed, num_t
         data.qpos[:], data.qvel[:] = qpos[row], qvel[row]
         mujoco.mj_forward(model, data)
     for _ in range(5):
-        frame, diverged = physics.step(ctrl)
+        physics, diverged = physics.step(ctrl)
         assert not diverged.any()
         for row, data in enumerate(singles):
             data.ctrl[:] = ctrl[row]
             mujoco.mj_step(model, data, round(CONTROL_DT / model.opt.timestep))
-            np.testing.assert_array_equal(frame.qpos[row], data.qpos)
-            np.testing.assert_array_equal(frame.qvel[row], data.qvel)
+            np.testing.assert_array_equal(physics.qpos[row], data.qpos)
+            np.testing.assert_array_equal(physics.qvel[row], data.qvel)
 
 
 @pytest.mark.parametrize("file_name", MODELS)
@@ -63,15 +63,15 @@ def test_position_and_velocity_sensors_are_those_of_the_frame(file_name):
     qpos, qvel, ctrl = random_states(model, 2, 0)
     physics = Physics(model, 2, 1, CONTROL_DT)
     physics.reset(np.arange(2), qpos, qvel)
-    frame, _ = physics.step(ctrl)
+    physics, _ = physics.step(ctrl)
     current = np.flatnonzero(model.sensor_needstage < int(mujoco.mjtStage.mjSTAGE_ACC))
     data = mujoco.MjData(model)
     for row in range(2):
-        data.qpos[:], data.qvel[:] = frame.qpos[row], frame.qvel[row]
+        data.qpos[:], data.qvel[:] = physics.qpos[row], physics.qvel[row]
         mujoco.mj_forward(model, data)
         for i in current:
             sensor = model.sensor(i)
-            np.testing.assert_allclose(frame.sensor[sensor.name][row], data.sensor(i).data, atol=1e-12)
+            np.testing.assert_allclose(physics.sensor[sensor.name][row], data.sensor(i).data, atol=1e-12)
 
 
 def test_a_frame_is_not_written_to_by_the_next_step():
@@ -101,9 +101,9 @@ def test_a_reset_row_remembers_nothing_and_no_other_row_notices(file_name):
     fresh.reset(np.arange(1), qpos[1:2], qvel[1:2])
     np.testing.assert_array_equal(physics.state[1], fresh.state[0])
     for _ in range(3):
-        frame, _ = physics.step(ctrl)
-        np.testing.assert_array_equal(frame.qpos[[0, 2]], undisturbed.step(ctrl)[0].qpos[[0, 2]])
-        np.testing.assert_array_equal(frame.qpos[1], fresh.step(ctrl[1:2])[0].qpos[0])
+        physics, _ = physics.step(ctrl)
+        np.testing.assert_array_equal(physics.qpos[[0, 2]], undisturbed.step(ctrl)[0].qpos[[0, 2]])
+        np.testing.assert_array_equal(physics.qpos[1], fresh.step(ctrl[1:2])[0].qpos[0])
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 1e12])
@@ -130,9 +130,9 @@ def test_a_row_in_which_mujoco_raises_has_diverged(monkeypatch):
         raise mujoco.batch.SimulationError(np.array([2]), "out of memory")
 
     monkeypatch.setattr(physics, "_batch", SimpleNamespace(step=raises, warning=np.zeros((3, 10, 2))))
-    frame, diverged = physics.step(ctrl)
+    physics, diverged = physics.step(ctrl)
     assert diverged.tolist() == [False, False, True]
-    np.testing.assert_array_equal(frame.qpos, qpos)
+    np.testing.assert_array_equal(physics.qpos, qpos)
 
 
 @pytest.mark.parametrize("bad", [np.nan, -np.inf, 1e12])
@@ -157,10 +157,10 @@ def test_control_steps_are_whole_numbers_of_physics_steps(control_dt):
 def test_sensors_of_a_group_are_joined():
     sensors = ['<jointpos name="a" joint="x"/>', *(f'<jointvel name="g/{i}" joint="x"/>' for i in range(3))]
     model = mujoco.MjModel.from_xml_string(SENSORS.format("".join(sensors)))
-    frame = Physics(model, 2, 1, model.opt.timestep).reset(np.arange(2), np.ones((2, 1)), np.array([[3.0], [4.0]]))
-    np.testing.assert_array_equal(frame.sensor["a"], [[1], [1]])
-    np.testing.assert_array_equal(frame.sensor["g"], [[3, 3, 3], [4, 4, 4]])
-    np.testing.assert_array_equal(frame.sensor["g/1"], [[3], [4]])
+    physics = Physics(model, 2, 1, model.opt.timestep).reset(np.arange(2), np.ones((2, 1)), np.array([[3.0], [4.0]]))
+    np.testing.assert_array_equal(physics.sensor["a"], [[1], [1]])
+    np.testing.assert_array_equal(physics.sensor["g"], [[3, 3, 3], [4, 4, 4]])
+    np.testing.assert_array_equal(physics.sensor["g/1"], [[3], [4]])
 
 
 @pytest.mark.parametrize("names", [("g/1", "a", "g/2"), ("g", "g/1"), ("g/1", "g")])

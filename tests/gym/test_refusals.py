@@ -38,7 +38,7 @@ BAD_KWARGS = [
     (CARTPOLE, {"max_angel": 0.1}, TypeError, ["'max_angel'", "did you mean 'max_angle'?"]),
     (CARTPOLE, {"colour": "red"}, TypeError, ["'colour'", "known: ", "max_angle", "start_range"]),
     (CARTPOLE, {"start_range": float("inf")}, TypeError, ["start_range is inf", "finite"]),
-    (CARTPOLE, {"start_range": 1e300}, ValueError, ["cannot begin at qpos [", "e+299", "begin()"]),
+    (CARTPOLE, {"start_range": 1e300}, ValueError, ["cannot begin at qpos [", "e+299", "reset()"]),
     (CARTPOLE, {"reward_weights": {"aliev": 1.0}}, ValueError, ["'aliev'", "did you mean 'alive'?"]),
     (CARTPOLE, {"reward_weights": {"alive": "much"}}, TypeError, ["reward_weights['alive'] is 'much'", "number"]),
     (CARTPOLE, {"reward_weights": {"alive": float("nan")}}, TypeError, ["reward_weights['alive'] is nan", "finite"]),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from motrix_gym.multi_task_env import vector_env
-from motrix_gym.task import Flip, Memory, Mirror
+from motrix_gym.task import Flip, Mirror, TaskState
 from motrix_gym.tasks.basic.cartpole import CartPole
 from motrix_gym.vector_env import MotrixVectorEnv
 
@@ -17,7 +17,7 @@ ONE, TWO = Flip.signs(-1), Flip.signs(-1, -1)
 
 
 @dataclass(frozen=True)
-class Counted(Memory):
+class Counted(TaskState):
     """A memory of steps."""
 
     steps: Any  # (N,)
@@ -25,33 +25,33 @@ class Counted(Memory):
 
 def memory_of(steps: Any):
     """How an episode begins whose memory is of `steps`, a function of the number of rows."""
-    return lambda task, draws: (np.zeros((len(draws), 2)), np.zeros((len(draws), 2)), Counted(steps(len(draws))))
+    return lambda task, rng: (np.zeros((len(rng), 2)), np.zeros((len(rng), 2)), Counted(steps(len(rng))))
 
 
-def written_in_place(task, t, draws):
-    t.memory.steps[:] += 1
-    return t.memory
+def written_in_place(task, t, rng):
+    t.state.steps[:] += 1
+    return t.state
 
 
 def reflected(blocks: dict[str, Flip]):
     """A task's mirror with these blocks."""
-    return lambda task: Mirror(TWO, TWO, ONE, blocks, lambda memory: memory)
+    return lambda task: Mirror(TWO, TWO, ONE, blocks, lambda task_state: task_state)
 
 
 COUNTS = memory_of(np.zeros)
 BAD_METHODS = [
     (
-        {"begin": lambda _, d: (np.zeros((len(d), 1)), np.zeros((len(d), 2)), Memory())},
-        "begin gives qpos of shape (4, 1); it takes an array of shape (4, 2)",
+        {"reset": lambda _, d: (np.zeros((len(d), 1)), np.zeros((len(d), 2)), TaskState())},
+        "reset gives qpos of shape (4, 1); it takes an array of shape (4, 2)",
     ),
     (
-        {"begin": lambda _, d: (np.zeros((len(d), 2)), np.zeros(2), Memory())},
-        "begin gives qvel of shape (2,); it takes an array of shape (4, 2)",
+        {"reset": lambda _, d: (np.zeros((len(d), 2)), np.zeros(2), TaskState())},
+        "reset gives qvel of shape (2,); it takes an array of shape (4, 2)",
     ),
-    ({"begin": memory_of(lambda n: 0.0)}, "begin gives memory.steps 0.0; it takes an array of shape (4,)"),
+    ({"reset": memory_of(lambda n: 0.0)}, "reset gives state.steps 0.0; it takes an array of shape (4,)"),
     (
-        {"begin": memory_of(lambda n: np.zeros(n + 1))},
-        "begin gives memory.steps of shape (5,); it takes an array of shape (4,)",
+        {"reset": memory_of(lambda n: np.zeros(n + 1))},
+        "reset gives state.steps of shape (5,); it takes an array of shape (4,)",
     ),
     (
         {"control": lambda _, f, m, a: np.concatenate([a, a], axis=1)},
@@ -65,7 +65,7 @@ BAD_METHODS = [
     ({"observe": lambda _, f, m: {}}, "observe gives no block"),
     ({"observe": lambda _, f, m: {"tip": f.sensor["tipp"]}}, "observe reads a sensor 'tipp'"),
     ({"privileged": lambda _, f, m: {"angle": f.qpos[:, 1]}}, "privileged gives angle of shape (4,)"),
-    ({"accepts": lambda _, f: True}, "accepts gives the result True; it takes an array of shape (4,)"),
+    ({"is_valid_start": lambda _, f: True}, "is_valid_start gives the result True; it takes an array of shape (4,)"),
     (
         {"reward": lambda _, t: {"alive": np.ones((4, 1))}},
         "reward gives alive of shape (4, 1); it takes an array of shape (4,)",
@@ -77,38 +77,41 @@ BAD_METHODS = [
     ({"reward": lambda _, t: {}}, "reward gives no 'alive', which has a weight"),
     ({"reward": lambda _, t: {"alive": 1.0}}, "reward gives alive 1.0; it takes an array of shape (4,)"),
     ({"terminated": lambda _, t: {"fell": False}}, "terminated gives fell False; it takes an array of shape (4,)"),
-    ({"terminated": lambda _, t: {"fell": (abs(t.now.qpos) > 9).any()}}, "terminated gives fell"),
+    ({"terminated": lambda _, t: {"fell": (abs(t.next_physics.qpos) > 9).any()}}, "terminated gives fell"),
     ({"terminated": lambda _, t: {"fell": np.zeros(4)}}, "terminated gives fell of float64; it takes bool"),
     (
         {"metrics": lambda _, t: {"place": np.zeros((4, 3))}},
         "metrics gives place of shape (4, 3); it takes an array of shape (4,)",
     ),
     ({"success": lambda _, t: np.zeros(4)}, "success gives the result of float64; it takes bool"),
-    ({"begin": COUNTS, "advance": written_in_place}, "advance writes to memory.steps in place; it takes a new array"),
     (
-        {"begin": COUNTS, "advance": lambda _, t, d: Counted(0.0)},
-        "advance gives memory.steps 0.0; it takes an array of shape (4,)",
+        {"reset": COUNTS, "next_state": written_in_place},
+        "next_state writes to state.steps in place; it takes a new array",
     ),
     (
-        {"begin": COUNTS, "advance": lambda _, t, d: Counted(np.zeros((4, 1)))},
-        "advance gives memory.steps of shape (4, 1)",
+        {"reset": COUNTS, "next_state": lambda _, t, d: Counted(0.0)},
+        "next_state gives state.steps 0.0; it takes an array of shape (4,)",
     ),
     (
-        {"begin": COUNTS, "advance": lambda _, t, d: Counted(np.zeros(4, int))},
-        "advance gives memory.steps of int64; it takes float64",
+        {"reset": COUNTS, "next_state": lambda _, t, d: Counted(np.zeros((4, 1)))},
+        "next_state gives state.steps of shape (4, 1)",
     ),
-    ({"begin": COUNTS, "advance": lambda _, t, d: Memory()}, "advance gives a Memory; it takes a Counted"),
+    (
+        {"reset": COUNTS, "next_state": lambda _, t, d: Counted(np.zeros(4, int))},
+        "next_state gives state.steps of int64; it takes float64",
+    ),
+    ({"reset": COUNTS, "next_state": lambda _, t, d: TaskState()}, "next_state gives a TaskState; it takes a Counted"),
     (
         {"external_force": lambda _, m: {"polle": np.zeros((4, 6))}},
         "external_force names a body 'polle'; did you mean 'pole'?",
     ),
     (
-        {"varied": lambda _, m: {"body_mas": np.zeros((4, 3))}},
-        "varied names 'body_mas', which is no field of mujoco.MjModel",
+        {"model_overrides": lambda _, m: {"body_mas": np.zeros((4, 3))}},
+        "model_overrides names 'body_mas', which is no field of mujoco.MjModel",
     ),
     (
-        {"begin": COUNTS, "varied": lambda _, m: {"body_mass": np.ones((4, 9))}},
-        "varied gives body_mass of shape (4, 9)",
+        {"reset": COUNTS, "model_overrides": lambda _, m: {"body_mass": np.ones((4, 9))}},
+        "model_overrides gives body_mass of shape (4, 9)",
     ),
     (
         {"mirror": reflected({"position": TWO})},
@@ -143,8 +146,8 @@ def test_a_task_that_does_not_keep_to_it_is_refused_at_once(methods, words):
 def test_the_nearest_sensor_is_named():
     envs = gymnasium.make_vec("Motrix/Go1-v0", num_threads=1).unwrapped
 
-    def observe(task, frame, memory):
-        return {"gyro": frame.sensor["angular_velocty"]}
+    def observe(task, physics, task_state):
+        return {"gyro": physics.sensor["angular_velocty"]}
 
     task: Any = type("Mine", (type(envs.task),), {"observe": observe})()
     with pytest.raises(ValueError, match=r"reads a sensor 'angular_velocty'; did you mean 'angular_velocity'\?"):
@@ -155,7 +158,7 @@ def test_after_the_first_step_the_task_itself_is_asked():
     asked = []
 
     def reward(task, t):
-        asked.append(type(t.now.sensor))
+        asked.append(type(t.next_physics.sensor))
         return CartPole.reward(task, t)
 
     task: Any = type("Mine", (CartPole,), {"reward": reward})()

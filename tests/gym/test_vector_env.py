@@ -10,7 +10,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from trajectories import actions_for, assert_same, play
 
 from motrix_gym.registration import ENVS
-from motrix_gym.task import Memory
+from motrix_gym.task import TaskState
 from motrix_gym.tasks.basic.cartpole import CartPole
 from motrix_gym.vector_env import MotrixVectorEnv
 
@@ -184,7 +184,7 @@ def test_closing_twice_is_closing_once(envs):
 
 
 @dataclass(frozen=True)
-class Dice(Memory):
+class Dice(TaskState):
     """What was drawn last, (N, 6)."""
 
     drawn: np.ndarray
@@ -194,15 +194,15 @@ class Dice(Memory):
 class Gambler(CartPole):
     """A CartPole that draws numbers in every step and shows them."""
 
-    def begin(self, draws):
-        qpos, qvel, _ = super().begin(draws)
-        return qpos, qvel, Dice(draws.uniform(size=6))
+    def reset(self, rng):
+        qpos, qvel, _ = super().reset(rng)
+        return qpos, qvel, Dice(rng.uniform(size=6))
 
-    def observe(self, frame, memory):
-        return {**super().observe(frame, memory), "dice": memory.drawn}
+    def observe(self, physics, task_state):
+        return {**super().observe(physics, task_state), "dice": task_state.drawn}
 
-    def advance(self, t, draws):
-        return dataclasses.replace(t.memory, drawn=draws.uniform(size=6))
+    def next_state(self, t, rng):
+        return dataclasses.replace(t.state, drawn=rng.uniform(size=6))
 
 
 def test_no_random_number_is_drawn_twice(mode):

@@ -14,16 +14,16 @@ import numpy as np
 from dm_control import suite
 from scipy import stats
 
-from motrix_gym.draws import Draws, row_keys
 from motrix_gym.physics import Physics
-from motrix_gym.task import Frame, Memory, Transition
+from motrix_gym.random_streams import RandomStreams, row_keys
+from motrix_gym.task import PhysicsState, TaskState, Transition
 from motrix_gym.vector_env import MotrixVectorEnv
 
 SEED = 20180102
 SMALLEST_P = 1e-3  # of all two-sample tests of one task together
 
 
-def _nothing_more(physics: Any, memory: Any) -> None:
+def _nothing_more(physics: Any, task_state: Any) -> None:
     pass
 
 
@@ -56,13 +56,13 @@ class States:
     qpos: np.ndarray
     qvel: np.ndarray
     action: np.ndarray
-    memory: Any
+    state: Any
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, Any]]:
         """Each state alone, without the row axis."""
         for row in range(len(self.qpos)):
-            fields = {f.name: getattr(self.memory, f.name)[row] for f in dataclasses.fields(self.memory)}
-            yield self.qpos[row], self.qvel[row], self.action[row], type(self.memory)(**fields)
+            fields = {f.name: getattr(self.state, f.name)[row] for f in dataclasses.fields(self.state)}
+            yield self.qpos[row], self.qvel[row], self.action[row], type(self.state)(**fields)
 
 
 @dataclass(frozen=True)
@@ -128,8 +128,8 @@ class Pair:
             mujoco.mj_step(model, data, rng.integers(1, 200))
             if not data.warning.number.any():
                 qpos[row], qvel[row] = data.qpos, data.qvel
-        _, _, memory = self.task.begin(Draws(row_keys(range(n))))
-        return States(qpos, qvel, action, memory)
+        _, _, task_state = self.task.reset(RandomStreams(row_keys(range(n))))
+        return States(qpos, qvel, action, task_state)
 
     def mass_matrices(self) -> tuple[np.ndarray, np.ndarray]:
         """dm_control's and ours, each (N, nv, nv)."""
@@ -156,8 +156,8 @@ class Pair:
         physics, task = self.reference.physics, self.reference.task
         substeps = round(self.reference.control_timestep() / physics.timestep())
         rows = []
-        for qpos, qvel, action, memory in self.states:
-            self._place(qpos, qvel, memory)
+        for qpos, qvel, action, task_state in self.states:
+            self._place(qpos, qvel, task_state)
             first = _flat(task.get_observation(physics))
             task.before_step(action, physics)
             physics.step(substeps)
@@ -171,13 +171,13 @@ class Pair:
         task, states, n = self.task, self.states, self.num_states
         physics = Physics(self.model, n, 1, task.control_dt)
         before = physics.reset(np.arange(n), states.qpos, states.qvel)
-        ctrl = task.control(before, states.memory, states.action)
+        ctrl = task.control(before, states.state, states.action)
         now, diverged = physics.step(ctrl)
         assert not diverged.any()
-        t = Transition(before, states.memory, states.action, ctrl, now, np.zeros(n, dtype=bool))
+        t = Transition(before, states.state, states.action, ctrl, now, np.zeros(n, dtype=bool))
         reward = sum(task.weights[name] * term for name, term in task.reward(t).items())
-        observation = self._observed(now, task.advance(t, Draws(row_keys(range(n)))))
-        return Outcome(self._observed(before, states.memory), now.qpos, now.qvel, observation, np.asarray(reward))
+        observation = self._observed(now, task.next_state(t, RandomStreams(row_keys(range(n)))))
+        return Outcome(self._observed(before, states.state), now.qpos, now.qvel, observation, np.asarray(reward))
 
     def episodes(self, steps: int, rows: int = 4) -> tuple[np.ndarray, np.ndarray]:
         """Observations and rewards of whole episodes from our beginnings, dm_control's and ours, (steps, N, k + 1)."""
@@ -186,12 +186,12 @@ class Pair:
         envs.action_space.seed(SEED)
         actions = np.stack([envs.action_space.sample() for _ in range(steps)]).astype(np.float64)
         state = envs.get_state()
-        memory = type(self.states.memory)(
+        task_state = type(self.states.state)(
             **{name.removeprefix("memory."): x for name, x in state.items() if name.startswith("memory.")}
         )
         ours = [np.column_stack(envs.step(action)[:2]) for action in actions]
         theirs = np.empty((steps, rows, ours[0].shape[1]))
-        for row, (qpos, qvel, _, remembered) in enumerate(States(state["qpos"], state["qvel"], actions[0], memory)):
+        for row, (qpos, qvel, _, remembered) in enumerate(States(state["qpos"], state["qvel"], actions[0], task_state)):
             self.reference.reset()
             self._place(qpos, qvel, remembered)
             for k in range(steps):
@@ -227,22 +227,22 @@ class Pair:
     def _forward(self, model: mujoco.MjModel) -> Iterator[mujoco.MjData]:
         """A model's data in each state, with the actions as its controls."""
         data, states = mujoco.MjData(model), self.states
-        controls = self.task.control(Frame(states.qpos, states.qvel, {}), states.memory, states.action)
+        controls = self.task.control(PhysicsState(states.qpos, states.qvel, {}), states.state, states.action)
         for qpos, qvel, ctrl in zip(states.qpos, states.qvel, controls, strict=True):
             mujoco.mj_resetData(model, data)
             data.qpos[:], data.qvel[:], data.ctrl[:] = qpos, qvel, ctrl
             mujoco.mj_forward(model, data)
             yield data
 
-    def _place(self, qpos: np.ndarray, qvel: np.ndarray, memory: Memory) -> None:
+    def _place(self, qpos: np.ndarray, qvel: np.ndarray, task_state: TaskState) -> None:
         """Puts dm_control into a state of ours."""
         physics = self.reference.physics
         with physics.reset_context():
-            self.counterpart.place(physics, memory)
+            self.counterpart.place(physics, task_state)
             physics.data.qpos[:], physics.data.qvel[:] = qpos, qvel
 
-    def _observed(self, frame: Frame, memory: Any) -> np.ndarray:
-        blocks = self.task.observe(frame, memory)
+    def _observed(self, physics: PhysicsState, task_state: Any) -> np.ndarray:
+        blocks = self.task.observe(physics, task_state)
         assert all(block.dtype == np.float64 for block in blocks.values())
         return np.concatenate(list(blocks.values()), axis=1)
 

@@ -5,13 +5,13 @@ import pytest
 from oracle import SMALLEST_P, Counterpart, Pair, largest_error, two_sample_p
 
 
-def place_reacher_target(physics, memory):
-    physics.named.model.geom_pos["target", ["x", "y"]] = memory.target
+def place_reacher_target(physics, task_state):
+    physics.named.model.geom_pos["target", ["x", "y"]] = task_state.target
 
 
-def place_finger_target(physics, memory):
+def place_finger_target(physics, task_state):
     hub = physics.named.data.xanchor["hinge", ["x", "z"]]
-    physics.named.model.site_pos["target", ["x", "z"]] = hub + memory.target
+    physics.named.model.site_pos["target", ["x", "z"]] = hub + task_state.target
 
 
 COUNTERPARTS = [

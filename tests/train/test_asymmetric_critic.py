@@ -13,7 +13,7 @@ from comparison import everything
 from test_resume import TINY, Stopper, job
 
 from motrix_gym.registration import Env, register
-from motrix_gym.task import Memory
+from motrix_gym.task import TaskState
 from motrix_gym.tasks.basic.pendulum import Pendulum
 from motrix_gym.vector_env import MotrixVectorEnv
 from motrix_train import environment
@@ -57,7 +57,7 @@ NOBODY = np.zeros(NETWORK.num_envs, dtype=bool)
 
 
 @dataclass(frozen=True)
-class Coin(Memory):
+class Coin(TaskState):
     """What an episode pays in every step."""
 
     side: np.ndarray  # (N,) -1 or 1
@@ -70,19 +70,19 @@ class Windfall(Pendulum):
 
     WEIGHTS: ClassVar = {"coin": 1.0}
 
-    def begin(self, draws):
-        angle, rate, _ = super().begin(draws)
-        side = np.where(draws.uniform()[:, 0] < 0.5, -1.0, 1.0)
-        return angle, rate, Coin(side, np.zeros(len(draws)))
+    def reset(self, rng):
+        angle, rate, _ = super().reset(rng)
+        side = np.where(rng.uniform()[:, 0] < 0.5, -1.0, 1.0)
+        return angle, rate, Coin(side, np.zeros(len(rng)))
 
-    def privileged(self, frame, memory):
-        return {"side": memory.side[:, None], "age": memory.age[:, None]}
+    def privileged(self, physics, task_state):
+        return {"side": task_state.side[:, None], "age": task_state.age[:, None]}
 
     def reward(self, t):
-        return {"coin": t.memory.side}
+        return {"coin": t.state.side}
 
-    def advance(self, t, draws):
-        return dataclasses.replace(t.memory, age=t.memory.age + 1)
+    def next_state(self, t, rng):
+        return dataclasses.replace(t.state, age=t.state.age + 1)
 
 
 register(Env(WINDFALL, f"{__name__}:Windfall", max_episode_steps=LIMIT))
@@ -190,7 +190,7 @@ def test_truncated_rows_are_continued_by_the_value_of_their_last_state(name: str
         },
         after,
     )
-    rewards = np.asarray(agent.ppo.memory.get_tensor_by_name("rewards"))[0, :, 0]
+    rewards = np.asarray(agent.ppo.state.get_tensor_by_name("rewards"))[0, :, 0]
     assert rewards == pytest.approx([1.0 + GAMMA * np.clip(final[0, 0], -5, 5), 1.0, 1.0], rel=1e-5)
     assert np.asarray(agent.ppo._current_next_states).tolist() == [*final[:2].tolist(), after[2].tolist()]
 

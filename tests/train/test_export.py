@@ -196,8 +196,8 @@ class Feedback(CartPole):
     help_: float = 0.0
     limit: float = 3.0
 
-    def control(self, frame, memory, action):
-        return np.clip(action + self.help_ * frame.qpos[:, 1:], -self.limit, self.limit)
+    def control(self, physics, task_state, action):
+        return np.clip(action + self.help_ * physics.qpos[:, 1:], -self.limit, self.limit)
 
 
 @pytest.mark.parametrize(("kwargs", "affine"), [({}, True), ({"help_": 0.1}, False), ({"limit": 2.9}, False)])
@@ -325,8 +325,8 @@ def test_the_example_sees_what_the_environment_shows(go1_files):
         state = env.unwrapped.get_state()
         mujoco.mj_setState(model, data, state["simulation"][0], int(mujoco.mjtState.mjSTATE_INTEGRATION))
         mujoco.mj_forward(model, data)
-        memory = (state[f"memory.{name}"][0] for name in ("action", "command", "phase"))
-        assert example.observe(data, told, *memory) == pytest.approx(observations, abs=1e-5)
+        task_state = (state[f"memory.{name}"][0] for name in ("action", "command", "phase"))
+        assert example.observe(data, told, *task_state) == pytest.approx(observations, abs=1e-5)
         action = act(file, observations)
         assert action == pytest.approx(np.clip(mean(observations), -1, 1), abs=1e-5)
         observations, *_ = env.step(action)

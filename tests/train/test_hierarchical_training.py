@@ -154,7 +154,7 @@ def test_the_goal_is_seen_from_the_robot(goal):
 
 
 def test_the_mirror_image_of_a_goal_is_on_the_other_side(goal):
-    from go1_goal import GoalMemory  # pyright: ignore[reportMissingImports]
+    from go1_goal import GoalState  # pyright: ignore[reportMissingImports]
 
     env = MotrixVectorEnv(goal_task(), 2, num_threads=1)
     observations, _ = env.reset(seed=0)
@@ -162,5 +162,5 @@ def test_the_mirror_image_of_a_goal_is_on_the_other_side(goal):
     block = env.observation_blocks["goal"]
     np.testing.assert_array_equal(env.mirror.observation(observations)[:, block], observations[:, block] * [1, -1])
     state = env.get_state()
-    memory = GoalMemory(**{f.name: state[f"memory.{f.name}"] for f in dataclasses.fields(GoalMemory)})
-    np.testing.assert_array_equal(env.mirror.memory(memory).goal, memory.goal * [1, -1])
+    task_state = GoalState(**{f.name: state[f"memory.{f.name}"] for f in dataclasses.fields(GoalState)})
+    np.testing.assert_array_equal(env.mirror.state(task_state).goal, task_state.goal * [1, -1])

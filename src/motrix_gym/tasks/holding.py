@@ -27,4 +27,4 @@ class Holding(Task):
 
     def time_held(self, t: Transition) -> Array:
         """For how long it has been held once the step is done, (N,) s."""
-        return np.where(self.holds(t), t.memory.held + self.control_dt, 0.0)
+        return np.where(self.holds(t), t.state.held + self.control_dt, 0.0)

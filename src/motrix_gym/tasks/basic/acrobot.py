@@ -7,9 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from motrix_gym.draws import Draws
+from motrix_gym.random_streams import RandomStreams
 from motrix_gym.rewards import tolerance
-from motrix_gym.task import Array, Frame, Memory, Transition
+from motrix_gym.task import Array, PhysicsState, TaskState, Transition
 from motrix_gym.tasks.basic.suite import Targeted
 
 
@@ -52,20 +52,22 @@ class Acrobot(Targeted):
     target_radius: float = 0.2
     target_margin: float = 1.0
 
-    def begin(self, draws: Draws) -> tuple[Array, Array, Memory]:
-        return draws.uniform(-np.pi, np.pi, 2), np.zeros((len(draws), 2)), Memory()
+    def reset(self, rng: RandomStreams) -> tuple[Array, Array, TaskState]:
+        return rng.uniform(-np.pi, np.pi, 2), np.zeros((len(rng), 2)), TaskState()
 
-    def observe(self, frame: Frame, memory: Memory) -> dict[str, Array]:
-        links = np.stack([frame.sensor["upper_axis"], frame.sensor["lower_axis"]], axis=2)  # (N, xyz, link)
-        return {"orientations": np.concatenate([links[:, 0], links[:, 2]], axis=1), "velocity": frame.qvel}
+    def observe(self, physics: PhysicsState, state: TaskState) -> dict[str, Array]:
+        links = np.stack([physics.sensor["upper_axis"], physics.sensor["lower_axis"]], axis=2)  # (N, xyz, link)
+        return {"orientations": np.concatenate([links[:, 0], links[:, 2]], axis=1), "velocity": physics.qvel}
 
     def reward(self, t: Transition) -> dict[str, Array]:
-        return {"tip_high": tolerance(distance(t.now), bounds=(0.0, self.target_radius), margin=self.target_margin)}
+        return {
+            "tip_high": tolerance(distance(t.next_physics), bounds=(0.0, self.target_radius), margin=self.target_margin)
+        }
 
     def metrics(self, t: Transition) -> dict[str, Array]:
-        return {"distance": distance(t.now)}
+        return {"distance": distance(t.next_physics)}
 
 
-def distance(frame: Frame) -> Array:
+def distance(physics: PhysicsState) -> Array:
     """From the tip to the highest point that it can reach, (N,) m."""
-    return np.linalg.norm(frame.sensor["tip_from_target"], axis=1)
+    return np.linalg.norm(physics.sensor["tip_from_target"], axis=1)

@@ -9,9 +9,9 @@ import mujoco
 import numpy as np
 from gymnasium import spaces
 
-from motrix_gym.draws import Draws
+from motrix_gym.random_streams import RandomStreams
 from motrix_gym.rewards import sum_squares, tolerance
-from motrix_gym.task import Array, Frame, Memory, Task, Transition, load_model
+from motrix_gym.task import Array, PhysicsState, Task, TaskState, Transition, load_model
 
 MODEL = "bounce_ball.xml"
 ARM = slice(0, 6)  # in qpos and qvel
@@ -22,7 +22,7 @@ BALL_ON_PADDLE = 0.0225  # m from the paddle's centre to that of a ball that lie
 
 
 @dataclass(frozen=True)
-class BounceBallMemory(Memory):
+class BounceBallState(TaskState):
     """What BounceBall remembers.
 
     Attributes:
@@ -138,51 +138,51 @@ class BounceBall(Task):
     def action_space(self) -> spaces.Box:
         return spaces.Box(-1.0, 1.0, (len(HOME),), np.float32)
 
-    def begin(self, draws: Draws) -> tuple[Array, Array, BounceBallMemory]:
-        n = len(draws)
-        unit = draws.uniform(-1.0, 1.0, 11)
+    def reset(self, rng: RandomStreams) -> tuple[Array, Array, BounceBallState]:
+        n = len(rng)
+        unit = rng.uniform(-1.0, 1.0, 11)
         joints = HOME + 0.01 * unit[:, ARM]
         drop = 0.4 + 0.1 * unit[:, 6:7]
         ball = PADDLE + np.concatenate([0.02 * unit[:, 7:9], drop], axis=1)
         upright = np.tile([1.0, 0.0, 0.0, 0.0], (n, 1))
         qpos = np.concatenate([joints, ball, upright], axis=1)
         qvel = np.concatenate([np.zeros((n, 6)), 0.05 * unit[:, 9:11], np.zeros((n, 4))], axis=1)
-        memory = BounceBallMemory(
+        state = BounceBallState(
             joint_target=joints,
-            apex=draws.uniform(*self.apex_range),
+            apex=rng.uniform(*self.apex_range),
             bounces=np.zeros(n),
             low_time=np.zeros(n),
         )
-        return qpos, qvel, memory
+        return qpos, qvel, state
 
-    def control(self, frame: Frame, memory: BounceBallMemory, action: Array) -> Array:
-        moved = memory.joint_target + self.joint_speed * self.control_dt * action
+    def control(self, physics: PhysicsState, state: BounceBallState, action: Array) -> Array:
+        moved = state.joint_target + self.joint_speed * self.control_dt * action
         return np.clip(moved, HOME - self.joint_reach, HOME + self.joint_reach)
 
-    def observe(self, frame: Frame, memory: BounceBallMemory) -> dict[str, Array]:
+    def observe(self, physics: PhysicsState, state: BounceBallState) -> dict[str, Array]:
         return {
-            "joint_position": frame.qpos[:, ARM] - HOME,
-            "joint_velocity": frame.qvel[:, ARM],
-            "joint_target": memory.joint_target - HOME,
-            "ball_position": _ball(frame),
-            "ball_velocity": frame.sensor["ball_velocity"],
-            "paddle_to_ball": frame.sensor["ball_position"] - frame.sensor["paddle_position"],
-            "paddle_normal": frame.sensor["paddle_normal"],
-            "apex_command": memory.apex,
+            "joint_position": physics.qpos[:, ARM] - HOME,
+            "joint_velocity": physics.qvel[:, ARM],
+            "joint_target": state.joint_target - HOME,
+            "ball_position": _ball(physics),
+            "ball_velocity": physics.sensor["ball_velocity"],
+            "paddle_to_ball": physics.sensor["ball_position"] - physics.sensor["paddle_position"],
+            "paddle_normal": physics.sensor["paddle_normal"],
+            "apex_command": state.apex,
         }
 
     def reward(self, t: Transition) -> dict[str, Array]:
         return {
             "apex": tolerance(self._apex_error(t), bounds=(0.0, 0.02), margin=0.15),
-            "centred": tolerance(landing_distance(t.now), bounds=(0.0, 0.01), margin=0.15),
+            "centred": tolerance(landing_distance(t.next_physics), bounds=(0.0, 0.01), margin=0.15),
             "bounce": 1.0 * self._bounced(t),
-            "posture": sum_squares(t.now.qpos[:, ARM] - HOME),
+            "posture": sum_squares(t.next_physics.qpos[:, ARM] - HOME),
             "effort": sum_squares(t.action),
             "termination": 1.0 * t.terminated,
         }
 
     def terminated(self, t: Transition) -> dict[str, Array]:
-        ball = _ball(t.now)
+        ball = _ball(t.next_physics)
         away = np.linalg.norm(ball[:, :2], axis=1) > self.max_distance
         return {
             "lost": away | (ball[:, 2] < -0.1),
@@ -192,46 +192,46 @@ class BounceBall(Task):
     def success(self, t: Transition) -> Array:
         return self._bounces(t) >= self.successful_bounces
 
-    def advance(self, t: Transition, draws: Draws) -> BounceBallMemory:
+    def next_state(self, t: Transition, rng: RandomStreams) -> BounceBallState:
         return replace(
-            t.memory,
+            t.state,
             joint_target=t.ctrl,
             bounces=self._bounces(t),
             low_time=self._low_time(t),
         )
 
     def metrics(self, t: Transition) -> dict[str, Array]:
-        return {"apex_error": self._apex_error(t), "distance": np.linalg.norm(_ball(t.now)[:, :2], axis=1)}
+        return {"apex_error": self._apex_error(t), "distance": np.linalg.norm(_ball(t.next_physics)[:, :2], axis=1)}
 
-    def markers(self, memory: BounceBallMemory) -> dict[str, Array]:
-        return {"apex": np.pad(memory.apex, ((0, 0), (2, 0)))}
+    def markers(self, state: BounceBallState) -> dict[str, Array]:
+        return {"apex": np.pad(state.apex, ((0, 0), (2, 0)))}
 
     def _apex_error(self, t: Transition) -> Array:  # (N,) m
-        return np.abs(apex(t.now) - t.memory.apex[:, 0])
+        return np.abs(apex(t.next_physics) - t.state.apex[:, 0])
 
     def _bounced(self, t: Transition) -> Array:  # (N,) bool
-        return (_ball(t.before)[:, 2] < self.bounce_height) & (_ball(t.now)[:, 2] >= self.bounce_height)
+        return (_ball(t.physics)[:, 2] < self.bounce_height) & (_ball(t.next_physics)[:, 2] >= self.bounce_height)
 
     def _bounces(self, t: Transition) -> Array:  # (N,) with the one of this step
-        return t.memory.bounces + self._bounced(t)
+        return t.state.bounces + self._bounced(t)
 
     def _low_time(self, t: Transition) -> Array:  # (N,) s with this step
-        return np.where(_ball(t.now)[:, 2] < self.bounce_height, t.memory.low_time + self.control_dt, 0.0)
+        return np.where(_ball(t.next_physics)[:, 2] < self.bounce_height, t.state.low_time + self.control_dt, 0.0)
 
 
-def apex(frame: Frame) -> Array:
+def apex(physics: PhysicsState) -> Array:
     """How high the ball would rise, or came from, over the paddle at home, (N,) m."""
-    return _ball(frame)[:, 2] + np.square(frame.sensor["ball_velocity"][:, 2]) / (2 * GRAVITY)
+    return _ball(physics)[:, 2] + np.square(physics.sensor["ball_velocity"][:, 2]) / (2 * GRAVITY)
 
 
-def landing_distance(frame: Frame) -> Array:
+def landing_distance(physics: PhysicsState) -> Array:
     """How far from the middle of the paddle at home the ball will land, (N,) m."""
-    ball, velocity = _ball(frame), frame.sensor["ball_velocity"]
+    ball, velocity = _ball(physics), physics.sensor["ball_velocity"]
     fall = np.maximum(ball[:, 2] - BALL_ON_PADDLE, 0.0)
     flight = (velocity[:, 2] + np.sqrt(np.square(velocity[:, 2]) + 2 * GRAVITY * fall)) / GRAVITY
     return np.linalg.norm(ball[:, :2] + velocity[:, :2] * np.maximum(flight, 0.0)[:, None], axis=1)
 
 
-def _ball(frame: Frame) -> Array:
+def _ball(physics: PhysicsState) -> Array:
     """Where the ball is, (N, 3) m from the middle of the paddle at home."""
-    return frame.sensor["ball_position"] - PADDLE
+    return physics.sensor["ball_position"] - PADDLE

@@ -9,8 +9,8 @@ import mujoco
 import numpy as np
 from gymnasium import spaces
 
-from motrix_gym.draws import Draws
-from motrix_gym.task import Array, Frame, Memory, Task, Transition, load_model
+from motrix_gym.random_streams import RandomStreams
+from motrix_gym.task import Array, PhysicsState, Task, TaskState, Transition, load_model
 
 CART, HINGE = 0, 1
 
@@ -62,24 +62,24 @@ class CartPole(Task):
     def action_space(self) -> spaces.Box:
         return spaces.Box(-3.0, 3.0, (1,), np.float32)
 
-    def begin(self, draws: Draws) -> tuple[Array, Array, Memory]:
-        start = draws.uniform(-self.start_range, self.start_range, 4)
-        return start[:, :2], start[:, 2:], Memory()
+    def reset(self, rng: RandomStreams) -> tuple[Array, Array, TaskState]:
+        start = rng.uniform(-self.start_range, self.start_range, 4)
+        return start[:, :2], start[:, 2:], TaskState()
 
-    def control(self, frame: Frame, memory: Memory, action: Array) -> Array:
+    def control(self, physics: PhysicsState, state: TaskState, action: Array) -> Array:
         return action
 
-    def observe(self, frame: Frame, memory: Memory) -> dict[str, Array]:
-        return {"position": frame.qpos, "velocity": frame.qvel}
+    def observe(self, physics: PhysicsState, state: TaskState) -> dict[str, Array]:
+        return {"position": physics.qpos, "velocity": physics.qvel}
 
     def reward(self, t: Transition) -> dict[str, Array]:
         return {"alive": 1.0 - t.terminated}
 
     def terminated(self, t: Transition) -> dict[str, Array]:
         return {
-            "pole_fell": abs(t.now.qpos[:, HINGE]) > self.max_angle,
-            "cart_left": abs(t.now.qpos[:, CART]) > self.max_position,
+            "pole_fell": abs(t.next_physics.qpos[:, HINGE]) > self.max_angle,
+            "cart_left": abs(t.next_physics.qpos[:, CART]) > self.max_position,
         }
 
-    def advance(self, t: Transition, draws: Draws) -> Memory:
-        return t.memory
+    def next_state(self, t: Transition, rng: RandomStreams) -> TaskState:
+        return t.state

@@ -7,9 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from motrix_gym.draws import Draws
+from motrix_gym.random_streams import RandomStreams
 from motrix_gym.rewards import tolerance
-from motrix_gym.task import Array, Frame, Memory, Transition
+from motrix_gym.task import Array, PhysicsState, TaskState, Transition
 from motrix_gym.tasks.basic.suite import SuiteTask
 
 CART, HINGE = 0, 1
@@ -55,20 +55,18 @@ class CartPoleSuite(SuiteTask):
     control_dt: float = 0.01
     swing_up: bool = False
 
-    def begin(self, draws: Draws) -> tuple[Array, Array, Memory]:
-        if self.swing_up:
-            qpos = [0.0, np.pi] + 0.01 * draws.normal(2)
-        else:
-            qpos = draws.uniform([-0.1, -0.034], [0.1, 0.034], 2)
-        return qpos, 0.01 * draws.normal(2), Memory()
+    def reset(self, rng: RandomStreams) -> tuple[Array, Array, TaskState]:
+        hanging = [0.0, np.pi]
+        qpos = hanging + 0.01 * rng.normal(2) if self.swing_up else rng.uniform([-0.1, -0.034], [0.1, 0.034], 2)
+        return qpos, 0.01 * rng.normal(2), TaskState()
 
-    def observe(self, frame: Frame, memory: Memory) -> dict[str, Array]:
-        x, _, z = frame.sensor["pole_axis"].T
-        return {"position": np.stack([frame.qpos[:, CART], z, x], axis=1), "velocity": frame.qvel}
+    def observe(self, physics: PhysicsState, state: TaskState) -> dict[str, Array]:
+        x, _, z = physics.sensor["pole_axis"].T
+        return {"position": np.stack([physics.qpos[:, CART], z, x], axis=1), "velocity": physics.qvel}
 
     def reward(self, t: Transition) -> dict[str, Array]:
-        upright = (1 + t.now.sensor["pole_axis"][:, 2]) / 2
-        centred = tolerance(t.now.qpos[:, CART], margin=2.0)
+        upright = (1 + t.next_physics.sensor["pole_axis"][:, 2]) / 2
+        centred = tolerance(t.next_physics.qpos[:, CART], margin=2.0)
         effortless = tolerance(t.action[:, 0], margin=1.0, sigmoid="quadratic", value_at_margin=0.0)
-        slow = tolerance(t.now.qvel[:, HINGE], margin=5.0)
+        slow = tolerance(t.next_physics.qvel[:, HINGE], margin=5.0)
         return {"balance": upright * (1 + centred) / 2 * (4 + effortless) / 5 * (1 + slow) / 2}

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from motrix_gym.draws import Draws
-from motrix_gym.task import Array, Frame, Memory, Transition
+from motrix_gym.random_streams import RandomStreams
+from motrix_gym.task import Array, PhysicsState, TaskState, Transition
 from motrix_gym.tasks.basic.suite import Mover, random_joints
 
 JOINTS = slice(3, None)  # after x, z and pitch of the torso
@@ -57,20 +57,20 @@ class Cheetah(Mover):
     control_dt: float = 0.01
     move_speed: float = 10.0
 
-    def begin(self, draws: Draws) -> tuple[Array, Array, Memory]:
-        joints, n = random_joints(self.MODEL, draws)[:, JOINTS], len(draws)
+    def reset(self, rng: RandomStreams) -> tuple[Array, Array, TaskState]:
+        joints, n = random_joints(self.MODEL, rng)[:, JOINTS], len(rng)
         qpos = np.concatenate([np.tile(FALLEN, (n, 1)), joints], axis=1)
         qvel = np.concatenate([np.tile(FALLING, (n, 1)), np.zeros_like(joints)], axis=1)
-        return qpos, qvel, Memory()
+        return qpos, qvel, TaskState()
 
-    def observe(self, frame: Frame, memory: Memory) -> dict[str, Array]:
-        return {"position": frame.qpos[:, 1:], "velocity": frame.qvel}
+    def observe(self, physics: PhysicsState, state: TaskState) -> dict[str, Array]:
+        return {"position": physics.qpos[:, 1:], "velocity": physics.qvel}
 
     def reward(self, t: Transition) -> dict[str, Array]:
-        return {"run": self.pace(self.speed(t.now))}
+        return {"run": self.pace(self.speed(t.next_physics))}
 
     def metrics(self, t: Transition) -> dict[str, Array]:
-        return {"speed": self.speed(t.now)}
+        return {"speed": self.speed(t.next_physics)}
 
-    def speed(self, frame: Frame) -> Array:  # (N,) m/s
-        return frame.sensor["velocity"][:, 0]
+    def speed(self, physics: PhysicsState) -> Array:  # (N,) m/s
+        return physics.sensor["velocity"][:, 0]

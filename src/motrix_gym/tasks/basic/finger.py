@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 import mujoco
 import numpy as np
 
-from motrix_gym.draws import Draws
+from motrix_gym.random_streams import RandomStreams
 from motrix_gym.rewards import tolerance
-from motrix_gym.task import Array, Frame, Memory, Transition
+from motrix_gym.task import Array, PhysicsState, TaskState, Transition
 from motrix_gym.tasks.basic.suite import SuiteTask, Targeted, random_joints
 
 SPINNER = 2  # in qpos and qvel
@@ -19,7 +19,7 @@ IN_PLANE = [0, 2]  # x and z of a position
 
 
 @dataclass(frozen=True)
-class FingerMemory(Memory):
+class FingerState(TaskState):
     """What a finger that turns its spinner remembers.
 
     Attributes:
@@ -42,18 +42,18 @@ class Finger(SuiteTask):
         model.dof_damping[SPINNER] = self.spinner_damping
         return model
 
-    def begin(self, draws: Draws) -> tuple[Array, Array, Any]:
-        qpos = random_joints(self.MODEL, draws)
-        return qpos, np.zeros_like(qpos), Memory()
+    def reset(self, rng: RandomStreams) -> tuple[Array, Array, Any]:
+        qpos = random_joints(self.MODEL, rng)
+        return qpos, np.zeros_like(qpos), TaskState()
 
-    def accepts(self, frame: Frame) -> Array:
-        return frame.sensor["contacts"][:, 0] == 0
+    def is_valid_start(self, physics: PhysicsState) -> Array:
+        return physics.sensor["contacts"][:, 0] == 0
 
-    def observe(self, frame: Frame, memory: Any) -> dict[str, Array]:
+    def observe(self, physics: PhysicsState, state: Any) -> dict[str, Array]:
         return {
-            "position": np.concatenate([frame.qpos[:, :SPINNER], tip(frame)], axis=1),
-            "velocity": frame.qvel,
-            "touch": np.log1p(frame.sensor["touch"]),
+            "position": np.concatenate([physics.qpos[:, :SPINNER], tip(physics)], axis=1),
+            "velocity": physics.qvel,
+            "touch": np.log1p(physics.sensor["touch"]),
         }
 
 
@@ -96,10 +96,10 @@ class FingerSpin(Finger):
     spin_speed: float = 15.0
 
     def reward(self, t: Transition) -> dict[str, Array]:
-        return {"spinning": np.where(t.now.qvel[:, SPINNER] <= -self.spin_speed, 1.0, 0.0)}
+        return {"spinning": np.where(t.next_physics.qvel[:, SPINNER] <= -self.spin_speed, 1.0, 0.0)}
 
     def metrics(self, t: Transition) -> dict[str, Array]:
-        return {"spinner_rate": t.now.qvel[:, SPINNER]}
+        return {"spinner_rate": t.next_physics.qvel[:, SPINNER]}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,31 +150,31 @@ class FingerTurn(Finger, Targeted):
         if not self.target_margin >= 0:
             raise ValueError(f"target_margin is {self.target_margin} m; it takes a number of at least 0")
 
-    def begin(self, draws: Draws) -> tuple[Array, Array, FingerMemory]:
-        qpos, qvel, _ = super().begin(draws)
-        angle = draws.uniform(-np.pi, np.pi)
-        return qpos, qvel, FingerMemory(SPINNER_RADIUS * np.concatenate([np.sin(angle), np.cos(angle)], axis=1))
+    def reset(self, rng: RandomStreams) -> tuple[Array, Array, FingerState]:
+        qpos, qvel, _ = super().reset(rng)
+        angle = rng.uniform(-np.pi, np.pi)
+        return qpos, qvel, FingerState(SPINNER_RADIUS * np.concatenate([np.sin(angle), np.cos(angle)], axis=1))
 
-    def observe(self, frame: Frame, memory: FingerMemory) -> dict[str, Array]:
-        target = {"target_position": memory.target, "distance": self.distance(frame, memory)[:, None]}
-        return super().observe(frame, memory) | target
+    def observe(self, physics: PhysicsState, state: FingerState) -> dict[str, Array]:
+        target = {"target_position": state.target, "distance": self.distance(physics, state)[:, None]}
+        return super().observe(physics, state) | target
 
     def reward(self, t: Transition) -> dict[str, Array]:
-        away = self.distance(t.now, t.memory)
+        away = self.distance(t.next_physics, t.state)
         return {"at_target": tolerance(away, (-np.inf, 0.0), self.target_margin, "linear", value_at_margin=0.0)}
 
     def metrics(self, t: Transition) -> dict[str, Array]:
-        return {"distance": self.distance(t.now, t.memory)}
+        return {"distance": self.distance(t.next_physics, t.state)}
 
-    def markers(self, memory: FingerMemory) -> dict[str, Array]:
-        x, z = memory.target.T
+    def markers(self, state: FingerState) -> dict[str, Array]:
+        x, z = state.target.T
         return {"target": np.stack([x, np.zeros_like(x), z], axis=1)}
 
-    def distance(self, frame: Frame, memory: FingerMemory) -> Array:
+    def distance(self, physics: PhysicsState, state: FingerState) -> Array:
         """From the spinner's tip to the rim of the target, (N,) m, negative inside."""
-        return np.linalg.norm(memory.target - tip(frame), axis=1) - self.target_radius
+        return np.linalg.norm(state.target - tip(physics), axis=1) - self.target_radius
 
 
-def tip(frame: Frame) -> Array:
+def tip(physics: PhysicsState) -> Array:
     """Where the spinner's tip is, (N, 2) m in x and z from its hub."""
-    return frame.sensor["tip_from_hub"][:, IN_PLANE]
+    return physics.sensor["tip_from_hub"][:, IN_PLANE]

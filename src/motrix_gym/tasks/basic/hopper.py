@@ -7,9 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from motrix_gym.draws import Draws
+from motrix_gym.random_streams import RandomStreams
 from motrix_gym.rewards import tolerance
-from motrix_gym.task import Array, Frame, Memory, Transition
+from motrix_gym.task import Array, PhysicsState, TaskState, Transition
 from motrix_gym.tasks.basic.suite import Mover, random_joints
 
 HIGHEST = 2.0  # m of the torso above the foot that still counts as standing
@@ -68,24 +68,26 @@ class Hopper(Mover):
         if not self.height_margin >= 0:
             raise ValueError(f"height_margin is {self.height_margin} m; it takes a number of at least 0")
 
-    def begin(self, draws: Draws) -> tuple[Array, Array, Memory]:
-        qpos = random_joints(self.MODEL, draws)
-        return qpos, np.zeros_like(qpos), Memory()
+    def reset(self, rng: RandomStreams) -> tuple[Array, Array, TaskState]:
+        qpos = random_joints(self.MODEL, rng)
+        return qpos, np.zeros_like(qpos), TaskState()
 
-    def observe(self, frame: Frame, memory: Memory) -> dict[str, Array]:
-        return {"position": frame.qpos[:, 1:], "velocity": frame.qvel, "touch": np.log1p(frame.sensor["touch"])}
+    def observe(self, physics: PhysicsState, state: TaskState) -> dict[str, Array]:
+        return {"position": physics.qpos[:, 1:], "velocity": physics.qvel, "touch": np.log1p(physics.sensor["touch"])}
 
     def reward(self, t: Transition) -> dict[str, Array]:
         heights = (self.stand_height, HIGHEST)
-        standing = tolerance(self.height(t.now), heights, self.height_margin, sigmoid="linear", value_at_margin=0.0)
+        standing = tolerance(
+            self.height(t.next_physics), heights, self.height_margin, sigmoid="linear", value_at_margin=0.0
+        )
         gentle = 1.0 - np.square(t.action).mean(axis=1) / 5
-        return {"stand_and_hop": standing * (self.pace(self.speed(t.now)) if self.move_speed > 0 else gentle)}
+        return {"stand_and_hop": standing * (self.pace(self.speed(t.next_physics)) if self.move_speed > 0 else gentle)}
 
     def metrics(self, t: Transition) -> dict[str, Array]:
-        return {"height": self.height(t.now), "speed": self.speed(t.now)}
+        return {"height": self.height(t.next_physics), "speed": self.speed(t.next_physics)}
 
-    def height(self, frame: Frame) -> Array:  # (N,) m of the torso above the foot
-        return frame.sensor["centre/torso"][:, 2] - frame.sensor["centre/foot"][:, 2]
+    def height(self, physics: PhysicsState) -> Array:  # (N,) m of the torso above the foot
+        return physics.sensor["centre/torso"][:, 2] - physics.sensor["centre/foot"][:, 2]
 
-    def speed(self, frame: Frame) -> Array:  # (N,) m/s
-        return frame.sensor["velocity"][:, 0]
+    def speed(self, physics: PhysicsState) -> Array:  # (N,) m/s
+        return physics.sensor["velocity"][:, 0]

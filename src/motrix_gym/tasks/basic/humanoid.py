@@ -7,9 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from motrix_gym.draws import Draws
+from motrix_gym.random_streams import RandomStreams
 from motrix_gym.rewards import tolerance
-from motrix_gym.task import Array, Frame, Memory, Transition
+from motrix_gym.task import Array, PhysicsState, TaskState, Transition
 from motrix_gym.tasks.basic.suite import Mover, random_joints
 
 STANDING_HEIGHT = 1.4  # m
@@ -71,40 +71,40 @@ class Humanoid(Mover):
         if not self.height_margin > 0:
             raise ValueError(f"height_margin is {self.height_margin} m; it takes a number above 0")
 
-    def begin(self, draws: Draws) -> tuple[Array, Array, Memory]:
-        pose, turn = random_joints(self.MODEL, draws), draws.uniform(size=4)
+    def reset(self, rng: RandomStreams) -> tuple[Array, Array, TaskState]:
+        pose, turn = random_joints(self.MODEL, rng), rng.uniform(size=4)
         rotation = turn / np.linalg.norm(turn, axis=1, keepdims=True)
         qpos = np.concatenate([pose[:, POSITION], rotation, pose[:, JOINTS]], axis=1)
-        return qpos, np.zeros_like(qpos[:, 1:]), Memory()  # a rotation has three velocities
+        return qpos, np.zeros_like(qpos[:, 1:]), TaskState()  # a rotation has three velocities
 
-    def accepts(self, frame: Frame) -> Array:
-        return frame.sensor["contacts"][:, 0] == 0
+    def is_valid_start(self, physics: PhysicsState) -> Array:
+        return physics.sensor["contacts"][:, 0] == 0
 
-    def observe(self, frame: Frame, memory: Memory) -> dict[str, Array]:
+    def observe(self, physics: PhysicsState, state: TaskState) -> dict[str, Array]:
         return {
-            "joint_angles": frame.qpos[:, JOINTS],
-            "head_height": self.height(frame)[:, None],
-            "extremities": frame.sensor["extremity"],
-            "torso_vertical": frame.sensor["up"],
-            "com_velocity": frame.sensor["velocity"],
-            "velocity": frame.qvel,
+            "joint_angles": physics.qpos[:, JOINTS],
+            "head_height": self.height(physics)[:, None],
+            "extremities": physics.sensor["extremity"],
+            "torso_vertical": physics.sensor["up"],
+            "com_velocity": physics.sensor["velocity"],
+            "velocity": physics.qvel,
         }
 
     def reward(self, t: Transition) -> dict[str, Array]:
-        tall = tolerance(self.height(t.now), (STANDING_HEIGHT, np.inf), margin=self.height_margin)
-        upright = np.minimum((1 + t.now.sensor["up"][:, 2]) / 1.9, 1.0)
+        tall = tolerance(self.height(t.next_physics), (STANDING_HEIGHT, np.inf), margin=self.height_margin)
+        upright = np.minimum((1 + t.next_physics.sensor["up"][:, 2]) / 1.9, 1.0)
         gentle = 1.0 - np.square(t.action).mean(axis=1) / 5
         if self.move_speed > 0:
-            moving = (1 + 5 * self.pace(self.speed(t.now))) / 6
+            moving = (1 + 5 * self.pace(self.speed(t.next_physics))) / 6
         else:
-            moving = tolerance(t.now.sensor["velocity"][:, :2], margin=2.0).mean(axis=1)
+            moving = tolerance(t.next_physics.sensor["velocity"][:, :2], margin=2.0).mean(axis=1)
         return {"stand_and_move": tall * upright * gentle * moving}
 
     def metrics(self, t: Transition) -> dict[str, Array]:
-        return {"head_height": self.height(t.now), "speed": self.speed(t.now)}
+        return {"head_height": self.height(t.next_physics), "speed": self.speed(t.next_physics)}
 
-    def height(self, frame: Frame) -> Array:  # (N,) m
-        return frame.sensor["head"][:, 2]
+    def height(self, physics: PhysicsState) -> Array:  # (N,) m
+        return physics.sensor["head"][:, 2]
 
-    def speed(self, frame: Frame) -> Array:  # (N,) m/s, horizontal
-        return np.linalg.norm(frame.sensor["velocity"][:, :2], axis=1)
+    def speed(self, physics: PhysicsState) -> Array:  # (N,) m/s, horizontal
+        return np.linalg.norm(physics.sensor["velocity"][:, :2], axis=1)

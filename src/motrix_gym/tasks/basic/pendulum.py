@@ -7,9 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from motrix_gym.draws import Draws
+from motrix_gym.random_streams import RandomStreams
 from motrix_gym.rewards import tolerance
-from motrix_gym.task import Array, Frame, Memory, Transition
+from motrix_gym.task import Array, PhysicsState, TaskState, Transition
 from motrix_gym.tasks.basic.suite import SuiteTask
 
 
@@ -58,13 +58,13 @@ class Pendulum(SuiteTask):
         if not self.height_margin >= 0:
             raise ValueError(f"height_margin is {self.height_margin}; it takes a number of at least 0")
 
-    def begin(self, draws: Draws) -> tuple[Array, Array, Memory]:
-        return draws.uniform(-np.pi, np.pi), np.zeros((len(draws), 1)), Memory()
+    def reset(self, rng: RandomStreams) -> tuple[Array, Array, TaskState]:
+        return rng.uniform(-np.pi, np.pi), np.zeros((len(rng), 1)), TaskState()
 
-    def observe(self, frame: Frame, memory: Memory) -> dict[str, Array]:
-        return {"orientation": frame.sensor["pole_axis"][:, [2, 0]], "velocity": frame.qvel}
+    def observe(self, physics: PhysicsState, state: TaskState) -> dict[str, Array]:
+        return {"orientation": physics.sensor["pole_axis"][:, [2, 0]], "velocity": physics.qvel}
 
     def reward(self, t: Transition) -> dict[str, Array]:
-        height = t.now.sensor["pole_axis"][:, 2]
+        height = t.next_physics.sensor["pole_axis"][:, 2]
         upright = (np.cos(self.upright_angle), 1.0)
         return {"upright": tolerance(height, upright, self.height_margin, sigmoid="linear", value_at_margin=0.0)}

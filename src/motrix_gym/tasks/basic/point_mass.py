@@ -7,9 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from motrix_gym.draws import Draws
+from motrix_gym.random_streams import RandomStreams
 from motrix_gym.rewards import tolerance
-from motrix_gym.task import Array, Frame, Memory, Transition
+from motrix_gym.task import Array, PhysicsState, TaskState, Transition
 from motrix_gym.tasks.basic.suite import Targeted, random_joints
 
 
@@ -53,21 +53,21 @@ class PointMass(Targeted):
     control_dt: float = 0.02
     target_radius: float = 0.015
 
-    def begin(self, draws: Draws) -> tuple[Array, Array, Memory]:
-        return random_joints(self.MODEL, draws), np.zeros((len(draws), 2)), Memory()
+    def reset(self, rng: RandomStreams) -> tuple[Array, Array, TaskState]:
+        return random_joints(self.MODEL, rng), np.zeros((len(rng), 2)), TaskState()
 
-    def observe(self, frame: Frame, memory: Memory) -> dict[str, Array]:
-        return {"position": frame.qpos, "velocity": frame.qvel}
+    def observe(self, physics: PhysicsState, state: TaskState) -> dict[str, Array]:
+        return {"position": physics.qpos, "velocity": physics.qvel}
 
     def reward(self, t: Transition) -> dict[str, Array]:
-        near = tolerance(distance(t.now), bounds=(0.0, self.target_radius), margin=self.target_radius)
+        near = tolerance(distance(t.next_physics), bounds=(0.0, self.target_radius), margin=self.target_radius)
         effortless = tolerance(t.action, margin=1.0, sigmoid="quadratic", value_at_margin=0.0).mean(axis=1)
         return {"at_target": near * (4 + effortless) / 5}
 
     def metrics(self, t: Transition) -> dict[str, Array]:
-        return {"distance": distance(t.now)}
+        return {"distance": distance(t.next_physics)}
 
 
-def distance(frame: Frame) -> Array:
+def distance(physics: PhysicsState) -> Array:
     """From the point to the middle, (N,) m."""
-    return np.linalg.norm(frame.qpos, axis=1)
+    return np.linalg.norm(physics.qpos, axis=1)

@@ -7,9 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from motrix_gym.draws import Draws
+from motrix_gym.random_streams import RandomStreams
 from motrix_gym.rewards import tolerance
-from motrix_gym.task import Array, Frame, Memory, Transition
+from motrix_gym.task import Array, PhysicsState, TaskState, Transition
 from motrix_gym.tasks.basic.suite import Targeted, random_joints
 
 FINGER_RADIUS = 0.01  # m
@@ -17,7 +17,7 @@ TARGET_DISTANCE = (0.05, 0.20)  # m from the shoulder
 
 
 @dataclass(frozen=True)
-class ReacherMemory(Memory):
+class ReacherState(TaskState):
     """What a Reacher remembers.
 
     Attributes:
@@ -64,31 +64,31 @@ class Reacher(Targeted):
     control_dt: float = 0.02
     target_radius: float = 0.05
 
-    def begin(self, draws: Draws) -> tuple[Array, Array, ReacherMemory]:
-        qpos = random_joints(self.MODEL, draws)
-        distance, angle = draws.uniform([TARGET_DISTANCE[0], 0.0], [TARGET_DISTANCE[1], 2 * np.pi], 2).T
+    def reset(self, rng: RandomStreams) -> tuple[Array, Array, ReacherState]:
+        qpos = random_joints(self.MODEL, rng)
+        distance, angle = rng.uniform([TARGET_DISTANCE[0], 0.0], [TARGET_DISTANCE[1], 2 * np.pi], 2).T
         target = np.stack([distance * np.sin(angle), distance * np.cos(angle)], axis=1)
-        return qpos, np.zeros_like(qpos), ReacherMemory(target)
+        return qpos, np.zeros_like(qpos), ReacherState(target)
 
-    def observe(self, frame: Frame, memory: ReacherMemory) -> dict[str, Array]:
-        return {"position": frame.qpos, "to_target": to_target(frame, memory), "velocity": frame.qvel}
+    def observe(self, physics: PhysicsState, state: ReacherState) -> dict[str, Array]:
+        return {"position": physics.qpos, "to_target": to_target(physics, state), "velocity": physics.qvel}
 
     def reward(self, t: Transition) -> dict[str, Array]:
         touching = (0.0, self.target_radius + FINGER_RADIUS)
-        return {"at_target": tolerance(distance_to_target(t.now, t.memory), bounds=touching)}
+        return {"at_target": tolerance(distance_to_target(t.next_physics, t.state), bounds=touching)}
 
-    def markers(self, memory: ReacherMemory) -> dict[str, Array]:
-        return {"target": np.pad(memory.target, ((0, 0), (0, 1)))}
+    def markers(self, state: ReacherState) -> dict[str, Array]:
+        return {"target": np.pad(state.target, ((0, 0), (0, 1)))}
 
     def metrics(self, t: Transition) -> dict[str, Array]:
-        return {"distance": distance_to_target(t.now, t.memory)}
+        return {"distance": distance_to_target(t.next_physics, t.state)}
 
 
-def to_target(frame: Frame, memory: ReacherMemory) -> Array:
+def to_target(physics: PhysicsState, state: ReacherState) -> Array:
     """The vector from the finger to the target, (N, 2) m."""
-    return memory.target - frame.sensor["finger"][:, :2]
+    return state.target - physics.sensor["finger"][:, :2]
 
 
-def distance_to_target(frame: Frame, memory: ReacherMemory) -> Array:
+def distance_to_target(physics: PhysicsState, state: ReacherState) -> Array:
     """From the centre of the finger to that of the target, (N,) m."""
-    return np.linalg.norm(to_target(frame, memory), axis=1)
+    return np.linalg.norm(to_target(physics, state), axis=1)

@@ -10,8 +10,8 @@ import mujoco
 import numpy as np
 from gymnasium import spaces
 
-from motrix_gym.draws import Draws
-from motrix_gym.task import Array, Frame, Task, Transition, load_model
+from motrix_gym.random_streams import RandomStreams
+from motrix_gym.task import Array, PhysicsState, Task, Transition, load_model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,14 +32,14 @@ class SuiteTask(Task):
         low, high = self.model().actuator_ctrlrange.T.astype(np.float32)
         return spaces.Box(low, high)
 
-    def control(self, frame: Frame, memory: Any, action: Array) -> Array:
+    def control(self, physics: PhysicsState, state: Any, action: Array) -> Array:
         return action
 
     def terminated(self, t: Transition) -> dict[str, Array]:
         return {}
 
-    def advance(self, t: Transition, draws: Draws) -> Any:
-        return t.memory
+    def next_state(self, t: Transition, rng: RandomStreams) -> Any:
+        return t.state
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,14 +71,14 @@ class Mover(SuiteTask):
         return np.clip(speed / self.move_speed, 0.0, 1.0) if self.move_speed > 0 else np.ones_like(speed)
 
 
-def random_joints(file_name: str, draws: Draws) -> Array:
+def random_joints(file_name: str, rng: RandomStreams) -> Array:
     """Positions that the suite begins with unless a task says otherwise, (N, nq).
 
     A joint with limits is uniform between them and a hinge without limits is uniform in [-pi, pi); all else is as in
     the model.
     """
     low, high = _joint_bounds(file_name)
-    return draws.uniform(low, high, len(low))
+    return rng.uniform(low, high, len(low))
 
 
 @functools.cache

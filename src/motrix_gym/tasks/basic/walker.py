@@ -7,9 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from motrix_gym.draws import Draws
+from motrix_gym.random_streams import RandomStreams
 from motrix_gym.rewards import tolerance
-from motrix_gym.task import Array, Frame, Memory, Transition
+from motrix_gym.task import Array, PhysicsState, TaskState, Transition
 from motrix_gym.tasks.basic.suite import Mover, random_joints
 
 STANDING_HEIGHT = 1.2  # m
@@ -58,28 +58,28 @@ class Walker(Mover):
     WEIGHTS: ClassVar = {"stand_and_move": 1.0}
     control_dt: float = 0.025
 
-    def begin(self, draws: Draws) -> tuple[Array, Array, Memory]:
-        qpos = random_joints(self.MODEL, draws)
-        return qpos, np.zeros_like(qpos), Memory()
+    def reset(self, rng: RandomStreams) -> tuple[Array, Array, TaskState]:
+        qpos = random_joints(self.MODEL, rng)
+        return qpos, np.zeros_like(qpos), TaskState()
 
-    def observe(self, frame: Frame, memory: Memory) -> dict[str, Array]:
-        forward = [frame.sensor[axis][:, ::3] for axis in ("x_axis", "z_axis")]  # (N, 7) each
+    def observe(self, physics: PhysicsState, state: TaskState) -> dict[str, Array]:
+        forward = [physics.sensor[axis][:, ::3] for axis in ("x_axis", "z_axis")]  # (N, 7) each
         return {
-            "orientations": np.stack(forward, axis=2).reshape(len(frame.qpos), -1),
-            "height": self.height(frame)[:, None],
-            "velocity": frame.qvel,
+            "orientations": np.stack(forward, axis=2).reshape(len(physics.qpos), -1),
+            "height": self.height(physics)[:, None],
+            "velocity": physics.qvel,
         }
 
     def reward(self, t: Transition) -> dict[str, Array]:
-        tall = tolerance(self.height(t.now), (STANDING_HEIGHT, np.inf), margin=STANDING_HEIGHT / 2)
-        upright = (1 + t.now.sensor["z_axis/torso"][:, 2]) / 2
-        return {"stand_and_move": (3 * tall + upright) / 4 * (1 + 5 * self.pace(self.speed(t.now))) / 6}
+        tall = tolerance(self.height(t.next_physics), (STANDING_HEIGHT, np.inf), margin=STANDING_HEIGHT / 2)
+        upright = (1 + t.next_physics.sensor["z_axis/torso"][:, 2]) / 2
+        return {"stand_and_move": (3 * tall + upright) / 4 * (1 + 5 * self.pace(self.speed(t.next_physics))) / 6}
 
     def metrics(self, t: Transition) -> dict[str, Array]:
-        return {"height": self.height(t.now), "speed": self.speed(t.now)}
+        return {"height": self.height(t.next_physics), "speed": self.speed(t.next_physics)}
 
-    def height(self, frame: Frame) -> Array:  # (N,) m
-        return frame.sensor["position"][:, 2]
+    def height(self, physics: PhysicsState) -> Array:  # (N,) m
+        return physics.sensor["position"][:, 2]
 
-    def speed(self, frame: Frame) -> Array:  # (N,) m/s
-        return frame.sensor["velocity"][:, 0]
+    def speed(self, physics: PhysicsState) -> Array:  # (N,) m/s
+        return physics.sensor["velocity"][:, 0]

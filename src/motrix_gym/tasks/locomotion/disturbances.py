@@ -9,8 +9,8 @@ from typing import Any
 import mujoco
 import numpy as np
 
-from motrix_gym.draws import Draws
-from motrix_gym.task import Array, Flip, Memory, Task, nearest
+from motrix_gym.random_streams import RandomStreams
+from motrix_gym.task import Array, Flip, Task, TaskState, nearest
 
 TRUNK = "trunk"
 JOINTS = 12  # hip, thigh, calf of each leg
@@ -43,7 +43,7 @@ WIDTH = PLACES["action_delay"].stop
 
 
 @dataclass(frozen=True)
-class DisturbedMemory(Memory):
+class DisturbedState(TaskState):
     """What a task remembers of its disturbances; an array is empty, (N, 0), where its options are off.
 
     Attributes:
@@ -101,44 +101,44 @@ class Disturbed(Task):
             if isinstance(size, bool) or not isinstance(size, (int, float)) or not size >= 0:
                 raise ValueError(f"observation_noise[{block!r}] is {size!r}; it takes a number of at least 0")
 
-    def varied(self, memory: Any) -> dict[str, Array]:
-        model, n, fields = self._reference(), len(memory.push), {}
+    def model_overrides(self, state: Any) -> dict[str, Array]:
+        model, n, fields = self._reference(), len(state.push), {}
         if self._differs("friction"):
             fields["geom_friction"] = np.tile(model.geom_friction, (n, 1, 1))
-            fields["geom_friction"][:, model.geom_bodyid > 0, 0] *= self.of_episode("friction", memory)
+            fields["geom_friction"][:, model.geom_bodyid > 0, 0] *= self.of_episode("friction", state)
         if self._differs("added_mass"):
             trunk = self._trunk()
-            total = model.body_mass[trunk] + self.of_episode("added_mass", memory)[:, 0]
+            total = model.body_mass[trunk] + self.of_episode("added_mass", state)[:, 0]
             fields["body_mass"] = np.tile(model.body_mass, (n, 1))
             fields["body_mass"][:, trunk] = total
             fields["body_inertia"] = np.tile(model.body_inertia, (n, 1, 1))
             fields["body_inertia"][:, trunk] *= (total / model.body_mass[trunk])[:, None]
         if self._differs("com_shift"):
             fields["body_ipos"] = np.tile(model.body_ipos, (n, 1, 1))
-            fields["body_ipos"][:, self._trunk()] += self.of_episode("com_shift", memory)
+            fields["body_ipos"][:, self._trunk()] += self.of_episode("com_shift", state)
         if self._differs("motor_strength"):
-            strength = self.of_episode("motor_strength", memory)
+            strength = self.of_episode("motor_strength", state)
             fields["actuator_forcerange"] = model.actuator_forcerange * strength[:, :, None]
         if self._differs("stiffness"):
             gain = np.tile(model.actuator_gainprm, (n, 1, 1))
             bias = np.tile(model.actuator_biasprm, (n, 1, 1))
-            gain[:, :, 0] *= self.of_episode("stiffness", memory)
-            bias[:, :, 1] *= self.of_episode("stiffness", memory)
+            gain[:, :, 0] *= self.of_episode("stiffness", state)
+            bias[:, :, 1] *= self.of_episode("stiffness", state)
             fields |= {"actuator_gainprm": gain, "actuator_biasprm": bias}
         if self._differs("damping"):
             fields["dof_damping"] = np.tile(model.dof_damping, (n, 1))
-            fields["dof_damping"][:, JOINTS_IN_QVEL] *= self.of_episode("damping", memory)
+            fields["dof_damping"][:, JOINTS_IN_QVEL] *= self.of_episode("damping", state)
         return fields
 
-    def external_force(self, memory: Any) -> dict[str, Array]:
+    def external_force(self, state: Any) -> dict[str, Array]:
         if not self.push_speed:
             return {}
-        force = self._reference().body_subtreemass[self._trunk()] * memory.push / self.control_dt
+        force = self._reference().body_subtreemass[self._trunk()] * state.push / self.control_dt
         return {TRUNK: np.concatenate([force, np.zeros_like(force)], axis=1)}
 
-    def of_episode(self, name: str, memory: Any) -> Array:
+    def of_episode(self, name: str, state: Any) -> Array:
         """A quantity of the episode in its unit, as the field of this name says, (N, numbers)."""
-        unit = memory.drawn[:, PLACES[name]]
+        unit = state.drawn[:, PLACES[name]]
         if name in ("com_shift", "joint_offset"):
             return np.asarray(getattr(self, name)) * unit
         low, high = getattr(self, name)
@@ -146,75 +146,75 @@ class Disturbed(Task):
             return np.floor(low + (high + 1 - low) * (0.5 + 0.5 * unit)).astype(int)
         return low + (high - low) * (0.5 + 0.5 * unit)
 
-    def delayed(self, memory: Any, action: Array) -> Array:
+    def delayed(self, state: Any, action: Array) -> Array:
         """The action that reaches the servos, (N, 12)."""
         if not self._differs("action_delay"):
             return action
-        actions = np.concatenate([action[:, None], memory.past_actions], axis=1)
-        return actions[np.arange(len(action)), self.of_episode("action_delay", memory)[:, 0]]
+        actions = np.concatenate([action[:, None], state.past_actions], axis=1)
+        return actions[np.arange(len(action)), self.of_episode("action_delay", state)[:, 0]]
 
-    def offset(self, memory: Any) -> Array | float:
+    def offset(self, state: Any) -> Array | float:
         """How far each joint is from where its encoder has it, (N, 12) rad."""
-        return self.of_episode("joint_offset", memory) if self._differs("joint_offset") else 0.0
+        return self.of_episode("joint_offset", state) if self._differs("joint_offset") else 0.0
 
-    def noisy(self, blocks: dict[str, Array], memory: Any) -> dict[str, Array]:
+    def noisy(self, blocks: dict[str, Array], state: Any) -> dict[str, Array]:
         """Observation blocks with their noise."""
         if not self.observation_noise:
             return blocks
         places = self._block_places()
         return blocks | {
-            name: blocks[name] + size * memory.noise[:, places[name]] for name, size in self.observation_noise.items()
+            name: blocks[name] + size * state.noise[:, places[name]] for name, size in self.observation_noise.items()
         }
 
-    def begin_disturbed(self, draws: Draws) -> dict[str, Array]:
+    def begin_disturbed(self, rng: RandomStreams) -> dict[str, Array]:
         """The fields of `DisturbedMemory` that an episode begins with."""
-        n = len(draws)
+        n = len(rng)
         low, high = self.push_interval
         return {
-            "drawn": draws.uniform(-1.0, 1.0, WIDTH) if any(map(self._differs, DRAWN)) else np.zeros((n, 0)),
-            "noise": self._next_noise(draws),
+            "drawn": rng.uniform(-1.0, 1.0, WIDTH) if any(map(self._differs, DRAWN)) else np.zeros((n, 0)),
+            "noise": self._next_noise(rng),
             "past_actions": np.zeros((n, int(self.action_delay[1]), JOINTS)),
             "push": np.zeros((n, 3)),
-            "push_left": low + (high - low) * draws.uniform()[:, 0] if self.push_speed else np.zeros(n),
+            "push_left": low + (high - low) * rng.uniform()[:, 0] if self.push_speed else np.zeros(n),
         }
 
-    def advance_disturbed(self, memory: Any, action: Array, draws: Draws) -> Any:
+    def advance_disturbed(self, state: Any, action: Array, rng: RandomStreams) -> Any:
         """The memory with what is new after a step in which the policy gave `action`, (N, 12)."""
-        past = np.concatenate([action[:, None], memory.past_actions], axis=1)[:, : int(self.action_delay[1])]
-        memory = replace(memory, noise=self._next_noise(draws), past_actions=past)
+        past = np.concatenate([action[:, None], state.past_actions], axis=1)[:, : int(self.action_delay[1])]
+        state = replace(state, noise=self._next_noise(rng), past_actions=past)
         if not self.push_speed:
-            return memory
-        left = memory.push_left - self.control_dt
-        unit = draws.uniform(size=2)
+            return state
+        left = state.push_left - self.control_dt
+        unit = rng.uniform(size=2)
         angle = 2 * np.pi * unit[:, 0]
         push = self.push_speed * np.stack([np.cos(angle), np.sin(angle), np.zeros_like(angle)], axis=1)
         low, high = self.push_interval
         due = left <= 0
         return replace(
-            memory,
+            state,
             push=push * due[:, None],
             push_left=np.where(due, low + (high - low) * unit[:, 1], left),
         )
 
-    def mirrored_disturbances(self, memory: Any, blocks: Mapping[str, Flip]) -> Any:
+    def mirrored_disturbances(self, state: Any, blocks: Mapping[str, Flip]) -> Any:
         """The memory with mirrored disturbances, where `blocks` reflect the observation."""
-        drawn, noise, observation = Flip.joined(*DRAWN.values()), memory.noise, Flip.joined(*blocks.values())
+        drawn, noise, observation = Flip.joined(*DRAWN.values()), state.noise, Flip.joined(*blocks.values())
         return replace(
-            memory,
-            drawn=drawn(memory.drawn) if memory.drawn.shape[1] else memory.drawn,
+            state,
+            drawn=drawn(state.drawn) if state.drawn.shape[1] else state.drawn,
             noise=observation(noise) if noise.shape[1] else noise,
-            past_actions=MIRRORED_JOINTS(memory.past_actions),
-            push=POLAR(memory.push),
+            past_actions=MIRRORED_JOINTS(state.past_actions),
+            push=POLAR(state.push),
         )
 
     def _differs(self, name: str) -> bool:
         """Whether a quantity is not the model's in every episode."""
         return getattr(self, name) != getattr(Disturbed, name)
 
-    def _next_noise(self, draws: Draws) -> Array:
+    def _next_noise(self, rng: RandomStreams) -> Array:
         if not self.observation_noise:
-            return np.zeros((len(draws), 0))
-        return draws.uniform(-1.0, 1.0, max(place.stop for place in self._block_places().values()))
+            return np.zeros((len(rng), 0))
+        return rng.uniform(-1.0, 1.0, max(place.stop for place in self._block_places().values()))
 
     def _block_places(self) -> dict[str, slice]:
         """The columns of each observation block."""

@@ -13,9 +13,9 @@ import numpy as np
 from gymnasium import spaces
 
 from motrix_gym import rewards, rotations, terrain
-from motrix_gym.draws import Draws
-from motrix_gym.task import Array, Flip, Frame, Mirror, Transition, load_spec
-from motrix_gym.tasks.locomotion.disturbances import JOINTS_IN_QVEL, MIRRORED_JOINTS, POLAR, Disturbed, DisturbedMemory
+from motrix_gym.random_streams import RandomStreams
+from motrix_gym.task import Array, Flip, Mirror, PhysicsState, Transition, load_spec
+from motrix_gym.tasks.locomotion.disturbances import JOINTS_IN_QVEL, MIRRORED_JOINTS, POLAR, Disturbed, DisturbedState
 from motrix_gym.terrain import Terrain
 
 
@@ -71,7 +71,7 @@ ANYMAL_C = Quadruped("anymal_c.xml", (0.0, 0.4, -0.8), (0.0, -0.4, 0.8), start_h
 
 
 @dataclass(frozen=True)
-class VelocityMemory(DisturbedMemory):
+class VelocityState(DisturbedState):
     """What the velocity task remembers.
 
     Attributes:
@@ -279,23 +279,23 @@ class VelocityTask(Disturbed):
     def action_space(self) -> spaces.Box:
         return spaces.Box(-1.0, 1.0, (3 * LEGS,), np.float32)
 
-    def begin(self, draws: Draws) -> tuple[Array, Array, VelocityMemory]:
-        return self._begin_on(self._first_level(draws), draws)
+    def reset(self, rng: RandomStreams) -> tuple[Array, Array, VelocityState]:
+        return self._begin_on(self._first_level(rng), rng)
 
-    def begin_again(self, draws: Draws, last: VelocityMemory) -> tuple[Array, Array, VelocityMemory]:
-        return self._begin_on(self._next_level(last, draws), draws) if self.terrain_curriculum else self.begin(draws)
+    def reset_after(self, rng: RandomStreams, last: VelocityState) -> tuple[Array, Array, VelocityState]:
+        return self._begin_on(self._next_level(last, rng), rng) if self.terrain_curriculum else self.reset(rng)
 
-    def _begin_on(self, level: Array, draws: Draws) -> tuple[Array, Array, VelocityMemory]:
-        n, robot = len(draws), self.ROBOT
-        start = draws.uniform(-1.0, 1.0, 20)
+    def _begin_on(self, level: Array, rng: RandomStreams) -> tuple[Array, Array, VelocityState]:
+        n, robot = len(rng), self.ROBOT
+        start = rng.uniform(-1.0, 1.0, 20)
         joints = robot.default_joints + 0.1 * start[:, :12]
-        xy, above = self._starting_place(level, draws)
+        xy, above = self._starting_place(level, rng)
         height = robot.start_height + above[:, None]
         yaw = self._starting_yaw(level, start[:, 12])
         qpos = np.concatenate([xy, height, rotations.from_yaw(yaw), joints], axis=1)
         qvel = np.concatenate([0.3 * start[:, 13:19], np.zeros_like(joints)], axis=1)
-        memory = VelocityMemory(
-            **self.begin_disturbed(draws),
+        state = VelocityState(
+            **self.begin_disturbed(rng),
             command=np.zeros((n, 3)),
             command_left=np.zeros(n),
             phase=0.5 + 0.5 * start[:, 19],
@@ -306,16 +306,16 @@ class VelocityTask(Disturbed):
             walked=np.zeros(n),
             fell=np.zeros(n, dtype=bool),
         )
-        return qpos, qvel, self._with_new_command(memory, draws)
+        return qpos, qvel, self._with_new_command(state, rng)
 
     def _reference(self) -> mujoco.MjModel:
         return _compiled(self.ROBOT.model, self.ground, tuple(self.marks.items()))
 
-    def _starting_place(self, level: Array, draws: Draws) -> tuple[Array, Array]:
+    def _starting_place(self, level: Array, rng: RandomStreams) -> tuple[Array, Array]:
         """Where episodes begin, (N, 2) m, and how far above a robot on the plane, (N,) m."""
         if not self.terrain:
             return np.zeros((len(level), 2)), np.zeros(len(level))
-        unit = draws.uniform(size=3)
+        unit = rng.uniform(size=3)
         middles = self.ground.middles
         tile = (unit[:, 0] * middles.shape[1]).astype(int)
         xy = middles[level, tile] + AROUND_MIDDLE * (2 * unit[:, 1:] - 1)
@@ -325,63 +325,63 @@ class VelocityTask(Disturbed):
         """The heading in which episodes begin, (N,) rad, from a random number from -1 to 1 each."""
         return np.pi * unit
 
-    def _first_level(self, draws: Draws) -> Array:
+    def _first_level(self, rng: RandomStreams) -> Array:
         """The level of rows without a past, (N,) int."""
         if not self.terrain:
-            return np.zeros(len(draws), dtype=int)
+            return np.zeros(len(rng), dtype=int)
         levels = (self.terrain_levels + 1) // 2 if self.terrain_curriculum else self.terrain_levels
-        return (draws.uniform()[:, 0] * levels).astype(int)
+        return (rng.uniform()[:, 0] * levels).astype(int)
 
-    def _next_level(self, last: VelocityMemory, draws: Draws) -> Array:
+    def _next_level(self, last: VelocityState, rng: RandomStreams) -> Array:
         """The level that follows from how the last episode went, (N,) int."""
         mastered = ~last.fell & (last.walked >= np.maximum(FAR, 0.7 * last.asked))
         failed = (last.fell & (last.walked < FAR)) | ((last.asked >= FAR) & (last.walked < 0.4 * last.asked))
         level = np.maximum(last.level + mastered - failed, 0)
-        anywhere = (draws.uniform()[:, 0] * self.terrain_levels).astype(int)
+        anywhere = (rng.uniform()[:, 0] * self.terrain_levels).astype(int)
         return np.where(level < self.terrain_levels, level, anywhere)
 
-    def control(self, frame: Frame, memory: VelocityMemory, action: Array) -> Array:
-        return self.ROBOT.default_joints + self.action_scale * self.delayed(memory, action) + self.offset(memory)
+    def control(self, physics: PhysicsState, state: VelocityState, action: Array) -> Array:
+        return self.ROBOT.default_joints + self.action_scale * self.delayed(state, action) + self.offset(state)
 
-    def observe(self, frame: Frame, memory: VelocityMemory) -> dict[str, Array]:
-        return self.noisy(self._true_observation(frame, memory), memory)
+    def observe(self, physics: PhysicsState, state: VelocityState) -> dict[str, Array]:
+        return self.noisy(self._true_observation(physics, state), state)
 
-    def privileged(self, frame: Frame, memory: VelocityMemory) -> dict[str, Array]:
-        noiseless = self._true_observation(frame, memory)
+    def privileged(self, physics: PhysicsState, state: VelocityState) -> dict[str, Array]:
+        noiseless = self._true_observation(physics, state)
         return {
             **{f"true_{name}": noiseless[name] for name in self.observation_noise},
-            "contact": self._contact(frame).astype(float),
-            "air_time": memory.air_time,
-            **({"push": memory.push} if self.push_speed else {}),
-            "drawn": memory.drawn,
-            **({"ground": self._height_scan(frame)} if self.terrain else {}),
+            "contact": self._contact(physics).astype(float),
+            "air_time": state.air_time,
+            **({"push": state.push} if self.push_speed else {}),
+            "drawn": state.drawn,
+            **({"ground": self._height_scan(physics)} if self.terrain else {}),
         }
 
-    def _true_observation(self, frame: Frame, memory: VelocityMemory) -> dict[str, Array]:
-        angle = 2 * np.pi * memory.phase
+    def _true_observation(self, physics: PhysicsState, state: VelocityState) -> dict[str, Array]:
+        angle = 2 * np.pi * state.phase
         clock = np.stack([np.sin(angle), np.cos(angle)], axis=1)
-        scan = {"height_scan": self._height_scan(frame)} if self.height_scan else {}
+        scan = {"height_scan": self._height_scan(physics)} if self.height_scan else {}
         return {
-            "linear_velocity": frame.sensor["linear_velocity"],
-            "angular_velocity": frame.sensor["angular_velocity"],
-            "gravity": frame.sensor["gravity_direction"],
-            "joint_position": self._bend(frame) - self.offset(memory),
-            "joint_velocity": frame.qvel[:, JOINTS_IN_QVEL],
-            "last_action": memory.action,
-            "command": memory.command,
-            "gait_clock": clock * self._moving(frame, memory)[:, None],
+            "linear_velocity": physics.sensor["linear_velocity"],
+            "angular_velocity": physics.sensor["angular_velocity"],
+            "gravity": physics.sensor["gravity_direction"],
+            "joint_position": self._bend(physics) - self.offset(state),
+            "joint_velocity": physics.qvel[:, JOINTS_IN_QVEL],
+            "last_action": state.action,
+            "command": state.command,
+            "gait_clock": clock * self._moving(physics, state)[:, None],
             **scan,
         }
 
     def reward(self, t: Transition) -> dict[str, Array]:
-        now, memory = t.now, t.memory
-        command = memory.command
+        now, state = t.next_physics, t.state
+        command = state.command
         velocity, rate = now.sensor["linear_velocity"], now.sensor["angular_velocity"]
         contact = self._contact(now)
-        moving = self._moving(t.before, memory)
-        lift = self._lift(memory) * moving[:, None]
+        moving = self._moving(t.physics, state)
+        lift = self._lift(state) * moving[:, None]
         stance = lift == 0
-        landed = contact & (memory.air_time > 0)
+        landed = contact & (state.air_time > 0)
         feet = now.sensor["position"].reshape(-1, LEGS, 3)
         foot_height = feet[:, :, 2] - self.ROBOT.foot_radius - self.ground.height(feet[:, :, :2])
         foot_velocity = now.sensor["velocity"].reshape(-1, LEGS, 3)[:, :, :2]
@@ -395,9 +395,9 @@ class VelocityTask(Disturbed):
             "ang_vel_xy": rewards.sum_squares(rate[:, :2]),
             "orientation": rewards.sum_squares(now.sensor["gravity_direction"][:, :2]),
             "torques": rewards.sum_squares(now.sensor["torque"]),
-            "dof_acc": rewards.sum_squares((now.qvel - t.before.qvel)[:, JOINTS_IN_QVEL] / self.control_dt),
-            "action_rate": rewards.sum_squares(t.action - memory.action),
-            "feet_air_time": ((memory.air_time - 0.1) * landed).sum(axis=1) * moving,
+            "dof_acc": rewards.sum_squares((now.qvel - t.physics.qvel)[:, JOINTS_IN_QVEL] / self.control_dt),
+            "action_rate": rewards.sum_squares(t.action - state.action),
+            "feet_air_time": ((state.air_time - 0.1) * landed).sum(axis=1) * moving,
             "hip_pos": (1.0 - sideways) * rewards.sum_squares(bend[:, HIPS]),
             "stand_still": np.abs(bend).sum(axis=1) * ~moving,
             "gait": (contact == stance).mean(axis=1) * moving,
@@ -408,33 +408,33 @@ class VelocityTask(Disturbed):
 
     def terminated(self, t: Transition) -> dict[str, Array]:
         return {
-            "tilted": t.now.sensor["gravity_direction"][:, 2] > -np.cos(self.max_tilt),
-            "trunk_contact": t.now.sensor["body_contact/trunk"][:, 0] > 0,
+            "tilted": t.next_physics.sensor["gravity_direction"][:, 2] > -np.cos(self.max_tilt),
+            "trunk_contact": t.next_physics.sensor["body_contact/trunk"][:, 0] > 0,
         }
 
-    def advance(self, t: Transition, draws: Draws) -> VelocityMemory:
-        memory = self.advance_disturbed(t.memory, t.action, draws)
-        command, velocity = memory.command[:, :2], t.now.sensor["linear_velocity"][:, :2]
+    def next_state(self, t: Transition, rng: RandomStreams) -> VelocityState:
+        state = self.advance_disturbed(t.state, t.action, rng)
+        command, velocity = state.command[:, :2], t.next_physics.sensor["linear_velocity"][:, :2]
         speed = np.sqrt(rewards.sum_squares(command))
         along = (command * velocity).sum(axis=1) / np.maximum(speed, 1e-9)
-        memory = replace(
-            memory,
-            command_left=memory.command_left - self.control_dt,
-            phase=(memory.phase + self.gait_frequency * self.control_dt) % 1.0,
+        state = replace(
+            state,
+            command_left=state.command_left - self.control_dt,
+            phase=(state.phase + self.gait_frequency * self.control_dt) % 1.0,
             action=t.action,
-            air_time=np.where(self._contact(t.now), 0.0, memory.air_time + self.control_dt),
-            asked=memory.asked + self.control_dt * speed,
-            walked=memory.walked + self.control_dt * along,
+            air_time=np.where(self._contact(t.next_physics), 0.0, state.air_time + self.control_dt),
+            asked=state.asked + self.control_dt * speed,
+            walked=state.walked + self.control_dt * along,
             fell=t.terminated,
         )
-        return self._with_new_command(memory, draws)
+        return self._with_new_command(state, rng)
 
     def metrics(self, t: Transition) -> dict[str, Array]:
-        off = t.memory.command[:, :2] - t.now.sensor["linear_velocity"][:, :2]
+        off = t.state.command[:, :2] - t.next_physics.sensor["linear_velocity"][:, :2]
         return {
             "velocity_error": np.sqrt(rewards.sum_squares(off)),
-            "yaw_rate_error": np.abs(t.memory.command[:, 2] - t.now.sensor["angular_velocity"][:, 2]),
-            **({"terrain_level": t.memory.level.astype(float)} if self.terrain else {}),
+            "yaw_rate_error": np.abs(t.state.command[:, 2] - t.next_physics.sensor["angular_velocity"][:, 2]),
+            **({"terrain_level": t.state.level.astype(float)} if self.terrain else {}),
         }
 
     def mirror(self) -> Mirror:
@@ -454,51 +454,51 @@ class VelocityTask(Disturbed):
             qvel=Flip.joined(POLAR, AXIAL, MIRRORED_JOINTS),
             action=MIRRORED_JOINTS,
             blocks=blocks,
-            memory=lambda memory: replace(
-                self.mirrored_disturbances(memory, blocks),
-                command=MIRRORED_COMMAND(memory.command),
-                phase=(memory.phase + 0.5) % 1.0,
-                action=MIRRORED_JOINTS(memory.action),
-                air_time=MIRRORED_FEET(memory.air_time),
+            state=lambda state: replace(
+                self.mirrored_disturbances(state, blocks),
+                command=MIRRORED_COMMAND(state.command),
+                phase=(state.phase + 0.5) % 1.0,
+                action=MIRRORED_JOINTS(state.action),
+                air_time=MIRRORED_FEET(state.air_time),
             ),
         )
 
-    def _with_new_command(self, memory: VelocityMemory, draws: Draws) -> VelocityMemory:
+    def _with_new_command(self, state: VelocityState, rng: RandomStreams) -> VelocityState:
         """The memory with a fresh command in the rows whose time for one has come."""
-        unit = draws.uniform(size=5)
+        unit = rng.uniform(size=5)
         low, high = np.array(self.command_low), np.array(self.command_high)
         command = (low + (high - low) * unit[:, :3]) * (unit[:, 3:4] >= self.still_probability)
         interval = self.command_interval[0] + np.diff(self.command_interval) * unit[:, 4]
-        due = memory.command_left <= 0
+        due = state.command_left <= 0
         return replace(
-            memory,
-            command=np.where(due[:, None], command, memory.command),
-            command_left=np.where(due, interval, memory.command_left),
+            state,
+            command=np.where(due[:, None], command, state.command),
+            command_left=np.where(due, interval, state.command_left),
         )
 
-    def _height_scan(self, frame: Frame) -> Array:
+    def _height_scan(self, physics: PhysicsState) -> Array:
         """The ground around the trunk, (N, 77) m."""
-        yaw = rotations.yaw(frame.qpos[:, 3:7])[:, None]
+        yaw = rotations.yaw(physics.qpos[:, 3:7])[:, None]
         ahead, left = SCAN.T
-        x = frame.qpos[:, :1] + np.cos(yaw) * ahead - np.sin(yaw) * left
-        y = frame.qpos[:, 1:2] + np.sin(yaw) * ahead + np.cos(yaw) * left
+        x = physics.qpos[:, :1] + np.cos(yaw) * ahead - np.sin(yaw) * left
+        y = physics.qpos[:, 1:2] + np.sin(yaw) * ahead + np.cos(yaw) * left
         ground = self.ground.height(np.stack([x, y], axis=-1))
-        return np.clip(ground - (frame.qpos[:, 2:3] - self.ROBOT.start_height), -SCAN_RANGE, SCAN_RANGE)
+        return np.clip(ground - (physics.qpos[:, 2:3] - self.ROBOT.start_height), -SCAN_RANGE, SCAN_RANGE)
 
-    def _bend(self, frame: Frame) -> Array:  # (N, 12) rad
-        return frame.qpos[:, JOINTS_IN_QPOS] - self.ROBOT.default_joints
+    def _bend(self, physics: PhysicsState) -> Array:  # (N, 12) rad
+        return physics.qpos[:, JOINTS_IN_QPOS] - self.ROBOT.default_joints
 
-    def _contact(self, frame: Frame) -> Array:  # (N, 4) bool
-        return frame.sensor["contact"] > 0
+    def _contact(self, physics: PhysicsState) -> Array:  # (N, 4) bool
+        return physics.sensor["contact"] > 0
 
-    def _moving(self, frame: Frame, memory: VelocityMemory) -> Array:
+    def _moving(self, physics: PhysicsState, state: VelocityState) -> Array:
         """Whether there is something to follow, or speed to lose, (N,) bool."""
-        commanded = rewards.sum_squares(memory.command) > 0.1**2
-        return commanded | (rewards.sum_squares(frame.sensor["linear_velocity"][:, :2]) > self.still_speed**2)
+        commanded = rewards.sum_squares(state.command) > 0.1**2
+        return commanded | (rewards.sum_squares(physics.sensor["linear_velocity"][:, :2]) > self.still_speed**2)
 
-    def _lift(self, memory: VelocityMemory) -> Array:
+    def _lift(self, state: VelocityState) -> Array:
         """Foot heights that the clock asks for, (N, 4), as a share of the swing height."""
-        return np.maximum(np.sin(2 * np.pi * (memory.phase[:, None] + TROT_OFFSET)), 0.0)
+        return np.maximum(np.sin(2 * np.pi * (state.phase[:, None] + TROT_OFFSET)), 0.0)
 
 
 def _specified(robot: str, ground: Terrain, marks: tuple[tuple[str, float], ...]) -> mujoco.MjSpec:
@@ -579,7 +579,7 @@ class AnymalC(VelocityTask):
 
 
 @dataclass(frozen=True)
-class StairsMemory(VelocityMemory):
+class StairsState(VelocityState):
     """What the task of the stairs remembers.
 
     Attributes:
@@ -615,9 +615,9 @@ class Go1Stairs(Go1):
     terrain: Mapping[str, float] = field(default_factory=lambda: {"stairs_up": 0.12, "stairs_down": 0.12})
     height_scan: bool = True
 
-    def advance(self, t: Transition, draws: Draws) -> StairsMemory:
-        memory: StairsMemory = super().advance(t, draws)  # pyright: ignore[reportAssignmentType]
-        return self._on_line(replace(memory, crossed=self._crossed(t)), t.now.qpos)
+    def next_state(self, t: Transition, rng: RandomStreams) -> StairsState:
+        state: StairsState = super().next_state(t, rng)  # pyright: ignore[reportAssignmentType]
+        return self._on_line(replace(state, crossed=self._crossed(t)), t.next_physics.qpos)
 
     def success(self, t: Transition) -> Array:
         return self._crossed(t) & ~t.terminated
@@ -625,31 +625,31 @@ class Go1Stairs(Go1):
     def mirror(self) -> Mirror:
         mirror = super().mirror()
 
-        def mirrored(memory: StairsMemory) -> StairsMemory:
-            return replace(mirror.memory(memory), heading=-memory.heading, start=memory.start * [1, -1])
+        def mirrored(state: StairsState) -> StairsState:
+            return replace(mirror.state(state), heading=-state.heading, start=state.start * [1, -1])
 
-        return replace(mirror, memory=mirrored)
+        return replace(mirror, state=mirrored)
 
-    def _begin_on(self, level: Array, draws: Draws) -> tuple[Array, Array, StairsMemory]:
-        qpos, qvel, memory = super()._begin_on(level, draws)
+    def _begin_on(self, level: Array, rng: RandomStreams) -> tuple[Array, Array, StairsState]:
+        qpos, qvel, state = super()._begin_on(level, rng)
         heading, start = rotations.yaw(qpos[:, 3:7]), qpos[:, :2].copy()
-        memory = StairsMemory(**vars(memory), heading=heading, start=start, crossed=np.zeros(len(draws), dtype=bool))
-        return qpos, qvel, self._on_line(memory, qpos)
+        state = StairsState(**vars(state), heading=heading, start=start, crossed=np.zeros(len(rng), dtype=bool))
+        return qpos, qvel, self._on_line(state, qpos)
 
     def _starting_yaw(self, level: Array, unit: Array) -> Array:
         ahead = np.where(level == 0, True, np.where(level == self.terrain_levels - 1, False, unit >= 0))
         return np.where(ahead, 0.0, np.pi) + 0.1 * unit
 
-    def _on_line(self, memory: StairsMemory, qpos: Array) -> StairsMemory:
+    def _on_line(self, state: StairsState, qpos: Array) -> StairsState:
         """The memory with a command that leads back to the line on which the episode began."""
-        turn = rotations.wrapped(memory.heading - rotations.yaw(qpos[:, 3:7]))
-        away = qpos[:, :2] - memory.start
-        left = away[:, 1] * np.cos(memory.heading) - away[:, 0] * np.sin(memory.heading)
+        turn = rotations.wrapped(state.heading - rotations.yaw(qpos[:, 3:7]))
+        away = qpos[:, :2] - state.start
+        left = away[:, 1] * np.cos(state.heading) - away[:, 0] * np.sin(state.heading)
         back = np.stack([-left, turn], axis=1)
-        ahead = memory.command[:, :1]
+        ahead = state.command[:, :1]
         back = np.clip(back, self.command_low[1:], self.command_high[1:]) * (ahead != 0)
-        return replace(memory, command=np.concatenate([ahead, back], axis=1))
+        return replace(state, command=np.concatenate([ahead, back], axis=1))
 
     def _crossed(self, t: Transition) -> Array:
-        away = np.sqrt(rewards.sum_squares(t.now.qpos[:, :2] - t.memory.start))
-        return t.memory.crossed | (away >= NEXT_TILE)
+        away = np.sqrt(rewards.sum_squares(t.next_physics.qpos[:, :2] - t.state.start))
+        return t.state.crossed | (away >= NEXT_TILE)

@@ -9,11 +9,11 @@ import mujoco
 import numpy as np
 
 from motrix_gym import rotations
-from motrix_gym.draws import Draws
+from motrix_gym.random_streams import RandomStreams
 from motrix_gym.rewards import closeness, sum_squares, tolerance
-from motrix_gym.task import Array, Frame, Transition
+from motrix_gym.task import Array, PhysicsState, Transition
 from motrix_gym.tasks.holding import Holding
-from motrix_gym.tasks.manipulation.panda import FINGERS, JOINTS, LEAD, PandaMemory, PandaTask, held, reference
+from motrix_gym.tasks.manipulation.panda import FINGERS, JOINTS, LEAD, PandaState, PandaTask, held, reference
 
 CUBE_LOW, CUBE_HIGH = (0.4, -0.25), (0.6, 0.25)  # m, where a cube lies on the table
 GOAL_LOW, GOAL_HIGH = (0.4, -0.25, 0.25), (0.6, 0.25, 0.5)  # m, where it is to be
@@ -24,7 +24,7 @@ FIRM = 0.015  # m that the fingers' target is inside of what they hold, with 350
 
 
 @dataclass(frozen=True)
-class LiftMemory(PandaMemory):
+class LiftState(PandaState):
     """What the task remembers beside what any with a Panda does.
 
     Attributes:
@@ -144,46 +144,46 @@ class FrankaLiftCube(PandaTask, Holding):
         if not 0 <= self.in_hand_share <= 1:
             raise ValueError(f"in_hand_share is {self.in_hand_share}; it takes a number from 0 to 1")
 
-    def begin(self, draws: Draws) -> tuple[Array, Array, LiftMemory]:
-        arm, memory = self.at_home(draws)
+    def reset(self, rng: RandomStreams) -> tuple[Array, Array, LiftState]:
+        arm, state = self.at_home(rng)
         smallest, largest = self.cube_size
-        drawn = draws.uniform([*CUBE_LOW, -QUARTER, smallest, 0.0], [*CUBE_HIGH, QUARTER, largest, 1.0], 5)
+        drawn = rng.uniform([*CUBE_LOW, -QUARTER, smallest, 0.0], [*CUBE_HIGH, QUARTER, largest, 1.0], 5)
         half, in_hand = drawn[:, 3:4], drawn[:, 4:] < self.in_hand_share
         cube = np.concatenate([drawn[:, :2], half, rotations.from_yaw(drawn[:, 2])], axis=1)
         if self.in_hand_share:
             arm = np.concatenate([arm[:, JOINTS], np.where(in_hand, half, arm[:, FINGERS])], axis=1)
-            pressing = np.where(in_hand, np.maximum(half - LEAD[7], 0.0), memory.target[:, 7:])
-            memory = replace(memory, target=np.concatenate([memory.target[:, JOINTS], pressing], axis=1))
+            pressing = np.where(in_hand, np.maximum(half - LEAD[7], 0.0), state.target[:, 7:])
+            state = replace(state, target=np.concatenate([state.target[:, JOINTS], pressing], axis=1))
             cube = np.where(in_hand, _hands(arm), cube)
-        goal = draws.uniform(GOAL_LOW, GOAL_HIGH, 3)
-        lift = LiftMemory(**vars(memory), goal=goal, half=half[:, 0], held=np.zeros(len(draws)))
-        return np.concatenate([arm, cube], axis=1), np.zeros((len(draws), 15)), lift
+        goal = rng.uniform(GOAL_LOW, GOAL_HIGH, 3)
+        lift = LiftState(**vars(state), goal=goal, half=half[:, 0], held=np.zeros(len(rng)))
+        return np.concatenate([arm, cube], axis=1), np.zeros((len(rng), 15)), lift
 
-    def varied(self, memory: LiftMemory) -> dict[str, Array]:
-        model, n = reference(self.MODEL), len(memory.half)
+    def model_overrides(self, state: LiftState) -> dict[str, Array]:
+        model, n = reference(self.MODEL), len(state.half)
         size = np.tile(model.geom_size, (n, 1, 1))
-        size[:, [model.geom("cube").id, model.geom("goal").id]] = memory.half[:, None, None]
+        size[:, [model.geom("cube").id, model.geom("goal").id]] = state.half[:, None, None]
         mass, inertia = np.tile(model.body_mass, (n, 1)), np.tile(model.body_inertia, (n, 1, 1))
         cube = model.body("cube").id
-        mass[:, cube] = DENSITY * (2 * memory.half) ** 3
-        inertia[:, cube] = (mass[:, cube] * (2 * memory.half) ** 2 / 6)[:, None]
+        mass[:, cube] = DENSITY * (2 * state.half) ** 3
+        inertia[:, cube] = (mass[:, cube] * (2 * state.half) ** 2 / 6)[:, None]
         return {"geom_size": size, "body_mass": mass, "body_inertia": inertia}
 
-    def observe(self, frame: Frame, memory: LiftMemory) -> dict[str, Array]:
-        return self.felt(frame, memory) | {
-            "to_cube": frame.sensor["cube"] - frame.sensor["tcp"],
-            "cube_axes": frame.sensor["cube_axis"],
-            "cube_velocity": frame.sensor["cube_velocity"],
-            "cube_size": memory.half[:, None],
-            "to_goal": memory.goal - frame.sensor["cube"],
+    def observe(self, physics: PhysicsState, state: LiftState) -> dict[str, Array]:
+        return self.felt(physics, state) | {
+            "to_cube": physics.sensor["cube"] - physics.sensor["tcp"],
+            "cube_axes": physics.sensor["cube_axis"],
+            "cube_velocity": physics.sensor["cube_velocity"],
+            "cube_size": state.half[:, None],
+            "to_goal": state.goal - physics.sensor["cube"],
         }
 
     def reward(self, t: Transition) -> dict[str, Array]:
-        reach, goal = reach_distance(t.now), goal_distance(t.now, t.memory)
-        upright = np.square(np.minimum(t.now.sensor["pointing"][:, 2], 0.0))
+        reach, goal = reach_distance(t.next_physics), goal_distance(t.next_physics, t.state)
+        upright = np.square(np.minimum(t.next_physics.sensor["pointing"][:, 2], 0.0))
         near = upright * closeness(reach, self.grasp_margin)
         grasp = near * grip(t)
-        above = height(t.now, t.memory)
+        above = height(t.next_physics, t.state)
         lifted = tolerance(above, (self.lift_height, np.inf), self.lift_height, "linear", value_at_margin=0.05)
         return {
             "reach": (upright * closeness(reach, 0.2) + near) / 2,
@@ -191,45 +191,45 @@ class FrankaLiftCube(PandaTask, Holding):
             "lift": grasp * lifted,
             "track": grasp * closeness(goal, self.track_margin),
             "hold": grasp * closeness(goal, self.goal_tolerance),
-            "action_rate": sum_squares(t.action - t.memory.action) / t.action.shape[1],
-            "joint_speed": sum_squares(t.now.qvel[:, JOINTS]) / 7,
+            "action_rate": sum_squares(t.action - t.state.action) / t.action.shape[1],
+            "joint_speed": sum_squares(t.next_physics.qvel[:, JOINTS]) / 7,
         }
 
     def terminated(self, t: Transition) -> dict[str, Array]:
-        return super().terminated(t) | {"cube_fallen": t.now.sensor["cube"][:, 2] < FALLEN}
+        return super().terminated(t) | {"cube_fallen": t.next_physics.sensor["cube"][:, 2] < FALLEN}
 
-    def advance(self, t: Transition, draws: Draws) -> LiftMemory:
-        memory: Any = super().advance(t, draws)
-        return replace(memory, held=self.time_held(t))
+    def next_state(self, t: Transition, rng: RandomStreams) -> LiftState:
+        state: Any = super().next_state(t, rng)
+        return replace(state, held=self.time_held(t))
 
     def metrics(self, t: Transition) -> dict[str, Array]:
-        return {"goal_distance": goal_distance(t.now, t.memory), "height": height(t.now, t.memory)}
+        return {"goal_distance": goal_distance(t.next_physics, t.state), "height": height(t.next_physics, t.state)}
 
     def holds(self, t: Transition) -> Array:
-        return goal_distance(t.now, t.memory) <= self.goal_tolerance
+        return goal_distance(t.next_physics, t.state) <= self.goal_tolerance
 
-    def markers(self, memory: LiftMemory) -> dict[str, Array]:
-        return {"goal": memory.goal}
+    def markers(self, state: LiftState) -> dict[str, Array]:
+        return {"goal": state.goal}
 
 
-def reach_distance(frame: Frame) -> Array:
+def reach_distance(physics: PhysicsState) -> Array:
     """From the point between the fingertips to the centre of the cube, (N,) m."""
-    return np.linalg.norm(frame.sensor["cube"] - frame.sensor["tcp"], axis=1)
+    return np.linalg.norm(physics.sensor["cube"] - physics.sensor["tcp"], axis=1)
 
 
 def grip(t: Transition) -> Array:
     """How firmly the fingers press on what is between them, (N,) from 0 to 1."""
-    return np.clip((held(t.now)[:, 7] - t.ctrl[:, 7]) / FIRM, 0.0, 1.0)
+    return np.clip((held(t.next_physics)[:, 7] - t.ctrl[:, 7]) / FIRM, 0.0, 1.0)
 
 
-def goal_distance(frame: Frame, memory: LiftMemory) -> Array:
+def goal_distance(physics: PhysicsState, state: LiftState) -> Array:
     """From the centre of the cube to its goal, (N,) m."""
-    return np.linalg.norm(memory.goal - frame.sensor["cube"], axis=1)
+    return np.linalg.norm(state.goal - physics.sensor["cube"], axis=1)
 
 
-def height(frame: Frame, memory: LiftMemory) -> Array:
+def height(physics: PhysicsState, state: LiftState) -> Array:
     """How high the cube is above where it would lie on the table, (N,) m."""
-    return frame.sensor["cube"][:, 2] - memory.half
+    return physics.sensor["cube"][:, 2] - state.half
 
 
 def _hands(arm: Array) -> Array:

@@ -9,9 +9,9 @@ import mujoco
 import numpy as np
 
 from motrix_gym import rewards, rotations
-from motrix_gym.draws import Draws
-from motrix_gym.task import Array, Frame, Transition
-from motrix_gym.tasks.manipulation.panda import FINGERS, JOINTS, OPEN, PandaMemory, PandaTask, reference
+from motrix_gym.random_streams import RandomStreams
+from motrix_gym.task import Array, PhysicsState, Transition
+from motrix_gym.tasks.manipulation.panda import FINGERS, JOINTS, OPEN, PandaState, PandaTask, reference
 
 BAR = 0.022  # m, diameter of the handle's bar
 PADS = (-0.005, 0.012)  # m ahead of the point between the pads, as far as they reach
@@ -22,7 +22,7 @@ FINGERS_STIFFNESS, FINGERS_RATE_GAIN = 8000.0, 60.0  # of their servo, N/m and N
 
 
 @dataclass(frozen=True)
-class CabinetMemory(PandaMemory):
+class CabinetState(PandaState):
     """What the task remembers beside what every task with a Panda does.
 
     Attributes:
@@ -137,31 +137,31 @@ class FrankaOpenCabinet(PandaTask):
         servo.gainprm[0], servo.biasprm[1:3] = FINGERS_STIFFNESS, (-FINGERS_STIFFNESS, -FINGERS_RATE_GAIN)
         return model
 
-    def begin(self, draws: Draws) -> tuple[Array, Array, CabinetMemory]:
-        arm, memory = self.at_home(draws)
+    def reset(self, rng: RandomStreams) -> tuple[Array, Array, CabinetState]:
+        arm, state = self.at_home(rng)
         most = np.array([*self.cabinet_shift, self.cabinet_turn])
-        place = draws.uniform(-most, most, 3)
-        qpos = np.concatenate([arm, np.zeros((len(draws), 1))], axis=1)
-        return qpos, np.zeros_like(qpos), CabinetMemory(**vars(memory), place=place)
+        place = rng.uniform(-most, most, 3)
+        qpos = np.concatenate([arm, np.zeros((len(rng), 1))], axis=1)
+        return qpos, np.zeros_like(qpos), CabinetState(**vars(state), place=place)
 
-    def varied(self, memory: CabinetMemory) -> dict[str, Array]:
+    def model_overrides(self, state: CabinetState) -> dict[str, Array]:
         model = reference(self.MODEL)
-        cabinet, n = model.body("cabinet").id, len(memory.place)
+        cabinet, n = model.body("cabinet").id, len(state.place)
         position, turned = np.tile(model.body_pos, (n, 1, 1)), np.tile(model.body_quat, (n, 1, 1))
-        position[:, cabinet, :2] += memory.place[:, :2]
-        turned[:, cabinet] = rotations.from_yaw(np.pi + memory.place[:, 2])
+        position[:, cabinet, :2] += state.place[:, :2]
+        turned[:, cabinet] = rotations.from_yaw(np.pi + state.place[:, 2])
         return {"body_pos": position, "body_quat": turned}
 
-    def observe(self, frame: Frame, memory: CabinetMemory) -> dict[str, Array]:
-        return self.felt(frame, memory) | {
-            "handle": frame.sensor["handle"],
-            "handle_axes": frame.sensor["handle_axes"],
-            "bar_contact": touching(frame).astype(float),
-            "drawer": np.concatenate([frame.sensor["drawer"], frame.sensor["drawer_speed"]], axis=1),
+    def observe(self, physics: PhysicsState, state: CabinetState) -> dict[str, Array]:
+        return self.felt(physics, state) | {
+            "handle": physics.sensor["handle"],
+            "handle_axes": physics.sensor["handle_axes"],
+            "bar_contact": touching(physics).astype(float),
+            "drawer": np.concatenate([physics.sensor["drawer"], physics.sensor["drawer_speed"]], axis=1),
         }
 
     def reward(self, t: Transition) -> dict[str, Array]:
-        now = t.now
+        now = t.next_physics
         handle = now.sensor["handle"]
         opening = now.qpos[:, FINGERS].sum(axis=1)
         closed = rewards.tolerance(opening, (0.0, BAR), 2 * OPEN - BAR, "linear", value_at_margin=0.0)
@@ -172,40 +172,40 @@ class FrankaOpenCabinet(PandaTask):
             "straddle": rewards.tolerance(handle[:, Y], (-0.01, 0.01), self.straddle_margin),
             "grip": between(now) * (0.5 * closed + 0.5 * held),
             "open": held * opened(now),
-            "action_rate": rewards.sum_squares(t.action - t.memory.action),
+            "action_rate": rewards.sum_squares(t.action - t.state.action),
             "joint_velocity": rewards.sum_squares(now.qvel[:, JOINTS]),
         }
 
     def metrics(self, t: Transition) -> dict[str, Array]:
-        return {"drawer": t.now.sensor["drawer"][:, 0], "gripped": gripped(t.now).astype(float)}
+        return {"drawer": t.next_physics.sensor["drawer"][:, 0], "gripped": gripped(t.next_physics).astype(float)}
 
     def success(self, t: Transition) -> Array:
-        return (opened(t.now) >= self.open_share) & gripped(t.now)
+        return (opened(t.next_physics) >= self.open_share) & gripped(t.next_physics)
 
 
-def touching(frame: Frame) -> Array:
+def touching(physics: PhysicsState) -> Array:
     """Whether the left and the right pad touch the bar, (N, 2) bool."""
-    return frame.sensor["bar_contact"] > 0
+    return physics.sensor["bar_contact"] > 0
 
 
-def between(frame: Frame) -> Array:
+def between(physics: PhysicsState) -> Array:
     """Whether the middle of the bar is between the pads, (N,) bool."""
-    x, y, z = frame.sensor["handle"].T
-    opening = frame.qpos[:, FINGERS].sum(axis=1)
+    x, y, z = physics.sensor["handle"].T
+    opening = physics.qpos[:, FINGERS].sum(axis=1)
     return (np.abs(x) < GRASPABLE) & (np.abs(y) < opening / 2) & (z > PADS[0]) & (z < PADS[1])
 
 
-def gripped(frame: Frame) -> Array:
+def gripped(physics: PhysicsState) -> Array:
     """Whether the handle is gripped, (N,) bool."""
-    return between(frame) & touching(frame).all(axis=1)
+    return between(physics) & touching(physics).all(axis=1)
 
 
-def aligned(frame: Frame) -> Array:
+def aligned(physics: PhysicsState) -> Array:
     """How well the hand points into the cabinet and the fingers open upward or downward, (N,) from 0 to 1."""
-    way, up = frame.sensor["handle_axes/way"], frame.sensor["handle_axes/up"]
+    way, up = physics.sensor["handle_axes/way"], physics.sensor["handle_axes/up"]
     return np.maximum(-way[:, Z], 0.0) * np.abs(up[:, Y])
 
 
-def opened(frame: Frame) -> Array:
+def opened(physics: PhysicsState) -> Array:
     """How far the drawer is open, as a share of its travel, (N,) from 0 to 1."""
-    return np.clip(frame.sensor["drawer"][:, 0] / TRAVEL, 0.0, 1.0)
+    return np.clip(physics.sensor["drawer"][:, 0] / TRAVEL, 0.0, 1.0)

@@ -10,8 +10,8 @@ import mujoco
 import numpy as np
 from gymnasium import spaces
 
-from motrix_gym.draws import Draws
-from motrix_gym.task import Array, Frame, Memory, Task, Transition, load_model
+from motrix_gym.random_streams import RandomStreams
+from motrix_gym.task import Array, PhysicsState, Task, TaskState, Transition, load_model
 
 JOINTS = slice(0, 7)  # of the arm, in qpos and qvel
 FINGERS = slice(7, 9)  # as far as each is from the middle, in qpos and qvel
@@ -21,7 +21,7 @@ OVERSHOOT = 0.05  # rad beyond the end of its range that a joint may be pushed t
 
 
 @dataclass(frozen=True)
-class PandaMemory(Memory):
+class PandaState(TaskState):
     """What a task with a Panda remembers.
 
     Attributes:
@@ -60,41 +60,41 @@ class PandaTask(Task):
     def action_space(self) -> spaces.Box:
         return spaces.Box(-1.0, 1.0, (8,))
 
-    def control(self, frame: Frame, memory: PandaMemory, action: Array) -> Array:
+    def control(self, physics: PhysicsState, state: PandaState, action: Array) -> Array:
         """Moves the targets by `joint_speed` and `finger_speed` times the action, no farther ahead than `LEAD`."""
         speed = np.array([self.joint_speed] * 7 + [self.finger_speed])
-        there = held(frame)
-        target = np.clip(memory.target + speed * self.control_dt * action, there - LEAD, there + LEAD)
+        there = held(physics)
+        target = np.clip(state.target + speed * self.control_dt * action, there - LEAD, there + LEAD)
         return np.clip(target, *self._ranges())
 
     def terminated(self, t: Transition) -> dict[str, Array]:
         low, high = (bound[JOINTS] for bound in self._ranges())
-        joints, rates = t.now.qpos[:, JOINTS], t.now.qvel[:, JOINTS]
+        joints, rates = t.next_physics.qpos[:, JOINTS], t.next_physics.qvel[:, JOINTS]
         beyond = (joints < low - OVERSHOOT) | (joints > high + OVERSHOOT) | (np.abs(rates) > self.max_joint_speed)
         return {"joint_limits": np.any(beyond, axis=1)}
 
-    def advance(self, t: Transition, draws: Draws) -> PandaMemory:
-        return replace(t.memory, target=t.ctrl, action=t.action)
+    def next_state(self, t: Transition, rng: RandomStreams) -> PandaState:
+        return replace(t.state, target=t.ctrl, action=t.action)
 
-    def felt(self, frame: Frame, memory: PandaMemory) -> dict[str, Array]:
+    def felt(self, physics: PhysicsState, state: PandaState) -> dict[str, Array]:
         """What the arm knows of itself, in blocks of the observation."""
         return {
-            "joint_position": frame.qpos[:, JOINTS] - self.HOME,
-            "joint_velocity": frame.qvel[:, JOINTS],
-            "opening": frame.qpos[:, FINGERS].sum(axis=1, keepdims=True),
-            "lead": memory.target - held(frame),
-            "tcp": frame.sensor["tcp"],
-            "tcp_axes": np.concatenate([frame.sensor["pointing"], frame.sensor["spreading"]], axis=1),
-            "last_action": memory.action,
+            "joint_position": physics.qpos[:, JOINTS] - self.HOME,
+            "joint_velocity": physics.qvel[:, JOINTS],
+            "opening": physics.qpos[:, FINGERS].sum(axis=1, keepdims=True),
+            "lead": state.target - held(physics),
+            "tcp": physics.sensor["tcp"],
+            "tcp_axes": np.concatenate([physics.sensor["pointing"], physics.sensor["spreading"]], axis=1),
+            "last_action": state.action,
         }
 
-    def at_home(self, draws: Draws) -> tuple[Array, PandaMemory]:
+    def at_home(self, rng: RandomStreams) -> tuple[Array, PandaState]:
         """An arm that rests within `home_noise` of home, its fingers open: positions (N, 9), memory."""
-        joints = np.array(self.HOME) + draws.uniform(-self.home_noise, self.home_noise, 7)
+        joints = np.array(self.HOME) + rng.uniform(-self.home_noise, self.home_noise, 7)
         joints = np.clip(joints, *(bound[JOINTS] for bound in self._ranges()))
-        fingers = np.full((len(draws), 2), OPEN)
+        fingers = np.full((len(rng), 2), OPEN)
         target = np.concatenate([joints, fingers[:, :1]], axis=1)
-        return np.concatenate([joints, fingers], axis=1), PandaMemory(target, np.zeros_like(target))
+        return np.concatenate([joints, fingers], axis=1), PandaState(target, np.zeros_like(target))
 
     def _ranges(self) -> tuple[Array, Array]:
         """The lowest and the highest targets of the servos, (8,) rad and m each."""
@@ -102,9 +102,9 @@ class PandaTask(Task):
         return low, high
 
 
-def held(frame: Frame) -> Array:
+def held(physics: PhysicsState) -> Array:
     """What the servos hold, as it is: joint angles, and the fingers' distance from the middle, (N, 8) rad and m."""
-    return np.concatenate([frame.qpos[:, JOINTS], frame.qpos[:, FINGERS].mean(axis=1, keepdims=True)], axis=1)
+    return np.concatenate([physics.qpos[:, JOINTS], physics.qpos[:, FINGERS].mean(axis=1, keepdims=True)], axis=1)
 
 
 @functools.cache

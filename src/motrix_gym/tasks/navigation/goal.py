@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from motrix_gym import rewards, rotations
-from motrix_gym.draws import Draws
-from motrix_gym.task import Array, Flip, Frame, Mirror, Transition
+from motrix_gym.random_streams import RandomStreams
+from motrix_gym.task import Array, Flip, Mirror, PhysicsState, Transition
 from motrix_gym.tasks.holding import Holding
-from motrix_gym.tasks.locomotion.velocity import AnymalC, VelocityMemory
+from motrix_gym.tasks.locomotion.velocity import AnymalC, VelocityState
 
 POSITION, QUATERNION = slice(0, 2), slice(3, 7)  # of the trunk on the ground, and as it is turned, in qpos
 SIGHT = 5.0  # m ahead, back, left and right in which a goal is shown where it is
@@ -20,7 +20,7 @@ MARKED_AHEAD = 0.5  # m from the goal to the mark of its heading
 
 
 @dataclass(frozen=True)
-class NavigationMemory(VelocityMemory):
+class NavigationState(VelocityState):
     """What the task remembers beside what the velocity task does.
 
     Attributes:
@@ -168,14 +168,14 @@ class AnymalCNavigation(AnymalC, Holding):
     def marks(self) -> dict[str, float]:
         return {"goal": self.position_tolerance, "goal_ahead": self.position_tolerance / 3}
 
-    def _begin_on(self, level: Array, draws: Draws) -> tuple[Array, Array, NavigationMemory]:
-        qpos, qvel, memory = super()._begin_on(level, draws)
+    def _begin_on(self, level: Array, rng: RandomStreams) -> tuple[Array, Array, NavigationState]:
+        qpos, qvel, state = super()._begin_on(level, rng)
         shortest, longest = self.goal_distance
-        distance, bearing, heading, chance = draws.uniform([shortest, 0, 0, 0], [longest, 1, 1, 1], 4).T
+        distance, bearing, heading, chance = rng.uniform([shortest, 0, 0, 0], [longest, 1, 1, 1], 4).T
         still = chance < self.still_probability
         way = np.where(still, 0.0, distance)[:, None] * direction(2 * np.pi * bearing)
-        navigation = NavigationMemory(
-            **vars(memory),
+        navigation = NavigationState(
+            **vars(state),
             goal=qpos[:, POSITION] + way,
             goal_heading=np.where(still, rotations.yaw(qpos[:, QUATERNION]), 2 * np.pi * heading),
             arrived=np.zeros_like(still),
@@ -183,37 +183,39 @@ class AnymalCNavigation(AnymalC, Holding):
         )
         return qpos, qvel, self._commanded(navigation, qpos)
 
-    def observe(self, frame: Frame, memory: Any) -> dict[str, Array]:
-        turn = angle_left(frame.qpos, memory)
-        return super().observe(frame, memory) | {
-            "goal": shortened(way_left(frame.qpos, memory), -SIGHT, SIGHT),
+    def observe(self, physics: PhysicsState, state: Any) -> dict[str, Array]:
+        turn = angle_left(physics.qpos, state)
+        return super().observe(physics, state) | {
+            "goal": shortened(way_left(physics.qpos, state), -SIGHT, SIGHT),
             "goal_heading": np.stack([np.sin(turn), np.cos(turn)], axis=1),
         }
 
     def reward(self, t: Transition) -> dict[str, Array]:
-        near = rewards.closeness(distance_left(t.now.qpos, t.memory), self.position_margin)
-        facing = near * rewards.closeness(angle_left(t.now.qpos, t.memory), self.heading_margin)
-        slow = rewards.closeness(speed(t.now), self.standing_speed)
-        slow = slow * rewards.closeness(yaw_rate(t.now), self.standing_yaw_rate)
+        near = rewards.closeness(distance_left(t.next_physics.qpos, t.state), self.position_margin)
+        facing = near * rewards.closeness(angle_left(t.next_physics.qpos, t.state), self.heading_margin)
+        slow = rewards.closeness(speed(t.next_physics), self.standing_speed)
+        slow = slow * rewards.closeness(yaw_rate(t.next_physics), self.standing_yaw_rate)
         return super().reward(t) | {"goal_position": near, "goal_heading": facing, "standing": facing * slow}
 
-    def advance(self, t: Transition, draws: Draws) -> NavigationMemory:
-        memory: Any = super().advance(t, draws)
-        return self._commanded(replace(memory, held=self.time_held(t)), t.now.qpos)
+    def next_state(self, t: Transition, rng: RandomStreams) -> NavigationState:
+        state: Any = super().next_state(t, rng)
+        return self._commanded(replace(state, held=self.time_held(t)), t.next_physics.qpos)
 
     def metrics(self, t: Transition) -> dict[str, Array]:
         return super().metrics(t) | {
-            "goal_distance": distance_left(t.now.qpos, t.memory),
-            "heading_error": np.abs(angle_left(t.now.qpos, t.memory)),
+            "goal_distance": distance_left(t.next_physics.qpos, t.state),
+            "heading_error": np.abs(angle_left(t.next_physics.qpos, t.state)),
         }
 
     def holds(self, t: Transition) -> Array:
-        stands = (speed(t.now) <= self.standing_speed) & (np.abs(yaw_rate(t.now)) <= self.standing_yaw_rate)
-        return stands & self._there(t.now.qpos, t.memory, 1.0)
+        stands = (speed(t.next_physics) <= self.standing_speed) & (
+            np.abs(yaw_rate(t.next_physics)) <= self.standing_yaw_rate
+        )
+        return stands & self._there(t.next_physics.qpos, t.state, 1.0)
 
-    def markers(self, memory: NavigationMemory) -> dict[str, Array]:
-        ahead = memory.goal + MARKED_AHEAD * direction(memory.goal_heading)
-        places = {"goal": memory.goal, "goal_ahead": ahead}
+    def markers(self, state: NavigationState) -> dict[str, Array]:
+        ahead = state.goal + MARKED_AHEAD * direction(state.goal_heading)
+        places = {"goal": state.goal, "goal_ahead": ahead}
         return {n: np.concatenate([xy, self.ground.height(xy)[:, None]], axis=1) for n, xy in places.items()}
 
     def mirror(self) -> Mirror:
@@ -222,48 +224,48 @@ class AnymalCNavigation(AnymalC, Holding):
         return replace(
             velocity,
             blocks={**velocity.blocks, "goal": across, "goal_heading": Flip.signs(-1, 1)},
-            memory=lambda memory: replace(
-                velocity.memory(memory), goal=across(memory.goal), goal_heading=-memory.goal_heading
+            state=lambda state: replace(
+                velocity.state(state), goal=across(state.goal), goal_heading=-state.goal_heading
             ),
         )
 
-    def _with_new_command(self, memory: VelocityMemory, draws: Draws) -> VelocityMemory:
-        return memory
+    def _with_new_command(self, state: VelocityState, rng: RandomStreams) -> VelocityState:
+        return state
 
-    def _commanded(self, memory: NavigationMemory, qpos: Array) -> NavigationMemory:
+    def _commanded(self, state: NavigationState, qpos: Array) -> NavigationState:
         """The memory with the next command on the way to the goal from `qpos`, (N, nq)."""
-        arrived = self._there(qpos, memory, 0.5) | (memory.arrived & self._there(qpos, memory, 1.0))
+        arrived = self._there(qpos, state, 0.5) | (state.arrived & self._there(qpos, state, 1.0))
         low, high = np.array(self.command_low), np.array(self.command_high)
-        velocity = shortened(self.approach_rate * way_left(qpos, memory), low[:2], high[:2])
-        turning = np.clip(self.approach_rate * angle_left(qpos, memory), low[2], high[2])
+        velocity = shortened(self.approach_rate * way_left(qpos, state), low[:2], high[:2])
+        turning = np.clip(self.approach_rate * angle_left(qpos, state), low[2], high[2])
         wanted = np.concatenate([velocity, turning[:, None]], axis=1) * ~arrived[:, None]
-        change, step = wanted - memory.command, self.command_acceleration * self.control_dt
+        change, step = wanted - state.command, self.command_acceleration * self.control_dt
         share = step / np.maximum(np.linalg.norm(change[:, :2], axis=1, keepdims=True), step)
         change = np.concatenate([share * change[:, :2], np.clip(change[:, 2:], -step, step)], axis=1)
-        return replace(memory, arrived=arrived, command=memory.command + change)
+        return replace(state, arrived=arrived, command=state.command + change)
 
-    def _there(self, qpos: Array, memory: NavigationMemory, share: float) -> Array:
+    def _there(self, qpos: Array, state: NavigationState, share: float) -> Array:
         """Whether place and heading are within a share of their tolerances, (N,) bool."""
-        near = distance_left(qpos, memory) <= share * self.position_tolerance
-        return near & (np.abs(angle_left(qpos, memory)) <= share * self.heading_tolerance)
+        near = distance_left(qpos, state) <= share * self.position_tolerance
+        return near & (np.abs(angle_left(qpos, state)) <= share * self.heading_tolerance)
 
 
-def way_left(qpos: Array, memory: NavigationMemory) -> Array:
+def way_left(qpos: Array, state: NavigationState) -> Array:
     """How far the goal is ahead of the robot and to its left, (N, 2) m, whatever its tilt."""
     ahead = direction(rotations.yaw(qpos[:, QUATERNION]))
     leftward = np.stack([-ahead[:, 1], ahead[:, 0]], axis=1)
-    way = memory.goal - qpos[:, POSITION]
+    way = state.goal - qpos[:, POSITION]
     return np.stack([(way * ahead).sum(axis=1), (way * leftward).sum(axis=1)], axis=1)
 
 
-def distance_left(qpos: Array, memory: NavigationMemory) -> Array:
+def distance_left(qpos: Array, state: NavigationState) -> Array:
     """From the robot to its goal on the ground, (N,) m."""
-    return np.linalg.norm(memory.goal - qpos[:, POSITION], axis=1)
+    return np.linalg.norm(state.goal - qpos[:, POSITION], axis=1)
 
 
-def angle_left(qpos: Array, memory: NavigationMemory) -> Array:
+def angle_left(qpos: Array, state: NavigationState) -> Array:
     """By how much to turn left to face as at the goal, (N,) rad in [-pi, pi]."""
-    return rotations.wrapped(memory.goal_heading - rotations.yaw(qpos[:, QUATERNION]))
+    return rotations.wrapped(state.goal_heading - rotations.yaw(qpos[:, QUATERNION]))
 
 
 def direction(angle: Array) -> Array:
@@ -277,11 +279,11 @@ def shortened(vector: Array, low: npt.ArrayLike, high: npt.ArrayLike) -> Array:
     return vector / np.maximum(excess, 1.0)
 
 
-def speed(frame: Frame) -> Array:
+def speed(physics: PhysicsState) -> Array:
     """Planar speed of the trunk in its axes, (N,) m/s."""
-    return np.linalg.norm(frame.sensor["linear_velocity"][:, :2], axis=1)
+    return np.linalg.norm(physics.sensor["linear_velocity"][:, :2], axis=1)
 
 
-def yaw_rate(frame: Frame) -> Array:
+def yaw_rate(physics: PhysicsState) -> Array:
     """Leftward yaw rate of the trunk about its axis, (N,) rad/s."""
-    return frame.sensor["angular_velocity"][:, 2]
+    return physics.sensor["angular_velocity"][:, 2]

@@ -78,7 +78,7 @@ def _high_of_product(x: np.ndarray) -> np.ndarray:
     return high
 
 
-class Draws:
+class RandomStreams:
     """The streams of N rows.
 
     Attributes:
