@@ -49,4 +49,4 @@ def test_the_sequential_trainer_runs_as_it_comes(make, tmp_path):
     agent = PPO(models=models, memory=RandomMemory(memory_size=STEPS // 2, num_envs=ROWS), cfg=cfg, **spaces)
     own = {"timesteps": STEPS, "disable_progressbar": True, "close_environment_at_exit": False}
     SequentialTrainer(env=env, agents=agent, cfg=own).train()
-    assert agent.state.filled
+    assert agent.memory.filled
