@@ -17,7 +17,7 @@ from typing import Any
 
 from rich.console import Console
 
-from motrix_gym.physics import Physics
+from motrix_gym.physics.cpu import CpuPhysics
 from motrix_gym.vector_env import MotrixVectorEnv
 from motrix_train import presets
 from motrix_train.training import loop as training
@@ -83,7 +83,7 @@ def main() -> None:
     cfg = replace(preset, seed=0, max_env_steps=steps, check_point_interval=30 * preset.rollouts)
     clocks = Clocks()
     ppo = importlib.import_module(f"skrl.agents.{args.backend}.ppo").PPO
-    clocks.watch(Physics, "step", "physics")
+    clocks.watch(CpuPhysics, "step", "physics")
     clocks.watch(MotrixVectorEnv, "step", "task: rewards, observations, resets")
     wait = importlib.import_module("jax").block_until_ready if args.backend == "jax" else lambda result: result
     clocks.watch(ppo, "act", "networks: actions and values", wait)

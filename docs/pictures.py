@@ -129,7 +129,7 @@ def moments(env_id: str, trained: Checkpoint | None, steps: int) -> list[np.ndar
         row = candidates[np.sum(rewards, axis=0)[candidates].argmax()]
         last_best = max(range(len(states)), key=lambda step, row=row: (rewards[step][row], step))
         robots.set_state(states[last_best])
-        frames += robots.render_rows([row])
+        frames += robots.render_envs([row])
     envs.close()
     return frames
 
@@ -152,7 +152,7 @@ def draw_go1(trained: Checkpoint) -> None:
     frames = []
     for step in range(moments[-1] + 1):
         if step in moments:
-            frames += robot.render_rows([0])
+            frames += robot.render_envs([0])
         observations, *_ = envs.step(policy(observations))
     imsave(HERE / "go1.png", frames[0])
     imsave(HERE / "go1_strip.png", strip([frame[40:480:2, 120:680:2] for frame in frames], MOMENTS))

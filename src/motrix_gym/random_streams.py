@@ -8,6 +8,7 @@ the state of a row is a key and a counter.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -78,17 +79,21 @@ def _high_of_product(x: np.ndarray) -> np.ndarray:
     return high
 
 
+@dataclass(eq=False)
 class RandomStreams:
-    """The streams of N rows.
+    """The random streams of N environments. To draw from them moves `counter` on, to a new array.
 
     Attributes:
-        key: (N, 2) uint64, fixed by a row's seed.
-        counter: (N,) uint64, the blocks of four words that a row has used.
+        key: (N, 2) uint64, fixed by the seed of an environment.
+        counter: (N,) uint64, the blocks of four words that an environment has used; zeros by default.
     """
 
-    def __init__(self, key: np.ndarray, counter: np.ndarray | None = None):
-        self.key = key
-        self.counter = np.zeros(len(key), dtype=np.uint64) if counter is None else counter
+    key: np.ndarray
+    counter: np.ndarray = None  # pyright: ignore[reportAssignmentType]
+
+    def __post_init__(self) -> None:
+        if self.counter is None:
+            self.counter = np.zeros(len(self.key), dtype=np.uint64)
 
     def __len__(self) -> int:
         return len(self.key)

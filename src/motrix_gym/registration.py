@@ -11,7 +11,6 @@ import gymnasium as gym
 
 from motrix_gym.entry_points import entry_point, kind_and_task
 from motrix_gym.multi_task import MultiTask
-from motrix_gym.multi_task_env import vector_env
 from motrix_gym.single_env import MotrixEnv
 from motrix_gym.task import Task, configured
 from motrix_gym.vector_env import MotrixVectorEnv
@@ -183,7 +182,7 @@ def __getattr__(name: str) -> EntryPoint:
 def make_vector(task: str, /, num_envs: int = 1, **kwargs: Any) -> MotrixVectorEnv:
     """The vector environment of a task; keyword arguments are its own and the task's fields."""
     own = {name: kwargs.pop(name) for name in _VECTOR_KWARGS if name in kwargs}
-    return vector_env(configured(task_class(task), kwargs), num_envs, **own)
+    return MotrixVectorEnv(configured(task_class(task), kwargs), num_envs, **own)
 
 
 def make_single(task: str, /, **kwargs: Any) -> MotrixEnv:

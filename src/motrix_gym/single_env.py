@@ -12,11 +12,11 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from gymnasium.wrappers import TimeLimit
 
+from motrix_gym.arguments import known_options
 from motrix_gym.entry_points import PlainSpec
 from motrix_gym.multi_task import MultiTask
-from motrix_gym.multi_task_env import vector_env
 from motrix_gym.task import Task
-from motrix_gym.vector_env import check_options, warn_of_no_render_mode
+from motrix_gym.vector_env import MotrixVectorEnv, warn_of_no_render_mode
 
 
 class MotrixEnv(PlainSpec, gym.Env):  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -40,7 +40,7 @@ class MotrixEnv(PlainSpec, gym.Env):  # pyright: ignore[reportIncompatibleVariab
         render_size: tuple[int, int] = (480, 360),
         render_camera: str | None = None,
     ):
-        self._row = vector_env(
+        self._batch_of_one = MotrixVectorEnv(
             task,
             num_threads=1,
             autoreset_mode=AutoresetMode.DISABLED,
@@ -50,18 +50,18 @@ class MotrixEnv(PlainSpec, gym.Env):  # pyright: ignore[reportIncompatibleVariab
         )
         self.task = task
         self.render_mode = render_mode
-        self.metadata = {name: self._row.metadata[name] for name in ("render_modes", "render_fps")}
-        self.observation_space = self._row.single_observation_space
-        self.action_space = self._row.single_action_space
-        self.observation_blocks = self._row.observation_blocks
-        self.mirror = self._row.mirror
-        self.state_space = self._row.state_space
+        self.metadata = {name: self._batch_of_one.metadata[name] for name in ("render_modes", "render_fps")}
+        self.observation_space = self._batch_of_one.single_observation_space
+        self.action_space = self._batch_of_one.single_action_space
+        self.observation_blocks = self._batch_of_one.observation_blocks
+        self.mirror = self._batch_of_one.mirror
+        self.state_space = self._batch_of_one.state_space
         self._time_limits: weakref.WeakSet[TimeLimit] = weakref.WeakSet()
 
     @property
     def np_random_seed(self) -> int:
         """The seed of the environment's stream."""
-        return self._row.np_random_seed[0]
+        return self._batch_of_one.np_random_seed[0]
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
         """Starts a new episode; a seed restarts the stream of random numbers.
@@ -69,39 +69,39 @@ class MotrixEnv(PlainSpec, gym.Env):  # pyright: ignore[reportIncompatibleVariab
         Raises:
             ValueError: A seed that is no whole number, or an option: there are none.
         """
-        check_options(options)
+        known_options(options)
         self._time_limits.update(_time_limits_above(self))
-        observations, info = self._row.reset(seed=seed)
+        observations, info = self._batch_of_one.reset(seed=seed)
         super().reset(seed=seed)  # seeds `np_random`, which wrappers may use; the environment does not
         return observations[0], info
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """One control step; the info is the vector environment's, with numbers in the place of arrays."""
-        observations, rewards, terminated, truncated, info = self._row.step(np.asarray(action)[None])
+        observations, rewards, terminated, truncated, info = self._batch_of_one.step(np.asarray(action)[None])
         return observations[0], float(rewards[0]), bool(terminated[0]), bool(truncated[0]), _of_the_row(info)
 
     def render(self) -> np.ndarray | None:
         """A frame, (height, width, 3) uint8; None, with a warning, without a render mode."""
-        return warn_of_no_render_mode(self.spec) if self.render_mode is None else self._row.render_rows([0])[0]
+        return warn_of_no_render_mode(self.spec) if self.render_mode is None else self._batch_of_one.render_envs([0])[0]
 
     def state(self) -> np.ndarray:
         """What a critic may see in training, (k,) float32; see `MotrixVectorEnv.state`."""
-        return self._row.state()[0]
+        return self._batch_of_one.state()[0]
 
     def get_state(self) -> dict[str, np.ndarray]:
         """The whole state, random stream included; `set_state` goes on from it."""
-        return self._row.get_state()
+        return self._batch_of_one.get_state()
 
     def set_state(self, state: dict[str, np.ndarray]) -> np.ndarray:
         """Goes on from what `get_state` gave; returns the observation in that state, (k,) float32."""
-        observations = self._row.set_state(state)
+        observations = self._batch_of_one.set_state(state)
         for time_limit in self._time_limits:
             time_limit._elapsed_steps = int(state["elapsed"][0])
         return observations[0]
 
     def close(self) -> None:
         """Frees the renderer."""
-        self._row.close()
+        self._batch_of_one.close()
 
 
 def _time_limits_above(env: MotrixEnv) -> Iterator[TimeLimit]:

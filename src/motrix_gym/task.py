@@ -21,12 +21,14 @@ import numpy as np
 from gymnasium import spaces
 
 from motrix_gym.random_streams import RandomStreams
+from motrix_gym.state import Array as Array
+from motrix_gym.state import PhysicsState as PhysicsState
+from motrix_gym.state import TaskState as TaskState
+from motrix_gym.state import Transition as Transition
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-Array = np.ndarray
-AnyTaskState = TypeVar("AnyTaskState", bound="TaskState")
 AnyFields = TypeVar("AnyFields", bound="DataclassInstance")
 LONGEST_STEP = 10.0  # s
 _INCLUDE = re.compile(r'<include file="([^"]+)"/>')
@@ -35,49 +37,6 @@ _INCLUDE = re.compile(r'<include file="([^"]+)"/>')
 def render_fps(control_dt: float) -> int:
     """Frames a second of a video that shows one frame a control step of `control_dt` s: real time, but at least 1."""
     return max(1, round(1 / control_dt))
-
-
-@dataclass(frozen=True)
-class PhysicsState:
-    """The physical state of N rows at one instant, as far as a task may read it.
-
-    Attributes:
-        qpos: Generalised positions, (N, nq), in the model's units (m, rad, unit quaternions w x y z).
-        qvel: Generalised velocities, (N, nv), m/s or rad/s.
-        sensor: The model's sensors by name, each (N, dim). Sensors named ``group/part`` are also there as
-            ``group``, joined in the model's order. Position and velocity sensors are those of this instant;
-            force and contact sensors are those of the last physics step that led to it.
-    """
-
-    qpos: Array
-    qvel: Array
-    sensor: Mapping[str, Array]
-
-
-@dataclass(frozen=True)
-class TaskState:
-    """What a task remembers of an episode between steps; every field is an array with a leading row axis."""
-
-
-@dataclass(frozen=True)
-class Transition:
-    """One control step of N rows.
-
-    Attributes:
-        physics: The physics state that the policy acted on.
-        state: The task state that the policy acted on.
-        action: The clipped action, (N, m).
-        ctrl: What `Task.control` made of it, (N, nu).
-        next_physics: The physics state one control step later.
-        terminated: (N,) bool, rows that end here, divergence included. All False while the reasons are judged.
-    """
-
-    physics: PhysicsState
-    state: Any
-    action: Array
-    ctrl: Array
-    next_physics: PhysicsState
-    terminated: Array
 
 
 @dataclass(frozen=True)
@@ -305,27 +264,6 @@ def load_spec(file_name: str) -> mujoco.MjSpec:
 
 def _xml(file_name: str) -> str:
     return (resources.files("motrix_gym.models") / file_name).read_text("utf-8")
-
-
-def take(state: AnyTaskState, rows: Any) -> AnyTaskState:
-    """The memory of some rows."""
-    return _map(lambda x: x[rows], state)
-
-
-def put(state: AnyTaskState, rows: Array, new: AnyTaskState) -> AnyTaskState:
-    """`memory` with `new`, the memory of those rows alone, in the place of `rows`."""
-
-    def replaced(old: Array, fresh: Array) -> Array:
-        result = old.copy()
-        result[rows] = fresh
-        return result
-
-    return _map(replaced, state, new)
-
-
-def _map(function: Callable[..., Array], *memories: AnyTaskState) -> AnyTaskState:
-    names = [f.name for f in dataclasses.fields(memories[0])]
-    return type(memories[0])(**{n: function(*(getattr(m, n) for m in memories)) for n in names})
 
 
 def _default(f: dataclasses.Field) -> Any:

@@ -29,6 +29,10 @@ class CheckedTask:
     def __init__(self, task: Task, model: mujoco.MjModel):
         self._task, self._model = task, model
 
+    @property
+    def __class__(self) -> type:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return type(self._task)
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._task, name)
 

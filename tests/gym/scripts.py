@@ -37,7 +37,7 @@ class OpensDrawer:
         return np.array([self._of_row(row) for row in range(self.envs.num_envs)])
 
     def _of_row(self, row: int) -> Array:
-        physics, guide, target = self.envs._frame, self.guide, self.envs._memory.target[row]
+        physics, guide, target = self.envs.batch.state.physics, self.guide, self.envs.batch.state.task.target[row]
         guide.see(physics.qpos[row])
         seen = ("handle", "handle_axes/way", "handle_axes/up")
         bar, out, up = (guide.axes @ physics.sensor[name][row] for name in seen)  # in the axes of the room

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from motrix_gym.physics import Physics
+from motrix_gym.physics.cpu import CpuPhysics
 from motrix_gym.random_streams import RandomStreams, row_keys
 from motrix_gym.task import TaskState, load_model
 from motrix_gym.tasks.basic.cartpole import CART, CartPole
@@ -92,7 +92,7 @@ def test_each_row_begins_with_the_first_accepted_draw_of_its_own_stream(seeds, l
 
 def test_what_no_draw_can_meet_is_refused():
     envs = MotrixVectorEnv(Picky(leftmost=1.0), 2, num_threads=1)
-    with pytest.raises(ValueError, match="Picky accepts none of 1000 drawn beginnings"):
+    with pytest.raises(ValueError, match="Picky accepts none of 1000 start states"):
         envs.reset(seed=0)
 
 
@@ -135,9 +135,9 @@ def test_what_is_accepted_is_the_draw_and_not_what_it_settles_to():
 
 def test_a_settled_frame_has_current_sensors():
     model = load_model("go1.xml")
-    physics = Physics(model, 2, 1, control_dt=0.02)
-    physics.reset(np.arange(2), np.tile(model.key_qpos[0], (2, 1)), np.full((2, model.nv), 0.1))
-    physics = physics.settle(np.array([1]), 0.1)
+    physics = CpuPhysics(model, 2, 1, control_dt=0.02)
+    physics.reset(np.ones(2, dtype=bool), np.tile(model.key_qpos[0], (2, 1)), np.full((2, model.nv), 0.1))
+    settled = physics.settle(np.array([False, True]), 0.1)
     data = mujoco.MjData(model)
     data.qpos[:], data.qvel[:] = physics.qpos[0], physics.qvel[0]
     mujoco.mj_forward(model, data)
@@ -147,19 +147,19 @@ def test_a_settled_frame_has_current_sensors():
 
 
 def test_settling_times_are_whole_numbers_of_physics_steps():
-    physics = Physics(load_model("cartpole.xml"), 1, 1, control_dt=0.01)
+    physics = CpuPhysics(load_model("cartpole.xml"), 1, 1, control_dt=0.01)
     with pytest.raises(ValueError, match=r"settling time of 0\.015 s is not a multiple .* 0\.01 s"):
-        physics.settle(np.array([0]), 0.015)
+        physics.settle(np.array([True]), 0.015)
 
 
 def test_a_beginning_that_diverges_as_it_settles_is_refused():
     model = load_model("go1.xml")
-    physics = Physics(model, 3, 1, control_dt=0.02)
+    physics = CpuPhysics(model, 3, 1, control_dt=0.02)
     start = np.tile(model.key_qpos[0], (3, 1))
     speed = np.zeros((3, model.nv))
     speed[1, 7] = 9e9  # below what counts as divergence
-    physics.reset(np.arange(3), start, speed)
+    physics.reset(np.ones(3, dtype=bool), start, speed)
     with pytest.raises(ValueError, match=r"diverges while it settles for 0\.1 s"):
-        physics.settle(np.arange(3), 0.1)
-    physics.reset(np.array([1]), start[:1], np.zeros((1, model.nv)))
-    physics.settle(np.arange(3), 0.1)
+        physics.settle(np.ones(3, dtype=bool), 0.1)
+    physics.reset(np.array([False, True, False]), start[:1], np.zeros((1, model.nv)))
+    physics.settle(np.ones(3, dtype=bool), 0.1)

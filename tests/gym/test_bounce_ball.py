@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from motrix_gym.physics import Physics
+from motrix_gym.physics.cpu import CpuPhysics
 from motrix_gym.task import PhysicsState
 from motrix_gym.tasks.basic.bounce_ball import (
     BALL_ON_PADDLE,
@@ -26,10 +26,10 @@ TIMESTEP = MODEL.opt.timestep
 
 def dropped(ball: np.ndarray, velocity: np.ndarray, seconds: float) -> list[PhysicsState]:
     """A ball let go over the paddle at home, after each physics step of 2 ms; places from the paddle's middle."""
-    physics = Physics(MODEL, 1, 1, TIMESTEP)
+    physics = CpuPhysics(MODEL, 1, 1, TIMESTEP)
     qpos = np.concatenate([HOME, PADDLE + ball, [1, 0, 0, 0]])[None]
     qvel = np.concatenate([np.zeros(6), velocity, np.zeros(3)])[None]
-    frames = [physics.reset(np.arange(1), qpos, qvel)]
+    frames = [physics.reset(np.ones(1, dtype=bool), qpos, qvel)]
     for _ in range(round(seconds / TIMESTEP)):
         frames.append(physics.step(HOME[None])[0])
     return frames
@@ -116,7 +116,7 @@ def test_a_ball_that_comes_to_rest_ends_the_episode():
     envs = make(1, rest_time=0.3, joint_reach=1e-6)
     envs.reset(seed=0)
     state = envs.get_state()
-    bodies = Physics(MODEL, 1, 1, 0.02)
+    bodies = CpuPhysics(MODEL, 1, 1, 0.02)
     start = np.concatenate([HOME, [*PADDLE[:2], PADDLE[2] + BALL_ON_PADDLE + 0.05], [1, 0, 0, 0]])[None]
     physics = bodies.reset(np.arange(1), start, np.zeros((1, MODEL.nv)))
     state["simulation"][:] = bodies.state

@@ -203,7 +203,7 @@ class IgnoresTheMask(MotrixVectorEnv):
 class ResetsNothing(MotrixVectorEnv):
     def reset(self, *, seed=None, options=None):
         if seed is None and options is not None:
-            return self._observe(self._frame, self._memory), {}
+            return self.batch.observe(), {}
         return super().reset(seed=seed, options=options)
 
 
@@ -259,7 +259,7 @@ class KnowsTheNumberOfRows(Changed):
 @breaks("state")
 class ForgetsTheRandomStream(MotrixVectorEnv):
     def set_state(self, state):
-        return super().set_state({**state, "counter": self._draws.counter.copy()})
+        return super().set_state({**state, "counter": self.batch.state.rng.counter.copy()})
 
 
 @breaks("state")
@@ -271,13 +271,13 @@ class ForgetsTheTime(MotrixVectorEnv):
 @breaks("state")
 class SavesViews(MotrixVectorEnv):
     def get_state(self):
-        return {**super().get_state(), "simulation": self._physics.state}
+        return {**super().get_state(), "simulation": self.batch.physics._batch.state}
 
 
 @breaks("state")
 class SavingDrawsANumber(MotrixVectorEnv):
     def get_state(self):
-        self._draws.words(1)
+        self.batch.state.rng.words(1)
         return super().get_state()
 
 

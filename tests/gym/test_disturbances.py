@@ -65,12 +65,12 @@ def test_an_option_changes_the_physics_of_its_row_and_of_no_other(option):
 def test_a_row_simulates_the_model_that_its_numbers_say(seed):
     envs = make(**OPTIONS)
     envs.reset(seed=seed)
-    task_state, task, plain = envs._memory, envs.task, envs.task.model()
+    task_state, task, plain = envs.batch.state.task, envs.task, envs.task.model()
     trunk = plain.body("trunk").id
     of = {name: task.of_episode(name, task_state) for name in DRAWN}
     assert len(np.unique(task_state.drawn, axis=0)) == ROWS
     for row in range(ROWS):
-        model = envs._physics._batch.get_model(row)
+        model = envs.batch.physics._batch.get_model(row)
         robot = plain.geom_bodyid > 0
         friction, added = of["friction"][row], of["added_mass"][row]
         np.testing.assert_allclose(model.geom_friction[robot, 0], plain.geom_friction[robot, 0] * friction)
@@ -97,7 +97,7 @@ def test_a_row_simulates_the_model_that_its_numbers_say(seed):
 def test_what_is_drawn_fills_its_range_and_is_drawn_again(option):
     envs = make(256, **{option: OPTIONS[option]})
     envs.reset(seed=0)
-    first = envs.task.of_episode(option, envs._memory)
+    first = envs.task.of_episode(option, envs.batch.state.task)
     given_range = OPTIONS[option]
     low, high = given_range if isinstance(given_range, tuple) and len(given_range) == 2 else (None, given_range)
     low = -np.asarray(high) if low is None else low
@@ -106,7 +106,7 @@ def test_what_is_drawn_fills_its_range_and_is_drawn_again(option):
     assert (first.min(axis=0) < low + 0.1 * (np.asarray(high) - low)).all()
     assert (first.max(axis=0) > high - 0.1 * (np.asarray(high) - low)).all()
     envs.reset()
-    assert not np.array_equal(first, envs.task.of_episode(option, envs._memory))
+    assert not np.array_equal(first, envs.task.of_episode(option, envs.batch.state.task))
 
 
 OWN = [("friction", 1), ("motor_strength", 1), ("stiffness", 1), ("damping", 1), ("added_mass", 0), ("action_delay", 0)]
@@ -127,11 +127,11 @@ def test_a_range_may_be_one_number(option, value):
 def test_actions_come_late_by_the_steps_of_the_row():
     envs = make(64, action_delay=(0, 3))
     envs.reset(seed=0)
-    delay = envs.task.of_episode("action_delay", envs._memory)[:, 0]
+    delay = envs.task.of_episode("action_delay", envs.batch.state.task)[:, 0]
     assert set(delay) == {0, 1, 2, 3}
     actions = np.random.default_rng(0).uniform(-1, 1, (6, 64, 12))
     for k, action in enumerate(actions):
-        ctrl = envs.task.control(envs._frame, envs._memory, action)
+        ctrl = envs.task.control(envs.batch.state.physics, envs.batch.state.task, action)
         for row, late in enumerate(delay):
             reached = actions[k - late, row] if late <= k else np.zeros(12)
             expected = envs.task.ROBOT.default_joints + envs.task.action_scale * reached
@@ -148,7 +148,7 @@ def test_noise_is_within_its_width_and_in_its_blocks_only():
     differences = []
     for _ in range(20):
         observation, *_ = noisy.step(0.3 * noisy.action_space.sample())
-        true = noisy.task._true_observation(noisy._frame, noisy._memory)
+        true = noisy.task._true_observation(noisy.batch.state.physics, noisy.batch.state.task)
         differences.append(observation - np.concatenate(list(true.values()), axis=1))
     off = np.abs(differences)
     for name, place in blocks.items():
@@ -165,10 +165,10 @@ def test_noise_is_within_its_width_and_in_its_blocks_only():
 def test_encoders_that_are_off_shift_what_is_seen_and_what_is_done():
     envs = make(8, joint_offset=0.1)
     observation, _ = envs.reset(seed=0)
-    offset = envs.task.of_episode("joint_offset", envs._memory)
+    offset = envs.task.of_episode("joint_offset", envs.batch.state.task)
     bend = envs.get_state()["qpos"][:, 7:] - envs.task.ROBOT.default_joints
     np.testing.assert_allclose(observation[:, envs.observation_blocks["joint_position"]], bend - offset, atol=1e-6)
-    ctrl = envs.task.control(envs._frame, envs._memory, np.zeros((8, 12)))
+    ctrl = envs.task.control(envs.batch.state.physics, envs.batch.state.task, np.zeros((8, 12)))
     np.testing.assert_allclose(ctrl, envs.task.ROBOT.default_joints + offset)
 
 
@@ -223,7 +223,7 @@ def test_disturbances_have_a_mirror_image():
     envs = make(**ALL)
     envs.reset(seed=0)
     walk(envs, 5)
-    task_state, mirror = envs._memory, envs.task.mirror()
+    task_state, mirror = envs.batch.state.task, envs.task.mirror()
     twice = mirror.state(mirror.state(task_state))
     for name in ("drawn", "noise", "past_actions", "push"):
         np.testing.assert_array_equal(getattr(twice, name), getattr(task_state, name))

@@ -296,7 +296,7 @@ def test_what_gymnasium_asks_of_an_environment():
     with pytest.warns(UserWarning, match="without specifying any render mode"):
         assert env.render() is None
     with pytest.raises(RuntimeError, match="render_mode"):
-        env.render_rows([0])
+        env.render_envs([0])
     env.close()
     assert env.env.closed
 
@@ -328,7 +328,7 @@ def test_steps_that_cannot_be_taken_are_refused():
     env.reset(seed=0)
     with pytest.raises(ValueError, match=r"shape \(2, 2\); 2 rows take \(2, 1\)"):
         env.step(np.zeros((2, 2)))
-    with pytest.raises(ValueError, match="action of row 1 is NaN"):
+    with pytest.raises(ValueError, match="actions of rows 1 are NaN"):
         env.step(np.array([[0.0], [np.nan]]))
     wide = hierarchy(2, lambda x: np.zeros((len(x), 3)))
     wide.reset(seed=0)

@@ -14,8 +14,7 @@ from scripts import SCRIPTS
 from trajectories import GROUPS, actions_for, assert_same, play
 
 from motrix_gym.multi_task import MultiTask
-from motrix_gym.multi_task_env import vector_env
-from motrix_gym.physics import Physics
+from motrix_gym.physics.cpu import CpuPhysics
 from motrix_gym.random_streams import RandomStreams, row_keys
 from motrix_gym.task import Flip, Task, TaskState, Transition
 from motrix_gym.testing import check_vector_env
@@ -62,7 +61,7 @@ def test_a_row_depends_on_its_seed_and_actions_only(task, env_id, data):
         st.sets(st.tuples(st.integers(0, num_rows - 1), st.integers(0, NUM_ACTIONS - 1)), max_size=4), "resets"
     )
     actions = actions_for(env_id, num_rows, NUM_ACTIONS, data.draw(st.integers(0, 99), "actions"))
-    together = vector_env(
+    together = MotrixVectorEnv(
         task,
         num_rows,
         max_episode_steps=limit,
@@ -71,7 +70,7 @@ def test_a_row_depends_on_its_seed_and_actions_only(task, env_id, data):
     )
     trajectories = play(together, seeds, actions, resets)
     for row in range(num_rows):
-        alone = vector_env(task, max_episode_steps=limit, num_threads=1)
+        alone = MotrixVectorEnv(task, max_episode_steps=limit, num_threads=1)
         [expected] = play(alone, [seeds[row]], actions[:, row : row + 1], {(0, k) for r, k in resets if r == row})
         assert_same(expected, trajectories[row])
 
@@ -126,7 +125,7 @@ BAD_NUMBERS = st.sampled_from([np.nan, np.inf, -np.inf, 1e12, -1e300])
 )
 def test_a_row_that_diverges_ends_alone(task, mode, bad, where, row, threads):
     """Law 7: finite numbers everywhere, terminated as diverged, and no other row notices."""
-    envs = vector_env(task, 3, num_threads=threads, autoreset_mode=mode)
+    envs = MotrixVectorEnv(task, 3, num_threads=threads, autoreset_mode=mode)
     envs.reset(seed=0)
     actions = np.zeros((8, *envs.action_space.shape))
     for action in actions[:3]:
@@ -161,7 +160,7 @@ def test_a_row_that_diverges_ends_alone(task, mode, bad, where, row, threads):
 
 def test_a_row_that_diverges_keeps_its_last_frame_and_has_one_reason(task):
     """Law 7, with a last frame in which the task would end the episode for reasons of its own."""
-    envs = vector_env(task, 2, num_threads=1, autoreset_mode=AutoresetMode.DISABLED)
+    envs = MotrixVectorEnv(task, 2, num_threads=1, autoreset_mode=AutoresetMode.DISABLED)
     envs.reset(seed=0)
     envs.step(np.zeros(envs.action_space.shape))
     state = envs.get_state()
@@ -180,7 +179,7 @@ def test_a_row_that_diverges_keeps_its_last_frame_and_has_one_reason(task):
 @pytest.mark.parametrize("speed", [1e3, 1e6, 9e9])
 def test_speeds_too_low_to_count_as_divergence_stay_finite(task, speed):
     """Law 7: MuJoCo calls a simulation diverged at 1e10."""
-    envs = vector_env(task, 2, num_threads=1)
+    envs = MotrixVectorEnv(task, 2, num_threads=1)
     envs.reset(seed=0)
     state = envs.get_state()
     state["simulation"][0, _component(model_of(task, state, 0), mujoco.mjtState.mjSTATE_QVEL)] = speed
@@ -194,7 +193,7 @@ def test_speeds_too_low_to_count_as_divergence_stay_finite(task, speed):
 @example(seed=0, pause=7, mode=AutoresetMode.NEXT_STEP, threads=[1, 2])  # the rows wait for their reset
 def test_a_saved_state_goes_on_in_a_fresh_environment(task, env_id, tmp_path_factory, seed, pause, mode, threads):
     """Law 8: mid-episode, with other threads, from a file."""
-    first, second = (vector_env(task, 3, num_threads=n, max_episode_steps=7, autoreset_mode=mode) for n in threads)
+    first, second = (MotrixVectorEnv(task, 3, num_threads=n, max_episode_steps=7, autoreset_mode=mode) for n in threads)
     actions = actions_for(env_id, 3, NUM_ACTIONS)
     observation, _ = first.reset(seed=seed)
     for action in actions[:pause]:
@@ -212,7 +211,7 @@ def test_a_saved_state_goes_on_in_a_fresh_environment(task, env_id, tmp_path_fac
 
 def test_what_a_critic_sees_is_the_observation_and_more(task, env_id):
     """The state is a function of `get_state`, and the last one of an episode is there when the next has begun."""
-    envs = vector_env(task, 3, num_threads=1, max_episode_steps=5)
+    envs = MotrixVectorEnv(task, 3, num_threads=1, max_episode_steps=5)
     observation, _ = envs.reset(seed=0)
     if envs.state_space is None:
         with pytest.raises(RuntimeError, match="no more than the policy"):
@@ -222,7 +221,7 @@ def test_what_a_critic_sees_is_the_observation_and_more(task, env_id):
     single.reset(seed=1)
     assert single.unwrapped.state_space == envs.state_space
     np.testing.assert_array_equal(single.unwrapped.state(), envs.state()[1])
-    other = vector_env(task, 3, num_threads=1, max_episode_steps=5, autoreset_mode=AutoresetMode.DISABLED)
+    other = MotrixVectorEnv(task, 3, num_threads=1, max_episode_steps=5, autoreset_mode=AutoresetMode.DISABLED)
     other.reset(seed=0)
     width = observation.shape[1]
     for action in actions_for(env_id, 3, 5):
@@ -239,7 +238,7 @@ def test_what_a_critic_sees_is_the_observation_and_more(task, env_id):
             np.testing.assert_array_equal(info["_final_state"], ended)
             break
     assert ended.any()
-    fresh = vector_env(task, 3, num_threads=1)
+    fresh = MotrixVectorEnv(task, 3, num_threads=1)
     fresh.set_state(envs.get_state())
     np.testing.assert_array_equal(fresh.state(), envs.state())
 
@@ -249,7 +248,7 @@ def test_doubling_a_weight_doubles_its_term_and_no_other(task, env_id):
     actions = actions_for(env_id, 2, 12)
 
     def terms(weights: dict[str, float]) -> list[dict[str, np.ndarray]]:
-        envs = vector_env(dataclasses.replace(task, reward_weights=weights), 2, num_threads=1)
+        envs = MotrixVectorEnv(dataclasses.replace(task, reward_weights=weights), 2, num_threads=1)
         envs.reset(seed=0)
         return [envs.step(action)[4]["reward_terms"] for action in actions]
 
@@ -263,7 +262,7 @@ def test_doubling_a_weight_doubles_its_term_and_no_other(task, env_id):
 @pytest.fixture(scope="module")
 def long_run(task, env_id) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Observations, (T, N, k), and reward terms, (T, N), of many rows under random actions, or under a script."""
-    envs = vector_env(task, 32, num_threads=1)
+    envs = MotrixVectorEnv(task, 32, num_threads=1)
     envs.reset(seed=0)
     act = SCRIPTS[env_id](envs) if env_id in SCRIPTS else iter(actions_for(env_id, 32, 250)).__next__
     steps = [envs.step(act()) for _ in range(250)]
@@ -312,7 +311,7 @@ def test_a_mirror_image_of_a_mirror_image_is_the_original(mirrored_task, env_id)
     task, mirror = mirrored_task, mirrored_task.mirror()
     qpos, qvel, task_state, action = sampled_frames(task, env_id)
     flips: list[tuple[Flip, np.ndarray]] = [(mirror.qpos, qpos), (mirror.qvel, qvel), (mirror.action, action)]
-    envs = vector_env(task, 2, num_threads=1)
+    envs = MotrixVectorEnv(task, 2, num_threads=1)
     flips += [(mirror.observation, envs.reset(seed=0)[0])]
     for flip, x in flips:
         assert sorted(flip.index) == list(range(x.shape[-1]))
@@ -328,7 +327,7 @@ def test_a_mirror_image_of_a_mirror_image_is_the_original(mirrored_task, env_id)
 def sampled_frames(task: Task, env_id: str) -> tuple[np.ndarray, np.ndarray, TaskState, np.ndarray]:
     """Positions, velocities, memories and actions out of the midst of episodes."""
     actions = actions_for(env_id, 64, 30).clip(task.action_space().low, task.action_space().high)
-    envs = vector_env(task, 64, num_threads=1)
+    envs = MotrixVectorEnv(task, 64, num_threads=1)
     envs.reset(seed=0)
     for action in actions[:-1]:
         envs.step(action)
@@ -341,8 +340,8 @@ def sampled_frames(task: Task, env_id: str) -> tuple[np.ndarray, np.ndarray, Tas
 def one_step(task: Task, model: mujoco.MjModel, qpos, qvel, task_state, action) -> dict:
     """What one control step from the given states leads to."""
     n = len(qpos)
-    physics = Physics(model, n, 1, task.control_dt)
-    before = physics.reset(np.arange(n), qpos, qvel)
+    physics = CpuPhysics(model, n, 1, task.control_dt)
+    before = physics.reset(np.ones(n, dtype=bool), qpos, qvel)
     ctrl = task.control(before, task_state, action)
     now, _ = physics.step(ctrl)
     t = Transition(before, task_state, action, ctrl, now, np.zeros(n, dtype=bool))

@@ -161,7 +161,7 @@ def test_a_row_has_the_model_of_its_cube():
     half, model = envs.get_state()["memory.half"], TASK.model()
     cube, geoms = model.body("cube").id, [model.geom(name).id for name in ("cube", "goal")]
     for row in range(3):
-        own, _ = envs._physics.row(row)
+        own, _ = envs.batch.physics.view(row)
         mass = 1000 * (2 * half[row]) ** 3
         np.testing.assert_allclose(own.geom_size[geoms], half[row])
         np.testing.assert_allclose(own.body_mass[cube], mass)
@@ -195,7 +195,7 @@ def test_targets_do_not_wind_up():
     envs.reset(seed=0)
     low, high = TASK.model().actuator_ctrlrange.T
     for action in np.sign(actions_for(ENV_ID, 8, 10)).repeat(8, axis=0):
-        before = held(envs._frame)
+        before = held(envs.batch.state.physics)
         _, _, terminated, *_ = envs.step(action)
         target = envs.get_state()["memory.target"]
         assert (np.abs(target - before) <= LEAD + 1e-12)[~terminated].all()
@@ -224,7 +224,7 @@ def task_state():
     envs.reset(seed=0)
     target = np.array([[*TASK.HOME, 0.0]])
     return dataclasses.replace(
-        envs._memory, goal=np.array([[0.5, 0.0, 0.3]]), half=np.array([0.02]), held=np.zeros(1), target=target
+        envs.batch.state.task, goal=np.array([[0.5, 0.0, 0.3]]), half=np.array([0.02]), held=np.zeros(1), target=target
     )
 
 
@@ -286,10 +286,10 @@ def test_a_firm_grasp_at_the_goal_earns_all_and_anything_else_less(task_state, a
 def test_the_goal_is_marked_where_it_is_in_the_size_of_the_cube():
     envs = make(2)
     envs.reset(seed=0)
-    state, markers = envs.get_state(), TASK.markers(envs._memory)
+    state, markers = envs.get_state(), TASK.markers(envs.batch.state.task)
     goal = TASK.model().geom("goal").id
     for row in range(2):
-        own, data = envs._physics.row(row, {name: x[row] for name, x in markers.items()})
+        own, data = envs.batch.physics.view(row, {name: x[row] for name, x in markers.items()})
         np.testing.assert_allclose(data.body("goal").xpos, state["memory.goal"][row])
         np.testing.assert_allclose(own.geom_size[goal], state["memory.half"][row])
 

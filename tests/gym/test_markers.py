@@ -21,10 +21,10 @@ def test_the_target_is_drawn_as_far_away_as_the_task_measures(envs):
     task, state = envs.task, envs.get_state()
     *_, info = envs.step(np.zeros(envs.action_space.shape))
     kind, name = POINTERS[type(task).__name__]
-    memory = type(task.reset(envs._draws)[2])(target=state["memory.target"])
+    memory = type(task.reset(envs.batch.state.rng)[2])(target=state["memory.target"])
     for row in range(3):
         markers = {body: x[row] for body, x in task.markers(memory).items()}
-        _, data = envs._physics.row(row, markers)
+        _, data = envs.batch.physics.view(row, markers)
         pointer = data.body(name).xpos if kind == "body" else data.site(name).xpos
         distance = np.linalg.norm(pointer - data.site("target").xpos)
         rim = task.target_radius if kind == "site" else 0.0

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from trajectories import actions_for, of_row, play
 
 from motrix_gym.multi_task import MultiTask, cycle
-from motrix_gym.physics import Physics
+from motrix_gym.physics.cpu import CpuPhysics
 from motrix_gym.registration import Env, register
 from motrix_gym.rendering import RenderingUnavailable
 from motrix_gym.task import Flip, Mirror, TaskState
@@ -216,8 +216,10 @@ def test_a_None_among_seeds_keeps_the_task():
 
 def test_tasks_without_rows_cost_no_step(monkeypatch):
     stepped = []
-    step = Physics.step
-    monkeypatch.setattr(Physics, "step", lambda self, ctrl, force: stepped.append(len(ctrl)) or step(self, ctrl, force))
+    step = CpuPhysics.step
+    monkeypatch.setattr(
+        CpuPhysics, "step", lambda self, ctrl, *more: stepped.append(len(ctrl)) or step(self, ctrl, *more)
+    )
     envs = make(4, [{**UNLIKE[0], "weight": 3}, {**UNLIKE[1], "weight": 0}, UNLIKE[2]])
     envs.reset(seed=0)
     stepped.clear()

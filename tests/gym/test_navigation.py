@@ -129,7 +129,7 @@ def test_it_is_told_to_stand_well_within_the_tolerances_until_it_is_outside(dist
 def test_nothing_depends_on_where_in_the_world_it_takes_place(turn, x, y):
     """Both are moved and turned, the robot and its goal: it sees the same and earns the same."""
     envs = make(4)
-    physics, task_state = envs._frame, envs._memory
+    physics, task_state = envs.batch.state.physics, envs.batch.state.task
 
     def moved(place: np.ndarray) -> np.ndarray:
         return place @ np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]]) + [x, y]
@@ -234,9 +234,9 @@ def test_the_goal_is_marked_where_it_is_with_a_smaller_mark_ahead():
     envs = make(3)
     envs.reset(seed=0)
     state = envs.get_state()
-    markers = TASK.markers(envs._memory)
+    markers = TASK.markers(envs.batch.state.task)
     for row in range(3):
-        _, data = envs._physics.row(row, {name: x[row] for name, x in markers.items()})
+        _, data = envs.batch.physics.view(row, {name: x[row] for name, x in markers.items()})
         place, ahead = (data.body(name).xpos for name in ("goal", "goal_ahead"))
         np.testing.assert_allclose(place[:2], state["memory.goal"][row])
         heading = np.arctan2(*(ahead - place)[1::-1])

@@ -30,7 +30,7 @@ def make(num_rows: int, **fields: object) -> MotrixVectorEnv:
 
 def model_of(envs: MotrixVectorEnv, row: int) -> mujoco.MjData:
     """One row as its own model has it, everything computed."""
-    return envs._physics.row(row)[1]
+    return envs.batch.physics.view(row)[1]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -206,7 +206,7 @@ def a_frame() -> PhysicsState:
     """One row at the beginning of an episode."""
     envs = make(1)
     envs.reset(seed=0)
-    return envs._frame
+    return envs.batch.state.physics
 
 
 def at_bar(*, handle=(0.0, 0.0, 0.0), contact=(1.0, 1.0), drawer=0.0, opening=0.022) -> PhysicsState:
@@ -228,7 +228,9 @@ def step(physics: PhysicsState) -> Transition:
     """One step of a row that stays as it is."""
     envs = make(1)
     envs.reset(seed=0)
-    return Transition(physics, envs._memory, np.zeros((1, 8)), np.zeros((1, 8)), physics, np.zeros(1, dtype=bool))
+    return Transition(
+        physics, envs.batch.state.task, np.zeros((1, 8)), np.zeros((1, 8)), physics, np.zeros(1, dtype=bool)
+    )
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from motrix_gym.physics import Physics
+from motrix_gym.physics.cpu import CpuPhysics
 from motrix_gym.task import load_model
 
 CONTROL_DT = 0.02
@@ -22,6 +22,11 @@ SENSORS = """
   <sensor>{}</sensor>
 </mujoco>
 """
+
+
+def everywhere(num_envs: int) -> np.ndarray:
+    """The mask of all environments."""
+    return np.ones(num_envs, dtype=bool)
 
 
 def random_states(model: mujoco.MjModel, num_rows: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -41,44 +46,44 @@ def random_states(model: mujoco.MjModel, num_rows: int, seed: int) -> tuple[np.n
 def test_a_step_is_that_of_a_loop_over_single_simulations(file_name, seed, num_threads):
     model = load_model(file_name)
     qpos, qvel, ctrl = random_states(model, 3, seed)
-    physics = Physics(model, 3, num_threads, CONTROL_DT)
-    physics.reset(np.arange(3), qpos, qvel)
+    physics = CpuPhysics(model, 3, num_threads, CONTROL_DT)
+    physics.reset(everywhere(3), qpos, qvel)
     singles = [mujoco.MjData(model) for _ in range(3)]
     for row, data in enumerate(singles):
         data.qpos[:], data.qvel[:] = qpos[row], qvel[row]
         mujoco.mj_forward(model, data)
     for _ in range(5):
-        physics, diverged = physics.step(ctrl)
+        now, diverged = physics.step(ctrl)
         assert not diverged.any()
         for row, data in enumerate(singles):
             data.ctrl[:] = ctrl[row]
             mujoco.mj_step(model, data, round(CONTROL_DT / model.opt.timestep))
-            np.testing.assert_array_equal(physics.qpos[row], data.qpos)
-            np.testing.assert_array_equal(physics.qvel[row], data.qvel)
+            np.testing.assert_array_equal(now.qpos[row], data.qpos)
+            np.testing.assert_array_equal(now.qvel[row], data.qvel)
 
 
 @pytest.mark.parametrize("file_name", MODELS)
 def test_position_and_velocity_sensors_are_those_of_the_frame(file_name):
     model = load_model(file_name)
     qpos, qvel, ctrl = random_states(model, 2, 0)
-    physics = Physics(model, 2, 1, CONTROL_DT)
-    physics.reset(np.arange(2), qpos, qvel)
-    physics, _ = physics.step(ctrl)
+    physics = CpuPhysics(model, 2, 1, CONTROL_DT)
+    physics.reset(everywhere(2), qpos, qvel)
+    now, _ = physics.step(ctrl)
     current = np.flatnonzero(model.sensor_needstage < int(mujoco.mjtStage.mjSTAGE_ACC))
     data = mujoco.MjData(model)
     for row in range(2):
-        data.qpos[:], data.qvel[:] = physics.qpos[row], physics.qvel[row]
+        data.qpos[:], data.qvel[:] = now.qpos[row], now.qvel[row]
         mujoco.mj_forward(model, data)
         for i in current:
             sensor = model.sensor(i)
-            np.testing.assert_allclose(physics.sensor[sensor.name][row], data.sensor(i).data, atol=1e-12)
+            np.testing.assert_allclose(now.sensor[sensor.name][row], data.sensor(i).data, atol=1e-12)
 
 
 def test_a_frame_is_not_written_to_by_the_next_step():
     model = load_model("go1.xml")
-    physics = Physics(model, 2, 1, CONTROL_DT)
+    physics = CpuPhysics(model, 2, 1, CONTROL_DT)
     qpos, qvel, ctrl = random_states(model, 2, 0)
-    before = physics.reset(np.arange(2), qpos, qvel)
+    before = physics.reset(everywhere(2), qpos, qvel)
     kept = before.qpos.copy(), before.qvel.copy(), {name: x.copy() for name, x in before.sensor.items()}
     physics.step(ctrl)
     np.testing.assert_array_equal(before.qpos, kept[0])
@@ -91,29 +96,31 @@ def test_a_frame_is_not_written_to_by_the_next_step():
 def test_a_reset_row_remembers_nothing_and_no_other_row_notices(file_name):
     model = load_model(file_name)
     qpos, qvel, ctrl = random_states(model, 3, 0)
-    physics, undisturbed = (Physics(model, 3, 1, CONTROL_DT) for _ in range(2))
+    physics, undisturbed = (CpuPhysics(model, 3, 1, CONTROL_DT) for _ in range(2))
     for p in (physics, undisturbed):
-        p.reset(np.arange(3), qpos, qvel)
+        p.reset(everywhere(3), qpos, qvel)
         for _ in range(4):
             p.step(ctrl)
-    physics.reset(np.array([1]), qpos[1:2], qvel[1:2])
-    fresh = Physics(model, 1, 1, CONTROL_DT)
-    fresh.reset(np.arange(1), qpos[1:2], qvel[1:2])
-    np.testing.assert_array_equal(physics.state[1], fresh.state[0])
+    physics.reset(np.array([False, True, False]), qpos[1:2], qvel[1:2])
+    fresh = CpuPhysics(model, 1, 1, CONTROL_DT)
+    fresh.reset(everywhere(1), qpos[1:2], qvel[1:2])
+    np.testing.assert_array_equal(physics.save()[1], fresh.save()[0])
     for _ in range(3):
-        physics, _ = physics.step(ctrl)
-        np.testing.assert_array_equal(physics.qpos[[0, 2]], undisturbed.step(ctrl)[0].qpos[[0, 2]])
-        np.testing.assert_array_equal(physics.qpos[1], fresh.step(ctrl[1:2])[0].qpos[0])
+        now, _ = physics.step(ctrl)
+        np.testing.assert_array_equal(now.qpos[[0, 2]], undisturbed.step(ctrl)[0].qpos[[0, 2]])
+        np.testing.assert_array_equal(now.qpos[1], fresh.step(ctrl[1:2])[0].qpos[0])
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 1e12])
 def test_just_the_row_that_diverges_is_told(bad):
     model = load_model("go1.xml")
     qpos, qvel, ctrl = random_states(model, 3, 0)
-    physics = Physics(model, 3, 1, CONTROL_DT)
-    physics.reset(np.arange(3), qpos, qvel)
+    physics = CpuPhysics(model, 3, 1, CONTROL_DT)
+    physics.reset(everywhere(3), qpos, qvel)
     velocities = mujoco.mj_stateSize(model, int(mujoco.mjtState.mjSTATE_TIME | mujoco.mjtState.mjSTATE_QPOS))
-    physics.state[1, velocities + 3] = bad
+    simulation = physics.save()
+    simulation[1, velocities + 3] = bad
+    physics.restore(simulation)
     _, diverged = physics.step(ctrl)
     assert diverged.tolist() == [False, True, False]
     _, diverged = physics.step(ctrl)
@@ -123,16 +130,16 @@ def test_just_the_row_that_diverges_is_told(bad):
 def test_a_row_in_which_mujoco_raises_has_diverged(monkeypatch):
     model = load_model("go1.xml")
     qpos, qvel, ctrl = random_states(model, 3, 0)
-    physics = Physics(model, 3, 1, CONTROL_DT)
-    physics.reset(np.arange(3), qpos, qvel)
+    physics = CpuPhysics(model, 3, 1, CONTROL_DT)
+    physics.reset(everywhere(3), qpos, qvel)
 
-    def raises(**kwargs: object) -> None:
+    def raises(*args: object, **kwargs: object) -> None:
         raise mujoco.batch.SimulationError(np.array([2]), "out of memory")
 
     monkeypatch.setattr(physics, "_batch", SimpleNamespace(step=raises, warning=np.zeros((3, 10, 2))))
-    physics, diverged = physics.step(ctrl)
+    now, diverged = physics.step(ctrl)
     assert diverged.tolist() == [False, False, True]
-    np.testing.assert_array_equal(physics.qpos, qpos)
+    np.testing.assert_array_equal(now.qpos, qpos)
 
 
 @pytest.mark.parametrize("bad", [np.nan, -np.inf, 1e12])
@@ -140,34 +147,34 @@ def test_a_row_in_which_mujoco_raises_has_diverged(monkeypatch):
 def test_an_impossible_start_is_refused(bad, what):
     model = load_model("go1.xml")
     qpos, qvel, ctrl = random_states(model, 3, 0)
-    physics = Physics(model, 3, 1, CONTROL_DT)
-    physics.reset(np.arange(3), qpos, qvel)
+    physics = CpuPhysics(model, 3, 1, CONTROL_DT)
+    physics.reset(everywhere(3), qpos, qvel)
     physics.step(ctrl)
     {"qpos": qpos, "qvel": qvel}[what][2, 1] = bad
     with pytest.raises(ValueError, match=rf"{what} \[[^]]*{re.escape(f'{bad:.3g}')}"):
-        physics.reset(np.array([0, 2]), qpos[[0, 2]], qvel[[0, 2]])
+        physics.reset(np.array([True, False, True]), qpos[[0, 2]], qvel[[0, 2]])
 
 
 @pytest.mark.parametrize("control_dt", [0.013, 0.001, 1e-9])
 def test_control_steps_are_whole_numbers_of_physics_steps(control_dt):
     with pytest.raises(ValueError, match=rf"control_dt {control_dt:g} s is not a multiple .* 0\.005 s.* nearest"):
-        Physics(load_model("go1.xml"), 1, 1, control_dt)
+        CpuPhysics(load_model("go1.xml"), 1, 1, control_dt)
 
 
 def test_sensors_of_a_group_are_joined():
     sensors = ['<jointpos name="a" joint="x"/>', *(f'<jointvel name="g/{i}" joint="x"/>' for i in range(3))]
     model = mujoco.MjModel.from_xml_string(SENSORS.format("".join(sensors)))
-    physics = Physics(model, 2, 1, model.opt.timestep).reset(np.arange(2), np.ones((2, 1)), np.array([[3.0], [4.0]]))
-    np.testing.assert_array_equal(physics.sensor["a"], [[1], [1]])
-    np.testing.assert_array_equal(physics.sensor["g"], [[3, 3, 3], [4, 4, 4]])
-    np.testing.assert_array_equal(physics.sensor["g/1"], [[3], [4]])
+    now = CpuPhysics(model, 2, 1, model.opt.timestep).reset(everywhere(2), np.ones((2, 1)), np.array([[3.0], [4.0]]))
+    np.testing.assert_array_equal(now.sensor["a"], [[1], [1]])
+    np.testing.assert_array_equal(now.sensor["g"], [[3, 3, 3], [4, 4, 4]])
+    np.testing.assert_array_equal(now.sensor["g/1"], [[3], [4]])
 
 
 @pytest.mark.parametrize("names", [("g/1", "a", "g/2"), ("g", "g/1"), ("g/1", "g")])
 def test_sensors_of_a_group_that_lie_apart_are_refused(names):
     sensors = "".join(f'<jointpos name="{name}" joint="x"/>' for name in names)
     with pytest.raises(ValueError, match="list just these together"):
-        Physics(mujoco.MjModel.from_xml_string(SENSORS.format(sensors)), 1, 1, 0.002)
+        CpuPhysics(mujoco.MjModel.from_xml_string(SENSORS.format(sensors)), 1, 1, 0.002)
 
 
 TWO_BODIES = """
@@ -205,9 +212,9 @@ def test_a_geom_that_is_larger_in_one_row_touches_as_one_of_that_size(kind):
     qpos = np.array([[0, 0, 0.5, 0.9, 0.1, 0.3, 0.2, 0.1, 0.1, 1.1, 1, 0.2, 0, 0.1]])
     places = []
     for base, fields in ((small, {"geom_size": large.geom_size[None]}), (large, {})):
-        physics = Physics(base, 1, 1, 0.5)
-        physics.vary(np.arange(1), fields)
-        physics.reset(np.arange(1), qpos, np.zeros((1, 12)))
+        physics = CpuPhysics(base, 1, 1, 0.5)
+        physics.override(everywhere(1), fields)
+        physics.reset(everywhere(1), qpos, np.zeros((1, 12)))
         places.append([physics.step(np.zeros((1, 0)))[0].qpos for _ in range(3)])
     np.testing.assert_array_equal(*places)
 
@@ -215,4 +222,4 @@ def test_a_geom_that_is_larger_in_one_row_touches_as_one_of_that_size(kind):
 def test_sizes_are_not_varied_where_contacts_are_looked_for_body_by_body():
     model = mujoco.MjModel.from_xml_string(TWO_BODIES.format("enable", "sphere", "0.1"))
     with pytest.raises(ValueError, match="midphase"):
-        Physics(model, 1, 1, 0.5).vary(np.arange(1), {"geom_size": model.geom_size[None]})
+        CpuPhysics(model, 1, 1, 0.5).override(everywhere(1), {"geom_size": model.geom_size[None]})

@@ -330,7 +330,7 @@ def test_states_of_others(envs):
 
 def test_frames_without_a_render_mode(envs):
     with pytest.raises(RuntimeError, match='render_mode="rgb_array"'):
-        envs.unwrapped.render_rows([0])
+        envs.unwrapped.render_envs([0])
 
 
 def test_keyword_arguments_are_plain_json(env_id):

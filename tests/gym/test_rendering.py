@@ -45,7 +45,7 @@ def test_every_row_has_a_frame(envs):
     assert isinstance(pictures, tuple)
     assert [(x.shape, x.dtype) for x in pictures] == [((48, 64, 3), np.uint8)] * 3
     assert all(np.unique(x.reshape(-1, 3), axis=0).shape[0] > 5 for x in pictures), "a picture is nearly blank"
-    for asked in (envs.call("render"), envs.unwrapped.render_rows(range(3))):
+    for asked in (envs.call("render"), envs.unwrapped.render_envs(range(3))):
         for x, y in zip(pictures, asked, strict=True):
             np.testing.assert_allclose(x.astype(int), y, atol=1)  # OpenGL may round a pixel otherwise
 
@@ -70,7 +70,7 @@ def test_frames_show_what_rows_do(envs):
         envs.step(envs.action_space.high)
     after = envs.render()
     assert all(not np.array_equal(x, y) for x, y in zip(before, after, strict=True))
-    [alone] = envs.unwrapped.render_rows([2])
+    [alone] = envs.unwrapped.render_envs([2])
     np.testing.assert_array_equal(alone, after[2])
     assert not np.array_equal(after[0], after[2])
 

@@ -6,7 +6,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from motrix_gym.physics import Physics
+from motrix_gym.physics.cpu import CpuPhysics
 from motrix_gym.task import TaskState, Transition
 
 IDS_WITH_A_RADIUS = ["Acrobot", "PointMass", "ReacherEasy", "ReacherHard", "FingerTurnEasy", "FingerTurnHard"]
@@ -61,8 +61,8 @@ def test_a_spinner_with_less_damping_spins_on_longer():
     rates = []
     for damping in (0.01, 0.03, 0.5):
         task = make("FingerSpin", spinner_damping=damping).unwrapped.task
-        physics = Physics(task.model(), 1, 1, task.control_dt)
-        physics.reset(np.array([0]), np.zeros((1, 3)), np.array([[0.0, 0.0, 10.0]]))
+        physics = CpuPhysics(task.model(), 1, 1, task.control_dt)
+        physics.reset(np.array([True]), np.zeros((1, 3)), np.array([[0.0, 0.0, 10.0]]))
         rates.append(physics.step(np.zeros((1, 2)))[0].qvel[0, 2])
     assert 10 > rates[0] > rates[1] > rates[2] > 0
 
@@ -105,7 +105,7 @@ def test_only_a_spin_in_the_direction_of_the_stroke_counts():
     rates = np.array([-16.0, -15.0, -14.99, 0.0, 16.0])
     qvel = rates[:, None] * [0, 0, 1]
     task = make("FingerSpin").unwrapped.task
-    physics = Physics(task.model(), 5, 1, task.control_dt).reset(np.arange(5), np.zeros((5, 3)), qvel)
+    physics = CpuPhysics(task.model(), 5, 1, task.control_dt).reset(np.arange(5), np.zeros((5, 3)), qvel)
     t = Transition(physics, TaskState(), np.zeros((5, 2)), np.zeros((5, 2)), physics, np.zeros(5, dtype=bool))
     np.testing.assert_array_equal(task.reward(t)["spinning"], [1, 1, 0, 0, 0])
     np.testing.assert_array_equal(task.metrics(t)["spinner_rate"], rates)

@@ -8,7 +8,6 @@ import gymnasium
 import numpy as np
 import pytest
 
-from motrix_gym.multi_task_env import vector_env
 from motrix_gym.task import Flip, Mirror, TaskState
 from motrix_gym.tasks.basic.cartpole import CartPole
 from motrix_gym.vector_env import MotrixVectorEnv
@@ -151,7 +150,7 @@ def test_the_nearest_sensor_is_named():
 
     task: Any = type("Mine", (type(envs.task),), {"observe": observe})()
     with pytest.raises(ValueError, match=r"reads a sensor 'angular_velocty'; did you mean 'angular_velocity'\?"):
-        vector_env(task)
+        MotrixVectorEnv(task)
 
 
 def test_after_the_first_step_the_task_itself_is_asked():

@@ -86,7 +86,7 @@ def test_no_episode_begins_in_the_ground(env_id, sizes, seed, terrain_seed, curr
     envs = make(env_id, 16, **fields)
     envs.reset(seed=seed)
     for row in range(16):
-        _, data = envs._physics.row(row)
+        _, data = envs.batch.physics.view(row)
         assert all(contact.dist > 0 for contact in data.contact[: data.ncon])
     feet = envs.get_state()["sensor.position"].reshape(16, 4, 3)
     above = feet[:, :, 2] - envs.task.ROBOT.foot_radius - envs.task.ground.height(feet[:, :, :2])

@@ -14,7 +14,7 @@ import numpy as np
 from dm_control import suite
 from scipy import stats
 
-from motrix_gym.physics import Physics
+from motrix_gym.physics.cpu import CpuPhysics
 from motrix_gym.random_streams import RandomStreams, row_keys
 from motrix_gym.task import PhysicsState, TaskState, Transition
 from motrix_gym.vector_env import MotrixVectorEnv
@@ -169,8 +169,8 @@ class Pair:
     def our_steps(self) -> Outcome:
         """What our task and physics make of the states."""
         task, states, n = self.task, self.states, self.num_states
-        physics = Physics(self.model, n, 1, task.control_dt)
-        before = physics.reset(np.arange(n), states.qpos, states.qvel)
+        physics = CpuPhysics(self.model, n, 1, task.control_dt)
+        before = physics.reset(np.ones(n, dtype=bool), states.qpos, states.qvel)
         ctrl = task.control(before, states.state, states.action)
         now, diverged = physics.step(ctrl)
         assert not diverged.any()

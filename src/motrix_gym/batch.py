@@ -1,0 +1,195 @@
+"""N environments that step together, without Gymnasium: `Batch` says what they do, `TaskBatch` is those of one task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Protocol, cast
+
+import gymnasium as gym
+import mujoco
+import numpy as np
+
+from motrix_gym import step
+from motrix_gym.outcome import Outcome
+from motrix_gym.physics.cpu import CpuPhysics
+from motrix_gym.random_streams import RandomStreams, row_keys
+from motrix_gym.state import Array, State, from_arrays, put, take, to_arrays
+from motrix_gym.task import Task
+from motrix_gym.task_check import CheckedTask
+
+
+class Batch(Protocol):
+    """N environments that step together.
+
+    Attributes:
+        num_envs: N.
+        action_space: The bounded action space of one environment.
+        observation_blocks: The columns of each observation block, by name, in order.
+        privileged_width: How many columns a critic sees beside the observation, 0 for none.
+        mirror: The reflection of the robot, or None.
+        models: The models of the environments' tasks.
+        control_dt: Seconds between two actions.
+    """
+
+    num_envs: int
+    action_space: gym.spaces.Box
+    observation_blocks: dict[str, slice]
+    privileged_width: int
+    mirror: Any
+    models: tuple[mujoco.MjModel, ...]
+    control_dt: float
+
+    @property
+    def ended(self) -> Array:
+        """Environments whose episode has ended and which have not been reset, (N,) bool."""
+        ...
+
+    def seed(self, seeds: Mapping[int, int]) -> None:
+        """Starts the random streams of some environments anew, from a seed for each; a reset is to follow."""
+        ...
+
+    def reset(self, mask: Array) -> None:
+        """Starts new episodes in the environments that `mask`, (N,) bool, marks."""
+        ...
+
+    def step(self, action: Array, active: Array | None = None) -> Outcome:
+        """One step of the environments that `active`, (N,) bool, marks, of all by default; the others stay as they are.
+
+        Args:
+            action: The clipped action, (N, m).
+            active: The environments that take the step; none of them has ended.
+        """
+        ...
+
+    def observe(self, mask: Array | None = None) -> Array:
+        """The observations of the environments that `mask` marks, of all by default, (M, k) float32."""
+        ...
+
+    def observe_privileged(self, observations: Array) -> Array:
+        """What a critic may see of all environments: `observations`, (N, k), then the privileged columns, float32."""
+        ...
+
+    def save(self) -> dict[str, Array]:
+        """The whole state, random streams included, as a flat dictionary of arrays (N, ...)."""
+        ...
+
+    def load(self, arrays: dict[str, Array]) -> None:
+        """Goes on from what `save` gave, bit for bit.
+
+        Raises:
+            ValueError: Positions or velocities were edited where that would have no effect.
+        """
+        ...
+
+    def set_task_field(self, name: str, values: Array) -> None:
+        """Gives a field of the task state, as the command of a robot, the values (N, ...)."""
+        ...
+
+    def view(self, env: int) -> tuple[mujoco.MjModel, mujoco.MjModel, mujoco.MjData]:
+        """One of `models`, the same model as this environment has it, and the data to be drawn."""
+        ...
+
+
+class TaskBatch(Batch):
+    """N environments of one task.
+
+    Args:
+        task: The task.
+        num_envs: N.
+        max_episode_steps: The time limit in control steps, None for none.
+        num_threads: Physics threads; 0 is one a CPU.
+
+    Attributes:
+        task: The task.
+        physics: The physics engine.
+        state: The state of all environments.
+    """
+
+    def __init__(self, task: Task, num_envs: int, max_episode_steps: int | None, num_threads: int):
+        model = task.model()
+        checked = CheckedTask(task, model)
+        self.task, self.num_envs, self.max_episode_steps = task, num_envs, max_episode_steps
+        self.models = (model,)
+        self.control_dt = task.control_dt
+        self.action_space = task.action_space()
+        self.mirror = task.mirror()
+        self.physics = CpuPhysics(model, num_envs, num_threads, task.control_dt)
+        self._rules = cast(Task, checked)  # what the task returns is checked until the first step is over
+        self.state = step.first_state(self._rules, self.physics, num_envs)
+        self.observation_blocks = {}
+        width = 0
+        for name, block in self._rules.observe(self.state.physics, self.state.task).items():
+            self.observation_blocks[name] = slice(width, width + block.shape[1])
+            width += block.shape[1]
+        checked.check_mirror(self.mirror, self.observation_blocks)
+        self.privileged_width = sum(block.shape[1] for block in self._privileged_blocks())
+
+    @property
+    def ended(self) -> Array:
+        return self.state.ended
+
+    def seed(self, seeds: Mapping[int, int]) -> None:
+        envs = list(seeds)
+        fresh = RandomStreams(row_keys(list(seeds.values())))
+        has_past = put(self.state.has_past, envs, np.zeros(len(envs), dtype=bool))
+        self.state = replace(self.state, rng=put(self.state.rng, envs, fresh), has_past=has_past)
+
+    def reset(self, mask: Array) -> None:
+        self.state = step.reset(self._rules, self.physics, self.state, mask)
+
+    def step(self, action: Array, active: Array | None = None) -> Outcome:
+        self.state, outcome = step.step(self._rules, self.physics, self.state, action, self.max_episode_steps, active)
+        self._rules = self.task
+        return outcome
+
+    def observe(self, mask: Array | None = None) -> Array:
+        physics, task_state = self.state.physics, self.state.task
+        if mask is not None:
+            physics, task_state = take(physics, mask), take(task_state, mask)
+        blocks = self._rules.observe(physics, task_state)
+        return np.concat(list(blocks.values()), axis=1).astype(np.float32)
+
+    def observe_privileged(self, observations: Array) -> Array:
+        return np.concat([observations, *self._privileged_blocks()], axis=1, dtype=np.float32)
+
+    def save(self) -> dict[str, Array]:
+        return {"simulation": self.physics.save(), **to_arrays(self.state)}
+
+    def load(self, arrays: dict[str, Array]) -> None:
+        self._require_unedited(arrays)
+        self.physics.restore(arrays["simulation"])
+        self._put_state(from_arrays(arrays, like=self.state))
+
+    def set_task_field(self, name: str, values: Array) -> None:
+        self._put_state(replace(self.state, task=replace(self.state.task, **{name: values})))
+
+    def view(self, env: int) -> tuple[mujoco.MjModel, mujoco.MjModel, mujoco.MjData]:
+        markers = {name: x[env] for name, x in self.task.markers(self.state.task).items()}
+        return self.models[0], *self.physics.view(env, markers)
+
+    def _put_state(self, state: State) -> None:
+        """Takes over a state whose task state may have other overrides of the model."""
+        self.state = state
+        self.physics.override(np.ones(self.num_envs, dtype=bool), self._rules.model_overrides(state.task))
+
+    def _privileged_blocks(self) -> Sequence[Array]:
+        return list(self._rules.privileged(self.state.physics, self.state.task).values())
+
+    def _require_unedited(self, arrays: dict[str, Array]) -> None:
+        """Refuses positions or velocities that were edited while the simulation, which alone counts, was not."""
+        alive = ~(arrays["ended"] | self.ended)
+        same = alive & (arrays["simulation"] == self.physics.save()).all(axis=1)
+        for name in ("qpos", "qvel"):
+            edited = same & (arrays[name] != getattr(self.state.physics, name)).any(axis=1)
+            if edited.any():
+                raise ValueError(
+                    f"state {name!r} of rows {some(edited)} was edited, and would be ignored: 'simulation' counts, so "
+                    "edit that, or have the task begin an episode there"
+                )
+
+
+def some(mask: Array) -> str:
+    """The first environments that a mask, (N,) bool, marks, as an error names them."""
+    envs = np.flatnonzero(mask)
+    return ", ".join(map(str, envs[:5])) + (", ..." if len(envs) > 5 else "")
