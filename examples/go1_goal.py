@@ -110,7 +110,7 @@ class Go1Goal(Go1):
         return replace(
             mirror,
             blocks={**mirror.blocks, "goal": goal},
-            task_state=lambda task_state: replace(mirror.state(task_state), goal=goal(task_state.goal)),
+            state=lambda state: replace(mirror.state(state), goal=goal(state.goal)),
         )
 
     def _distance(self, physics: PhysicsState, task_state: GoalState) -> Array:  # (N,) m

@@ -188,6 +188,7 @@ class _Sums:
     def __init__(self, num_envs: int):
         self._control_steps = np.zeros(num_envs, dtype=np.int64)
         self._terminated, self._truncated = np.zeros((2, num_envs), dtype=bool)
+        self._rewards = np.zeros(num_envs)
         self._reward_terms: dict[str, Array] = {}
         self._metrics: dict[str, Array] = {}
         self._termination: dict[str, Array] = {}
@@ -199,6 +200,7 @@ class _Sums:
         self._last, acted = outcome, outcome.took_step
         self._control_steps += acted
         self._terminated, self._truncated = self._terminated | outcome.terminated, self._truncated | outcome.truncated
+        self._rewards = self._rewards + outcome.rewards
         for sums, group in ((self._reward_terms, outcome.reward_terms), (self._metrics, outcome.metrics)):
             sums |= {name: sums.get(name, 0.0) + x for name, x in group.items()}
         reasons = self._termination
@@ -216,6 +218,7 @@ class _Sums:
             took_step=self._control_steps > 0,
             terminated=self._terminated,
             truncated=self._truncated,
+            rewards=self._rewards,
             reward_terms=self._reward_terms,
             termination=self._termination,
             metrics={name: total / steps for name, total in self._metrics.items()},

@@ -114,6 +114,7 @@ class JoinedBatch(Batch):
         n = self.num_envs
         active = np.ones(n, dtype=bool) if active is None else active
         terminated, truncated, success = np.zeros((3, n), dtype=bool)
+        rewards = np.zeros(n)
         terms = {name: np.zeros(n) for name in self._terms}
         reasons = {name: np.zeros(n, dtype=bool) for name in self._reasons}
         metrics = {name: np.zeros(n) for name in self._metrics}
@@ -121,6 +122,7 @@ class JoinedBatch(Batch):
             name = self.task_names[k]
             outcome = member.step(action[envs], None if active[envs].all() else active[envs])
             terminated[envs], truncated[envs] = outcome.terminated, outcome.truncated
+            rewards[envs] = outcome.rewards
             for term, x in outcome.reward_terms.items():
                 terms[f"{name}/{term}"][envs] = x
             for reason, x in outcome.termination.items():
@@ -133,6 +135,7 @@ class JoinedBatch(Batch):
             took_step=active,
             terminated=terminated,
             truncated=truncated,
+            rewards=rewards,
             reward_terms=terms,
             termination=reasons,
             metrics=metrics,

@@ -19,7 +19,8 @@ class Outcome:
         took_step: Environments that took the step, (N,) bool.
         terminated: Environments whose episode ended in a terminal state, (N,) bool.
         truncated: Environments whose episode was cut off by the time limit, (N,) bool.
-        reward_terms: Weighted reward terms by name, each (N,); the reward is their sum.
+        rewards: The reward, (N,) float64: the sum of its terms.
+        reward_terms: Weighted reward terms by name, each (N,).
         termination: Reasons for which episodes ended, by name, each (N,) bool.
         metrics: The task's metrics by name, each (N,).
         success: Whether an episode that ended here would have succeeded, (N,) bool; None without such a task.
@@ -31,6 +32,7 @@ class Outcome:
     took_step: Array
     terminated: Array
     truncated: Array
+    rewards: Array
     reward_terms: dict[str, Array]
     termination: dict[str, Array]
     metrics: dict[str, Array]
@@ -44,11 +46,6 @@ class Outcome:
         """Environments whose episode ended, (N,) bool."""
         return self.terminated | self.truncated
 
-    @property
-    def rewards(self) -> Array:
-        """The reward, (N,) float64."""
-        return sum(self.reward_terms.values(), np.zeros(len(self.took_step)))
-
     def only(self, mask: Array) -> Outcome:
         """The outcome of the environments that `mask`, (N,) bool, marks; the others took no step."""
 
@@ -60,6 +57,7 @@ class Outcome:
             took_step=self.took_step & mask,
             terminated=self.terminated & mask,
             truncated=self.truncated & mask,
+            rewards=np.where(mask, self.rewards, 0.0),
             reward_terms=kept(self.reward_terms),
             termination=kept(self.termination),
             metrics=kept(self.metrics),

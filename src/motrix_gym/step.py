@@ -88,11 +88,13 @@ def step(
 
     t = replace(t, terminated=terminated)
     weights = task.weights
+    terms = {name: weights[name] * term for name, term in task.reward(t).items()}
     outcome = Outcome(
         took_step=np.ones(len(action), dtype=bool),
         terminated=terminated,
         truncated=truncated,
-        reward_terms={name: weights[name] * term for name, term in task.reward(t).items()},
+        rewards=sum(terms.values(), np.zeros(len(action))),
+        reward_terms=terms,
         termination=reasons,
         metrics=task.metrics(t),
         success=task.success(t),

@@ -67,7 +67,7 @@ class BatchVectorEnv(PlainSpec, VectorEnv):  # pyright: ignore[reportIncompatibl
         width = max(block.stop for block in batch.observation_blocks.values())
         self.single_observation_space = gym.spaces.Box(-np.inf, np.inf, (width,), np.float32)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
-        self.single_action_space: gym.spaces.Box = batch.action_space
+        self.single_action_space = batch.action_space
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         more = batch.privileged_width
         self.state_space = gym.spaces.Box(-np.inf, np.inf, (width + more,), np.float32) if more else None

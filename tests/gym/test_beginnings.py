@@ -139,11 +139,11 @@ def test_a_settled_frame_has_current_sensors():
     physics.reset(np.ones(2, dtype=bool), np.tile(model.key_qpos[0], (2, 1)), np.full((2, model.nv), 0.1))
     settled = physics.settle(np.array([False, True]), 0.1)
     data = mujoco.MjData(model)
-    data.qpos[:], data.qvel[:] = physics.qpos[0], physics.qvel[0]
+    data.qpos[:], data.qvel[:] = settled.qpos[0], settled.qvel[0]
     mujoco.mj_forward(model, data)
     for i in np.flatnonzero(model.sensor_needstage < int(mujoco.mjtStage.mjSTAGE_ACC)):
         sensor = model.sensor(i)
-        np.testing.assert_allclose(physics.sensor[sensor.name][0], data.sensor(i).data, atol=1e-12)
+        np.testing.assert_allclose(settled.sensor[sensor.name][0], data.sensor(i).data, atol=1e-12)
 
 
 def test_settling_times_are_whole_numbers_of_physics_steps():

@@ -118,8 +118,8 @@ def test_a_ball_that_comes_to_rest_ends_the_episode():
     state = envs.get_state()
     bodies = CpuPhysics(MODEL, 1, 1, 0.02)
     start = np.concatenate([HOME, [*PADDLE[:2], PADDLE[2] + BALL_ON_PADDLE + 0.05], [1, 0, 0, 0]])[None]
-    physics = bodies.reset(np.arange(1), start, np.zeros((1, MODEL.nv)))
-    state["simulation"][:] = bodies.state
+    physics = bodies.reset(np.ones(1, dtype=bool), start, np.zeros((1, MODEL.nv)))
+    state["simulation"][:] = bodies.save()
     state |= {"qpos": physics.qpos, "qvel": physics.qvel, "memory.joint_target": HOME[None]}
     state |= {f"sensor.{name}": x for name, x in physics.sensor.items()}
     envs.set_state(state)

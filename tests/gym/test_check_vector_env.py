@@ -1,5 +1,6 @@
 """`check_vector_env` passes what keeps the laws and catches, for each law, environments that break just that one."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -145,7 +146,7 @@ class RewardedForTheReset(Changed):
 @breaks("autoreset", NEXT)
 class TheActionOfTheResetCounts(MotrixVectorEnv):
     def step(self, actions):
-        waiting = self._ended
+        waiting = self.batch.ended
         observation, *rest = super().step(actions)
         return observation + 0.01 * (waiting[:, None] * actions).astype(np.float32), *rest
 
@@ -153,7 +154,7 @@ class TheActionOfTheResetCounts(MotrixVectorEnv):
 @breaks("autoreset", DISABLED)
 class StepsOnAfterTheEnd(MotrixVectorEnv):
     def step(self, actions):
-        self._ended = np.zeros(self.num_envs, dtype=bool)
+        self.batch.state = dataclasses.replace(self.batch.state, ended=np.zeros(self.num_envs, dtype=bool))
         return super().step(actions)
 
 
@@ -232,7 +233,7 @@ class EndsForNoReason(Changed):
 @breaks("termination")
 class AReasonButNoEnd(Changed):
     def changed(self, *result):
-        result[4]["termination"]["late"] = self._elapsed > 5
+        result[4]["termination"]["late"] = self.batch.state.elapsed > 5
         return result
 
 

@@ -23,7 +23,7 @@ def earned(name: str, qvel: np.ndarray, action: float = 0.0, **fields: float) ->
     """What the model's own pose, which stands in the air, earns at each velocity, (N,)."""
     task, n = make(name, **fields).task, len(qvel)
     model = task.model()
-    physics = CpuPhysics(model, n, 1, task.control_dt).reset(np.arange(n), np.tile(model.qpos0, (n, 1)), qvel)
+    physics = CpuPhysics(model, n, 1, task.control_dt).reset(np.ones(n, dtype=bool), np.tile(model.qpos0, (n, 1)), qvel)
     actions = np.full((n, model.nu), action)
     t = Transition(physics, TaskState(), actions, actions, physics, np.zeros(n, dtype=bool))
     [reward] = task.reward(t).values()

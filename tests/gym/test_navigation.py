@@ -45,7 +45,7 @@ def standing(
 @functools.cache
 def at_rest() -> dict[str, np.ndarray]:
     """The sensors of one row that measure nothing."""
-    return {name: np.zeros_like(value) for name, value in make(1)._frame.sensor.items()}
+    return {name: np.zeros_like(value) for name, value in make(1).batch.state.physics.sensor.items()}
 
 
 def goal(x: float = 0.0, y: float = 0.0, heading: float = 0.0, *, arrived: bool = False) -> NavigationState:

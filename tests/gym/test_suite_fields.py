@@ -105,7 +105,7 @@ def test_only_a_spin_in_the_direction_of_the_stroke_counts():
     rates = np.array([-16.0, -15.0, -14.99, 0.0, 16.0])
     qvel = rates[:, None] * [0, 0, 1]
     task = make("FingerSpin").unwrapped.task
-    physics = CpuPhysics(task.model(), 5, 1, task.control_dt).reset(np.arange(5), np.zeros((5, 3)), qvel)
+    physics = CpuPhysics(task.model(), 5, 1, task.control_dt).reset(np.ones(5, dtype=bool), np.zeros((5, 3)), qvel)
     t = Transition(physics, TaskState(), np.zeros((5, 2)), np.zeros((5, 2)), physics, np.zeros(5, dtype=bool))
     np.testing.assert_array_equal(task.reward(t)["spinning"], [1, 1, 0, 0, 0])
     np.testing.assert_array_equal(task.metrics(t)["spinner_rate"], rates)
