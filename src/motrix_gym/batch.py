@@ -14,7 +14,7 @@ from motrix_gym import step
 from motrix_gym.outcome import Outcome
 from motrix_gym.physics.cpu import CpuPhysics
 from motrix_gym.random_streams import RandomStreams, row_keys
-from motrix_gym.state import Array, State, from_arrays, put, take, to_arrays
+from motrix_gym.state import Array, State, from_arrays, put, to_arrays
 from motrix_gym.task import Task
 from motrix_gym.task_check import CheckedTask
 
@@ -49,8 +49,8 @@ class Batch(Protocol):
         """Starts the random streams of some environments anew, from a seed for each; a reset is to follow."""
         ...
 
-    def reset(self, mask: Array) -> None:
-        """Starts new episodes in the environments that `mask`, (N,) bool, marks."""
+    def reset(self, mask: Array) -> Array:
+        """Starts new episodes in the M environments that `mask`, (N,) bool, marks; gives their observations, (M, k)."""
         ...
 
     def step(self, action: Array, active: Array | None = None) -> Outcome:
@@ -62,8 +62,8 @@ class Batch(Protocol):
         """
         ...
 
-    def observe(self, mask: Array | None = None) -> Array:
-        """The observations of the environments that `mask` marks, of all by default, (M, k) float32."""
+    def observe(self) -> Array:
+        """The observations of all environments, (N, k) float32."""
         ...
 
     def observe_privileged(self, observations: Array) -> Array:
@@ -135,20 +135,17 @@ class TaskBatch(Batch):
         has_past = put(self.state.has_past, envs, np.zeros(len(envs), dtype=bool))
         self.state = replace(self.state, rng=put(self.state.rng, envs, fresh), has_past=has_past)
 
-    def reset(self, mask: Array) -> None:
-        self.state = step.reset(self._rules, self.physics, self.state, mask)
+    def reset(self, mask: Array) -> Array:
+        self.state, started = step.reset(self._rules, self.physics, self.state, mask)
+        return self._observation(started)
 
     def step(self, action: Array, active: Array | None = None) -> Outcome:
         self.state, outcome = step.step(self._rules, self.physics, self.state, action, self.max_episode_steps, active)
         self._rules = self.task
         return outcome
 
-    def observe(self, mask: Array | None = None) -> Array:
-        physics, task_state = self.state.physics, self.state.task
-        if mask is not None:
-            physics, task_state = take(physics, mask), take(task_state, mask)
-        blocks = self._rules.observe(physics, task_state)
-        return np.concat(list(blocks.values()), axis=1).astype(np.float32)
+    def observe(self) -> Array:
+        return self._observation(self.state)
 
     def observe_privileged(self, observations: Array) -> Array:
         return np.concat([observations, *self._privileged_blocks()], axis=1, dtype=np.float32)
@@ -167,6 +164,10 @@ class TaskBatch(Batch):
     def view(self, env: int) -> tuple[mujoco.MjModel, mujoco.MjModel, mujoco.MjData]:
         markers = {name: x[env] for name, x in self.task.markers(self.state.task).items()}
         return self.models[0], *self.physics.view(env, markers)
+
+    def _observation(self, state: State) -> Array:
+        blocks = self._rules.observe(state.physics, state.task)
+        return np.concat(list(blocks.values()), axis=1).astype(np.float32)
 
     def _put_state(self, state: State) -> None:
         """Takes over a state whose task state may have other overrides of the model."""

@@ -131,8 +131,8 @@ class HeldBatch(Batch):
     def seed(self, seeds: Mapping[int, int]) -> None:
         self._batch.seed(seeds)
 
-    def reset(self, mask: Array) -> None:
-        self._batch.reset(mask)
+    def reset(self, mask: Array) -> Array:
+        return self._batch.reset(mask)
 
     def step(self, action: Array, active: Array | None = None) -> Outcome:
         holding = np.ones(self.num_envs, dtype=bool) if active is None else active
@@ -147,8 +147,8 @@ class HeldBatch(Batch):
                 break
         return sums.outcome()
 
-    def observe(self, mask: Array | None = None) -> Array:
-        return self._batch.observe(mask)
+    def observe(self) -> Array:
+        return self._batch.observe()
 
     def observe_privileged(self, observations: Array) -> Array:
         return observations

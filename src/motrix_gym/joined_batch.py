@@ -105,10 +105,12 @@ class JoinedBatch(Batch):
             if own:
                 member.seed(own)
 
-    def reset(self, mask: Array) -> None:
-        for _, envs, member in self._groups():
+    def reset(self, mask: Array) -> Array:
+        observations = self._blank_observations()
+        for k, envs, member in self._groups():
             if mask[envs].any():
-                member.reset(mask[envs])
+                observations[np.ix_(envs[mask[envs]], self._columns[k])] = member.reset(mask[envs])
+        return observations[mask]
 
     def step(self, action: Array, active: Array | None = None) -> Outcome:
         n = self.num_envs
@@ -145,14 +147,11 @@ class JoinedBatch(Batch):
             groups={"task": self.task_of.copy()},
         )
 
-    def observe(self, mask: Array | None = None) -> Array:
-        block = self.observation_blocks[TASK_BLOCK]
-        observations = np.zeros((self.num_envs, block.stop), dtype=np.float32)
-        observations[:, block] = self.task_of[:, None] == np.arange(len(self.task_names))
+    def observe(self) -> Array:
+        observations = self._blank_observations()
         for k, envs, member in self._groups():
-            if mask is None or mask[envs].any():
-                observations[np.ix_(envs, self._columns[k])] = member.observe()
-        return observations if mask is None else observations[mask]
+            observations[np.ix_(envs, self._columns[k])] = member.observe()
+        return observations
 
     def observe_privileged(self, observations: Array) -> Array:
         return observations
@@ -176,6 +175,13 @@ class JoinedBatch(Batch):
         assert member is not None
         _, own_model, data = member.view(int(np.sum(self.task_of[:env] == k)))
         return self.models[k], own_model, data
+
+    def _blank_observations(self) -> Array:
+        """Zeros, and the one-hot block of the tasks."""
+        block = self.observation_blocks[TASK_BLOCK]
+        observations = np.zeros((self.num_envs, block.stop), dtype=np.float32)
+        observations[:, block] = self.task_of[:, None] == np.arange(len(self.task_names))
+        return observations
 
     def _made(self, k: int, num_envs: int) -> TaskBatch:
         return TaskBatch(self._tasks[k], num_envs, *self._settings)

@@ -20,12 +20,12 @@ def first_state(task: Task, physics: Physics, num_envs: int) -> State:
     """The state of environments that have not been seeded yet; they are to be seeded and reset before a step."""
     everywhere, nowhere = np.ones(num_envs, dtype=bool), np.zeros(num_envs, dtype=bool)
     rng = RandomStreams(np.zeros((num_envs, 2), dtype=np.uint64))
-    elapsed = np.zeros(num_envs, dtype=np.int64)
     unknown: Any = None
-    return _sampled(task, physics, State(unknown, unknown, rng, elapsed, nowhere, nowhere), everywhere)
+    blank = State(unknown, unknown, rng, np.zeros(num_envs, dtype=np.int64), has_past=nowhere, ended=nowhere)
+    return _sampled(task, physics, blank, everywhere)
 
 
-def reset(task: Task, physics: Physics, state: State, mask: Array) -> State:
+def reset(task: Task, physics: Physics, state: State, mask: Array) -> tuple[State, State]:
     """Starts new episodes.
 
     A start state is sampled from the environment's own random stream, again and again until the task says that it is
@@ -35,27 +35,32 @@ def reset(task: Task, physics: Physics, state: State, mask: Array) -> State:
         task: The task.
         physics: Its physics.
         state: The state of all N environments.
-        mask: The environments that are reset, (N,) bool.
+        mask: The environments that are reset, (N,) bool; M is their number.
+
+    Returns:
+        The next state of all environments, and that of the M which were reset.
 
     Raises:
         ValueError: The task finds no valid start state, or one that cannot be simulated.
     """
-    new = _sampled(task, physics, state, mask)
+    envs = np.flatnonzero(mask)
+    past = take(state, envs)
+    new = _sampled(task, physics, past, mask)
     for _ in range(MAX_RESET_ATTEMPTS):
-        invalid = mask.copy()
-        invalid[mask] = ~task.is_valid_start(take(new.physics, mask))
-        if not invalid.any():
+        invalid = np.flatnonzero(~task.is_valid_start(new.physics))
+        if not len(invalid):
             break
-        again = _sampled(task, physics, replace(new, task=state.task), invalid)
-        new = where(invalid, again, new)
+        retried = replace(take(past, invalid), rng=take(new.rng, invalid))
+        new = put(new, invalid, _sampled(task, physics, retried, _mask_of(envs[invalid], len(mask))))
     else:
         raise ValueError(
             f"{task.__class__.__name__} accepts none of {MAX_RESET_ATTEMPTS} start states: look at its reset(), "
             "is_valid_start() and fields"
         )
     if task.SETTLING_TIME > 0:
-        new = replace(new, physics=put(new.physics, mask, physics.settle(mask, task.SETTLING_TIME)))
-    return replace(new, has_past=state.has_past | mask)
+        new = replace(new, physics=physics.settle(mask, task.SETTLING_TIME))
+    new = replace(new, has_past=np.ones(len(envs), dtype=bool))
+    return (new if mask.all() else put(state, envs, new)), new
 
 
 def step(
@@ -107,23 +112,38 @@ def step(
     return where(active, next_state, state), outcome.only(active)
 
 
-def _sampled(task: Task, physics: Physics, state: State, mask: Array) -> State:
-    """Samples one start state for each marked environment; those that had an episode may go on from how it ended."""
-    for envs, had_episode in ((mask & ~state.has_past, False), (mask & state.has_past, True)):
-        if not envs.any():
-            continue
-        rng = take(state.rng, envs)
-        qpos, qvel, task_state = task.reset_after(rng, take(state.task, envs)) if had_episode else task.reset(rng)
-        started = State(
-            physics.reset(envs, qpos, qvel, task.model_overrides(task_state)),
-            task_state,
-            rng,
-            elapsed=np.zeros(len(rng), dtype=np.int64),
-            has_past=state.has_past[envs],
-            ended=np.zeros(len(rng), dtype=bool),
-        )
-        state = started if envs.all() else put(state, envs, started)
-    return state
+def _sampled(task: Task, physics: Physics, past: State, mask: Array) -> State:
+    """Samples one start state for each of the M environments that `mask`, (N,) bool, marks.
+
+    Args:
+        task: The task.
+        physics: Its physics.
+        past: Their state until now, of the M environments alone. Those that had an episode may go on from how it ended.
+        mask: Which of all environments they are.
+    """
+    if past.has_past.any() and not past.has_past.all():
+        new = past
+        for chosen in (np.flatnonzero(~past.has_past), np.flatnonzero(past.has_past)):
+            own_mask = _mask_of(np.flatnonzero(mask)[chosen], len(mask))
+            new = put(new, chosen, _sampled(task, physics, take(past, chosen), own_mask))
+        return new
+    rng = RandomStreams(past.rng.key, past.rng.counter)
+    qpos, qvel, task_state = task.reset_after(rng, past.task) if past.has_past.all() else task.reset(rng)
+    return State(
+        physics.reset(mask, qpos, qvel, task.model_overrides(task_state)),
+        task_state,
+        rng,
+        elapsed=np.zeros(len(rng), dtype=np.int64),
+        has_past=past.has_past,
+        ended=np.zeros(len(rng), dtype=bool),
+    )
+
+
+def _mask_of(envs: Array, num_envs: int) -> Array:
+    """The mask, (N,) bool, that marks some environments, (M,) int."""
+    mask = np.zeros(num_envs, dtype=bool)
+    mask[envs] = True
+    return mask
 
 
 def _out_of_time(elapsed: Array, max_episode_steps: int | None) -> Array:

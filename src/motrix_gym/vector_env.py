@@ -132,9 +132,8 @@ class BatchVectorEnv(PlainSpec, VectorEnv):  # pyright: ignore[reportIncompatibl
         if outcome.ended.any() and self.autoreset_mode is AutoresetMode.SAME_STEP:
             privileged = None if self.state_space is None else self.batch.observe_privileged(observations)
             info |= outcome.final_info(observations, privileged)
-            self.batch.reset(outcome.ended)
             observations = observations.copy()
-            observations[outcome.ended] = self.batch.observe(outcome.ended)
+            observations[outcome.ended] = self.batch.reset(outcome.ended)
         return observations, outcome.rewards, outcome.terminated, outcome.truncated, info
 
     def state(self) -> np.ndarray:
