@@ -19,9 +19,11 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Box
 
+from motrix_gym.fields import configured
 from motrix_gym.hierarchy import HierarchicalVectorEnv
 from motrix_gym.random_streams import RandomStreams
-from motrix_gym.task import Array, Flip, Mirror, PhysicsState, Transition, configured
+from motrix_gym.symmetry import Flip, Mirror
+from motrix_gym.task import Array, PhysicsState, Transition
 from motrix_gym.tasks.locomotion.velocity import Go1, VelocityState
 from motrix_gym.vector_env import MotrixVectorEnv
 from motrix_train.ppo import backend
@@ -110,7 +112,7 @@ class Go1Goal(Go1):
         return replace(
             mirror,
             blocks={**mirror.blocks, "goal": goal},
-            task_state=lambda task_state: replace(mirror.state(task_state), goal=goal(task_state.goal)),
+            state=lambda state: replace(mirror.state(state), goal=goal(state.goal)),
         )
 
     def _distance(self, physics: PhysicsState, task_state: GoalState) -> Array:  # (N,) m

@@ -17,7 +17,8 @@ from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec, parse_env_id
 
 from motrix_gym.entry_points import task_of
-from motrix_gym.task import Task, configured, nearest
+from motrix_gym.fields import configured, nearest
+from motrix_gym.task import Task
 
 _LONGEST_CYCLE = 10_000  # rows
 

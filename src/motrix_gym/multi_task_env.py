@@ -11,7 +11,8 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 
 from motrix_gym.multi_task import MultiTask, cycle
-from motrix_gym.task import Flip, Task
+from motrix_gym.symmetry import Flip
+from motrix_gym.task import Task
 from motrix_gym.vector_env import MotrixVectorEnv
 
 TASK_BLOCK = "task"

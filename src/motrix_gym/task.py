@@ -7,29 +7,21 @@ leading row axis N, one row an environment. It holds no per-environment state an
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import math
-import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
-from importlib import resources
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import mujoco
 import numpy as np
 from gymnasium import spaces
 
+from motrix_gym.fields import check_type, nearest
 from motrix_gym.random_streams import RandomStreams
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
+from motrix_gym.symmetry import Mirror
 
 Array = np.ndarray
 AnyTaskState = TypeVar("AnyTaskState", bound="TaskState")
-AnyFields = TypeVar("AnyFields", bound="DataclassInstance")
 LONGEST_STEP = 10.0  # s
-_INCLUDE = re.compile(r'<include file="([^"]+)"/>')
 
 
 def render_fps(control_dt: float) -> int:
@@ -80,60 +72,6 @@ class Transition:
     terminated: Array
 
 
-@dataclass(frozen=True)
-class Flip:
-    """A reflection of a vector: ``flip(x) = x[..., index] * sign``.
-
-    Attributes:
-        index: (k,) int, where each mirrored element comes from.
-        sign: (k,) float, +1 or -1.
-    """
-
-    index: Array
-    sign: Array
-
-    def __call__(self, x: Array) -> Array:
-        return x[..., self.index] * self.sign
-
-    @staticmethod
-    def signs(*sign: float) -> Flip:
-        """A reflection that permutes nothing."""
-        return Flip(np.arange(len(sign)), np.asarray(sign, dtype=float))
-
-    @staticmethod
-    def joined(*flips: Flip) -> Flip:
-        """The reflection of concatenated vectors."""
-        starts = np.cumsum([0, *(len(flip.index) for flip in flips)])
-        return Flip(
-            np.concatenate([flip.index + start for flip, start in zip(flips, starts, strict=False)]),
-            np.concatenate([flip.sign for flip in flips]),
-        )
-
-
-@dataclass(frozen=True)
-class Mirror:
-    """How a left-right symmetric robot is reflected.
-
-    Attributes:
-        qpos: Reflection of the generalised positions.
-        qvel: Reflection of the generalised velocities.
-        action: Reflection of the action.
-        blocks: Reflection of each observation block.
-        memory: Maps a memory to the memory of the mirrored episode.
-    """
-
-    qpos: Flip
-    qvel: Flip
-    action: Flip
-    blocks: Mapping[str, Flip]
-    state: Callable[[Any], Any]
-
-    @property
-    def observation(self) -> Flip:
-        """Reflection of the whole observation vector."""
-        return Flip.joined(*self.blocks.values())
-
-
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """One task: its fields are the configuration, its methods what an episode means.
@@ -155,7 +93,7 @@ class Task:
         for term, weight in self.reward_weights.items():
             if term not in self.WEIGHTS:
                 raise ValueError(f"reward_weights has no term {term!r}{nearest(term, self.WEIGHTS)}")
-            _check_type(f"reward_weights[{term!r}]", weight, 0.0)
+            check_type(f"reward_weights[{term!r}]", weight, 0.0)
         for name in self.POSITIVE:
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it takes a number above 0")
@@ -251,62 +189,6 @@ class Task:
         return None
 
 
-def configured(task: type[AnyFields], values: Mapping[str, Any]) -> AnyFields:
-    """A task, or what else is a dataclass, with the given fields, each checked against the type of its default.
-
-    Args:
-        task: The task's class.
-        values: Fields by name; lists stand for tuples, so that plain JSON will do, and NumPy's numbers and arrays for
-            Python's.
-
-    Raises:
-        TypeError: An unknown field, or a value of another type than the field's default.
-        ValueError: A value that the task refuses.
-    """
-    defaults = {f.name: _default(f) for f in dataclasses.fields(task)}
-    checked = {}
-    for name, value in values.items():
-        if name not in defaults:
-            # Python's own words: other libraries look for them, to try again without the argument.
-            raise TypeError(f"{task.__name__} got an unexpected keyword argument {name!r}{nearest(name, defaults)}")
-        checked[name] = plain(value)
-        _check_type(name, checked[name], defaults[name])
-    return task(**checked)
-
-
-def plain(value: Any, sequence: type[tuple] | type[list] = tuple) -> Any:
-    """A value as plain Python has it, through and through.
-
-    Args:
-        value: NumPy's numbers, strings and arrays become Python's, members of an enumeration their values.
-        sequence: What lists and tuples become; lists are what comes back from JSON.
-    """
-    if isinstance(value, (np.generic, np.ndarray)):
-        return plain(value.tolist(), sequence)
-    if isinstance(value, Enum):
-        return plain(value.value, sequence)
-    if isinstance(value, Mapping):
-        return {plain(key): plain(x, sequence) for key, x in value.items()}
-    if isinstance(value, (list, tuple)):
-        return sequence(plain(x, sequence) for x in value)
-    return value
-
-
-def load_model(file_name: str) -> mujoco.MjModel:
-    """Compiles a model of `motrix_gym.models`, with the models that it includes."""
-    xml = _xml(file_name)
-    return mujoco.MjModel.from_xml_string(xml, {name: _xml(name).encode() for name in _INCLUDE.findall(xml)})
-
-
-def load_spec(file_name: str) -> mujoco.MjSpec:
-    """A model of `motrix_gym.models` that can still be added to."""
-    return mujoco.MjSpec.from_string(_xml(file_name))
-
-
-def _xml(file_name: str) -> str:
-    return (resources.files("motrix_gym.models") / file_name).read_text("utf-8")
-
-
 def take(state: AnyTaskState, rows: Any) -> AnyTaskState:
     """The memory of some rows."""
     return _map(lambda x: x[rows], state)
@@ -326,35 +208,3 @@ def put(state: AnyTaskState, rows: Array, new: AnyTaskState) -> AnyTaskState:
 def _map(function: Callable[..., Array], *memories: AnyTaskState) -> AnyTaskState:
     names = [f.name for f in dataclasses.fields(memories[0])]
     return type(memories[0])(**{n: function(*(getattr(m, n) for m in memories)) for n in names})
-
-
-def _default(f: dataclasses.Field) -> Any:
-    return f.default if f.default is not dataclasses.MISSING else f.default_factory()  # type: ignore[misc]
-
-
-def _check_type(name: str, value: Any, default: Any) -> None:
-    if isinstance(default, bool):
-        good, wanted = isinstance(value, bool), "true or false"
-    elif isinstance(default, (int, float)):
-        good = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-        wanted = "a finite number"
-    elif isinstance(default, str):
-        good, wanted = isinstance(value, str), "a string"
-    elif isinstance(default, tuple) and isinstance(default[0], Mapping):
-        good, wanted = isinstance(value, tuple) and all(isinstance(x, Mapping) for x in value), "a list of mappings"
-    elif isinstance(default, tuple):
-        good, wanted = isinstance(value, tuple) and len(value) == len(default), f"{len(default)} values, like {default}"
-        if good:
-            for i, (element, like) in enumerate(zip(value, default, strict=True)):
-                _check_type(f"{name}[{i}]", element, like)
-    else:
-        good, wanted = isinstance(value, Mapping), "a mapping"
-    if not good:
-        raise TypeError(f"{name} is {value!r}; it takes {wanted}")
-
-
-def nearest(name: str, known: Collection[str]) -> str:
-    """What a refusal of an unknown name ends with: the known name that is nearest, and all that are known."""
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    return f"{hint} (known: {', '.join(known)})"

@@ -15,9 +15,11 @@ from gymnasium.vector.utils import batch_space
 
 from motrix_gym import task as tasks
 from motrix_gym.entry_points import PlainSpec
+from motrix_gym.fields import nearest, plain
 from motrix_gym.physics import Physics
 from motrix_gym.random_streams import RandomStreams, row_keys
-from motrix_gym.task import Mirror, PhysicsState, Task, Transition, nearest, plain, render_fps
+from motrix_gym.symmetry import Mirror
+from motrix_gym.task import PhysicsState, Task, Transition, render_fps
 from motrix_gym.task_check import CheckedTask
 
 _MAX_DRAWS = 1000  # of one episode's beginning

@@ -17,7 +17,8 @@ from motrix_gym.multi_task import MultiTask
 from motrix_gym.multi_task_env import vector_env
 from motrix_gym.physics import Physics
 from motrix_gym.random_streams import RandomStreams, row_keys
-from motrix_gym.task import Flip, Task, TaskState, Transition
+from motrix_gym.symmetry import Flip
+from motrix_gym.task import Task, TaskState, Transition
 from motrix_gym.testing import check_vector_env
 from motrix_gym.vector_env import MotrixVectorEnv
 

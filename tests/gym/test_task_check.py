@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from motrix_gym.multi_task_env import vector_env
-from motrix_gym.task import Flip, Mirror, TaskState
+from motrix_gym.symmetry import Flip, Mirror
+from motrix_gym.task import TaskState
 from motrix_gym.tasks.basic.cartpole import CartPole
 from motrix_gym.vector_env import MotrixVectorEnv
 

@@ -9,9 +9,10 @@ import mujoco
 import numpy as np
 from gymnasium import spaces
 
+from motrix_gym.model_files import load_model
 from motrix_gym.random_streams import RandomStreams
 from motrix_gym.rewards import sum_squares, tolerance
-from motrix_gym.task import Array, PhysicsState, Task, TaskState, Transition, load_model
+from motrix_gym.task import Array, PhysicsState, Task, TaskState, Transition
 
 MODEL = "bounce_ball.xml"
 ARM = slice(0, 6)  # in qpos and qvel

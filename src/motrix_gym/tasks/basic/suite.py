@@ -10,8 +10,9 @@ import mujoco
 import numpy as np
 from gymnasium import spaces
 
+from motrix_gym.model_files import load_model
 from motrix_gym.random_streams import RandomStreams
-from motrix_gym.task import Array, PhysicsState, Task, Transition, load_model
+from motrix_gym.task import Array, PhysicsState, Task, Transition
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,8 +9,10 @@ from typing import Any
 import mujoco
 import numpy as np
 
+from motrix_gym.fields import nearest
 from motrix_gym.random_streams import RandomStreams
-from motrix_gym.task import Array, Flip, Task, TaskState, nearest
+from motrix_gym.symmetry import Flip
+from motrix_gym.task import Array, Task, TaskState
 
 TRUNK = "trunk"
 JOINTS = 12  # hip, thigh, calf of each leg

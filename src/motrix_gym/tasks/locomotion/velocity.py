@@ -13,8 +13,10 @@ import numpy as np
 from gymnasium import spaces
 
 from motrix_gym import rewards, rotations, terrain
+from motrix_gym.model_files import load_spec
 from motrix_gym.random_streams import RandomStreams
-from motrix_gym.task import Array, Flip, Mirror, PhysicsState, Transition, load_spec
+from motrix_gym.symmetry import Flip, Mirror
+from motrix_gym.task import Array, PhysicsState, Transition
 from motrix_gym.tasks.locomotion.disturbances import JOINTS_IN_QVEL, MIRRORED_JOINTS, POLAR, Disturbed, DisturbedState
 from motrix_gym.terrain import Terrain
 

@@ -10,8 +10,9 @@ import mujoco
 import numpy as np
 from gymnasium import spaces
 
+from motrix_gym.model_files import load_model
 from motrix_gym.random_streams import RandomStreams
-from motrix_gym.task import Array, PhysicsState, Task, TaskState, Transition, load_model
+from motrix_gym.task import Array, PhysicsState, Task, TaskState, Transition
 
 JOINTS = slice(0, 7)  # of the arm, in qpos and qvel
 FINGERS = slice(7, 9)  # as far as each is from the middle, in qpos and qvel

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from motrix_gym import rewards, rotations
 from motrix_gym.random_streams import RandomStreams
-from motrix_gym.task import Array, Flip, Mirror, PhysicsState, Transition
+from motrix_gym.symmetry import Flip, Mirror
+from motrix_gym.task import Array, PhysicsState, Transition
 from motrix_gym.tasks.holding import Holding
 from motrix_gym.tasks.locomotion.velocity import AnymalC, VelocityState
 
