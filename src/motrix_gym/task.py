@@ -9,13 +9,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 import mujoco
 import numpy as np
 from gymnasium import spaces
 
-from motrix_gym.fields import check_type, nearest
+from motrix_gym.fields import Bound, check_fields, nearest
 from motrix_gym.random_streams import RandomStreams
 from motrix_gym.symmetry import Mirror
 
@@ -82,21 +82,15 @@ class Task:
     """
 
     WEIGHTS: ClassVar[Mapping[str, float]]
-    POSITIVE: ClassVar[tuple[str, ...]] = ()  # fields that must be above 0
     SETTLING_TIME: ClassVar[float] = 0.0  # s of physics without control between what is drawn and the first frame
-    control_dt: float
+    control_dt: Annotated[float, Bound(low=0, high=LONGEST_STEP, above=True)]
     reward_weights: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not 0 < self.control_dt <= LONGEST_STEP:
-            raise ValueError(f"control_dt is {self.control_dt} s; it takes a number above 0, up to {LONGEST_STEP:g}")
-        for term, weight in self.reward_weights.items():
+        check_fields(self)
+        for term in self.reward_weights:
             if term not in self.WEIGHTS:
                 raise ValueError(f"reward_weights has no term {term!r}{nearest(term, self.WEIGHTS)}")
-            check_type(f"reward_weights[{term!r}]", weight, 0.0)
-        for name in self.POSITIVE:
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it takes a number above 0")
 
     @property
     def weights(self) -> dict[str, float]:

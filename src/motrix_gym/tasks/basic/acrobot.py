@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from motrix_gym.fields import Positive
 from motrix_gym.random_streams import RandomStreams
 from motrix_gym.rewards import tolerance
 from motrix_gym.task import Array, PhysicsState, TaskState, Transition
@@ -47,10 +48,9 @@ class Acrobot(Targeted):
 
     MODEL: ClassVar = "acrobot.xml"
     WEIGHTS: ClassVar = {"tip_high": 1.0}
-    POSITIVE: ClassVar = ("target_radius", "target_margin")
     control_dt: float = 0.01
-    target_radius: float = 0.2
-    target_margin: float = 1.0
+    target_radius: Positive = 0.2
+    target_margin: Positive = 1.0
 
     def reset(self, rng: RandomStreams) -> tuple[Array, Array, TaskState]:
         return rng.uniform(-np.pi, np.pi, 2), np.zeros((len(rng), 2)), TaskState()

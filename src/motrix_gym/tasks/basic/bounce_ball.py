@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import mujoco
 import numpy as np
 from gymnasium import spaces
 
+from motrix_gym.fields import Bound, Positive, Range
 from motrix_gym.model_files import load_model
 from motrix_gym.random_streams import RandomStreams
 from motrix_gym.rewards import sum_squares, tolerance
@@ -99,14 +100,6 @@ class BounceBall(Task):
         successful_bounces: Bounces that make an episode a success.
     """
 
-    POSITIVE: ClassVar = (
-        "joint_speed",
-        "joint_reach",
-        "bounce_height",
-        "rest_time",
-        "max_distance",
-        "successful_bounces",
-    )
     WEIGHTS: ClassVar = {
         "apex": 1.0,
         "centred": 0.5,
@@ -116,21 +109,19 @@ class BounceBall(Task):
         "termination": -10.0,
     }
     control_dt: float = 0.02
-    joint_speed: float = 2.0
-    joint_reach: float = 0.5
-    apex_range: tuple[float, float] = (0.25, 0.55)
-    bounce_height: float = 0.1
-    rest_time: float = 0.5
-    max_distance: float = 0.3
-    successful_bounces: int = 10
+    joint_speed: Positive = 2.0
+    joint_reach: Positive = 0.5
+    apex_range: Range = (0.25, 0.55)
+    bounce_height: Positive = 0.1
+    rest_time: Positive = 0.5
+    max_distance: Positive = 0.3
+    successful_bounces: Annotated[int, Bound(low=0, above=True)] = 10
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        lowest, highest = self.apex_range
-        if not self.bounce_height < lowest <= highest:
+        if not self.bounce_height < self.apex_range[0]:
             raise ValueError(
-                f"apex_range is {self.apex_range} m; it takes the lowest, then the highest apex, "
-                f"both above the bounce_height {self.bounce_height} m"
+                f"apex_range is {self.apex_range} m; both are to be above the bounce_height {self.bounce_height} m"
             )
 
     def model(self) -> mujoco.MjModel:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import mujoco
 import numpy as np
 
+from motrix_gym.fields import NonNegative, Positive
 from motrix_gym.random_streams import RandomStreams
 from motrix_gym.rewards import tolerance
 from motrix_gym.task import Array, PhysicsState, TaskState, Transition
@@ -35,7 +36,7 @@ class Finger(SuiteTask):
 
     MODEL: ClassVar = "finger.xml"
     control_dt: float = 0.02
-    spinner_damping: float
+    spinner_damping: Positive
 
     def model(self) -> mujoco.MjModel:
         model = super().model()
@@ -91,9 +92,8 @@ class FingerSpin(Finger):
     """
 
     WEIGHTS: ClassVar = {"spinning": 1.0}
-    POSITIVE: ClassVar = ("spinner_damping", "spin_speed")
-    spinner_damping: float = 0.03
-    spin_speed: float = 15.0
+    spinner_damping: Positive = 0.03
+    spin_speed: Positive = 15.0
 
     def reward(self, t: Transition) -> dict[str, Array]:
         return {"spinning": np.where(t.next_physics.qvel[:, SPINNER] <= -self.spin_speed, 1.0, 0.0)}
@@ -140,15 +140,9 @@ class FingerTurn(Finger, Targeted):
     """
 
     WEIGHTS: ClassVar = {"at_target": 1.0}
-    POSITIVE: ClassVar = ("spinner_damping", "target_radius")
-    target_radius: float = 0.07
-    spinner_damping: float = 0.5
-    target_margin: float = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.target_margin >= 0:
-            raise ValueError(f"target_margin is {self.target_margin} m; it takes a number of at least 0")
+    target_radius: Positive = 0.07
+    spinner_damping: Positive = 0.5
+    target_margin: NonNegative = 0.0
 
     def reset(self, rng: RandomStreams) -> tuple[Array, Array, FingerState]:
         qpos, qvel, _ = super().reset(rng)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 
+from motrix_gym.fields import Bound, NonNegative
 from motrix_gym.random_streams import RandomStreams
 from motrix_gym.rewards import tolerance
 from motrix_gym.task import Array, PhysicsState, TaskState, Transition
@@ -58,15 +59,8 @@ class Hopper(Mover):
     MODEL: ClassVar = "hopper.xml"
     WEIGHTS: ClassVar = {"stand_and_hop": 1.0}
     control_dt: float = 0.02
-    stand_height: float = 0.6
-    height_margin: float = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 < self.stand_height < HIGHEST:
-            raise ValueError(f"stand_height is {self.stand_height} m; it takes a number above 0, below {HIGHEST}")
-        if not self.height_margin >= 0:
-            raise ValueError(f"height_margin is {self.height_margin} m; it takes a number of at least 0")
+    stand_height: Annotated[float, Bound(low=0, high=HIGHEST, above=True, below=True)] = 0.6
+    height_margin: NonNegative = 0.0
 
     def reset(self, rng: RandomStreams) -> tuple[Array, Array, TaskState]:
         qpos = random_joints(self.MODEL, rng)

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from motrix_gym.fields import Positive
 from motrix_gym.random_streams import RandomStreams
 from motrix_gym.rewards import tolerance
 from motrix_gym.task import Array, PhysicsState, TaskState, Transition
@@ -64,12 +65,7 @@ class Humanoid(Mover):
     MODEL: ClassVar = "humanoid.xml"
     WEIGHTS: ClassVar = {"stand_and_move": 1.0}
     control_dt: float = 0.025
-    height_margin: float = STANDING_HEIGHT / 4
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.height_margin > 0:
-            raise ValueError(f"height_margin is {self.height_margin} m; it takes a number above 0")
+    height_margin: Positive = STANDING_HEIGHT / 4
 
     def reset(self, rng: RandomStreams) -> tuple[Array, Array, TaskState]:
         pose, turn = random_joints(self.MODEL, rng), rng.uniform(size=4)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 
+from motrix_gym.fields import Bound, NonNegative
 from motrix_gym.random_streams import RandomStreams
 from motrix_gym.rewards import tolerance
 from motrix_gym.task import Array, PhysicsState, TaskState, Transition
@@ -48,15 +49,8 @@ class Pendulum(SuiteTask):
     MODEL: ClassVar = "pendulum.xml"
     WEIGHTS: ClassVar = {"upright": 1.0}
     control_dt: float = 0.02
-    upright_angle: float = np.deg2rad(8).item()
-    height_margin: float = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 < self.upright_angle <= np.pi:
-            raise ValueError(f"upright_angle is {self.upright_angle} rad; it takes a number above 0, up to pi")
-        if not self.height_margin >= 0:
-            raise ValueError(f"height_margin is {self.height_margin}; it takes a number of at least 0")
+    upright_angle: Annotated[float, Bound(low=0, high=np.pi, above=True)] = np.deg2rad(8).item()
+    height_margin: NonNegative = 0.0
 
     def reset(self, rng: RandomStreams) -> tuple[Array, Array, TaskState]:
         return rng.uniform(-np.pi, np.pi), np.zeros((len(rng), 1)), TaskState()

@@ -6,19 +6,20 @@ import copy
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import mujoco
 import numpy as np
 from gymnasium import spaces
 
 from motrix_gym import rewards, rotations, terrain
+from motrix_gym.fields import Bound, Count, Positive, PositiveRange, Share
 from motrix_gym.model_files import load_spec
 from motrix_gym.random_streams import RandomStreams
 from motrix_gym.symmetry import Flip, Mirror
 from motrix_gym.task import Array, PhysicsState, Transition
 from motrix_gym.tasks.locomotion.disturbances import JOINTS_IN_QVEL, MIRRORED_JOINTS, POLAR, Disturbed, DisturbedState
-from motrix_gym.terrain import Terrain
+from motrix_gym.terrain import MOST_LEVELS, GroundSize, Terrain
 
 
 @dataclass(frozen=True)
@@ -198,14 +199,6 @@ class VelocityTask(Disturbed):
     """
 
     ROBOT: ClassVar[Quadruped]
-    POSITIVE: ClassVar = (
-        "action_scale",
-        "tracking_variance",
-        "approach_variance",
-        "gait_frequency",
-        "swing_height",
-        "max_tilt",
-    )
     WEIGHTS: ClassVar = {
         "tracking_lin_vel": 1.0,
         "approach_lin_vel": 0.5,
@@ -225,30 +218,25 @@ class VelocityTask(Disturbed):
         "termination": -10.0,
     }
     control_dt: float = 0.02
-    action_scale: float = 0.4
+    action_scale: Positive = 0.4
     command_low: tuple[float, float, float] = (-1.0, -0.8, -1.0)
     command_high: tuple[float, float, float] = (1.5, 0.8, 1.0)
-    command_interval: tuple[float, float] = (4.0, 8.0)
-    still_probability: float = 0.1
+    command_interval: PositiveRange = (4.0, 8.0)
+    still_probability: Share = 0.1
     still_speed: float = 0.3
-    tracking_variance: float = 0.25
-    approach_variance: float = 1.5
-    gait_frequency: float = 2.0
-    swing_height: float = 0.08
-    max_tilt: float = 1.05
-    terrain: Mapping[str, float] = field(default_factory=dict)
-    terrain_seed: int = 0
-    terrain_levels: int = 6
+    tracking_variance: Positive = 0.25
+    approach_variance: Positive = 1.5
+    gait_frequency: Positive = 2.0
+    swing_height: Positive = 0.08
+    max_tilt: Positive = 1.05
+    terrain: Mapping[str, GroundSize] = field(default_factory=dict)
+    terrain_seed: Count = 0
+    terrain_levels: Annotated[int, Bound(low=1, high=MOST_LEVELS)] = 6
     terrain_curriculum: bool = False
     height_scan: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.still_probability <= 1:
-            raise ValueError(f"still_probability is {self.still_probability}; it takes a number from 0 to 1")
-        shortest, longest = self.command_interval
-        if not 0 < shortest <= longest:
-            raise ValueError(f"command_interval is {self.command_interval} s; it takes the shortest, then the longest")
         if any(low > high for low, high in zip(self.command_low, self.command_high, strict=True)):
             raise ValueError(
                 f"command_low {self.command_low} is above command_high {self.command_high} in one place or more; "
@@ -553,7 +541,7 @@ class Go2(VelocityTask):
 
     ROBOT: ClassVar = GO2
     WEIGHTS: ClassVar = {**VelocityTask.WEIGHTS, "torques": -7e-5}
-    action_scale: float = 0.5
+    action_scale: Positive = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -575,9 +563,9 @@ class AnymalC(VelocityTask):
     ROBOT: ClassVar = ANYMAL_C
     WEIGHTS: ClassVar = {**VelocityTask.WEIGHTS, "torques": -8e-6}
     command_high: tuple[float, float, float] = (1.0, 0.8, 1.0)
-    action_scale: float = 0.5
-    gait_frequency: float = 1.5
-    swing_height: float = 0.12
+    action_scale: Positive = 0.5
+    gait_frequency: Positive = 1.5
+    swing_height: Positive = 0.12
 
 
 @dataclass(frozen=True)
@@ -613,7 +601,7 @@ class Go1Stairs(Go1):
     command_low: tuple[float, float, float] = (0.5, -0.3, -1.0)
     command_high: tuple[float, float, float] = (1.0, 0.3, 1.0)
     still_probability: float = 0.05
-    swing_height: float = 0.16
+    swing_height: Positive = 0.16
     terrain: Mapping[str, float] = field(default_factory=lambda: {"stairs_up": 0.12, "stairs_down": 0.12})
     height_scan: bool = True
 

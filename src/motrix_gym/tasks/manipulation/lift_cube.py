@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import mujoco
 import numpy as np
 
 from motrix_gym import rotations
+from motrix_gym.fields import Ascending, Bound, Positive, Share
 from motrix_gym.random_streams import RandomStreams
 from motrix_gym.rewards import closeness, sum_squares, tolerance
 from motrix_gym.task import Array, PhysicsState, Transition
@@ -19,6 +20,7 @@ CUBE_LOW, CUBE_HIGH = (0.4, -0.25), (0.6, 0.25)  # m, where a cube lies on the t
 GOAL_LOW, GOAL_HIGH = (0.4, -0.25, 0.25), (0.6, 0.25, 0.5)  # m, where it is to be
 QUARTER = np.pi / 4  # rad, to either side: a cube looks the same after a quarter turn
 DENSITY = 1000.0  # kg/m^3
+HalfEdge = Annotated[float, Bound(low=0, high=0.03, above=True)]  # m
 FALLEN = -0.05  # m, where a cube is that has left the table
 FIRM = 0.015  # m that the fingers' target is inside of what they hold, with 350 N/m each
 
@@ -111,14 +113,6 @@ class FrankaLiftCube(PandaTask, Holding):
 
     MODEL: ClassVar = "lift_cube.xml"
     HOME: ClassVar = (0.0, -0.2, 0.0, -2.3, 0.0, 2.1, 0.7854)
-    POSITIVE: ClassVar = (
-        *PandaTask.POSITIVE,
-        "goal_tolerance",
-        "hold_time",
-        "grasp_margin",
-        "lift_height",
-        "track_margin",
-    )
     WEIGHTS: ClassVar = {
         "reach": 2.0,
         "grasp": 2.0,
@@ -128,21 +122,13 @@ class FrankaLiftCube(PandaTask, Holding):
         "action_rate": -0.05,
         "joint_speed": -0.05,
     }
-    cube_size: tuple[float, float] = (0.0175, 0.025)
-    goal_tolerance: float = 0.03
-    hold_time: float = 0.5
-    grasp_margin: float = 0.03
-    lift_height: float = 0.1
-    track_margin: float = 0.2
-    in_hand_share: float = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        smallest, largest = self.cube_size
-        if not 0 < smallest <= largest <= 0.03:
-            raise ValueError(f"cube_size is {self.cube_size} m; it takes half the smallest and half the largest edge")
-        if not 0 <= self.in_hand_share <= 1:
-            raise ValueError(f"in_hand_share is {self.in_hand_share}; it takes a number from 0 to 1")
+    cube_size: Annotated[tuple[HalfEdge, HalfEdge], Ascending()] = (0.0175, 0.025)
+    goal_tolerance: Positive = 0.03
+    hold_time: Positive = 0.5
+    grasp_margin: Positive = 0.03
+    lift_height: Positive = 0.1
+    track_margin: Positive = 0.2
+    in_hand_share: Share = 0.0
 
     def reset(self, rng: RandomStreams) -> tuple[Array, Array, LiftState]:
         arm, state = self.at_home(rng)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import mujoco
 import numpy as np
 
 from motrix_gym import rewards, rotations
+from motrix_gym.fields import Bound, NonNegative, Positive
 from motrix_gym.random_streams import RandomStreams
 from motrix_gym.task import Array, PhysicsState, Transition
 from motrix_gym.tasks.manipulation.panda import FINGERS, JOINTS, OPEN, PandaState, PandaTask, reference
@@ -107,7 +108,6 @@ class FrankaOpenCabinet(PandaTask):
 
     MODEL: ClassVar = "open_cabinet.xml"
     HOME: ClassVar = (0.0, -0.5236, 0.0, -2.7227, 0.0, 3.2463, -0.7854)
-    POSITIVE: ClassVar = (*PandaTask.POSITIVE, "open_share", "reach_margin", "straddle_margin")
     WEIGHTS: ClassVar = {
         "reach": 1.0,
         "align": 1.0,
@@ -117,19 +117,11 @@ class FrankaOpenCabinet(PandaTask):
         "action_rate": -0.01,
         "joint_velocity": -0.01,
     }
-    cabinet_shift: tuple[float, float] = (0.05, 0.15)
-    cabinet_turn: float = 0.2
-    open_share: float = 0.8
-    reach_margin: float = 0.1
-    straddle_margin: float = 0.1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.open_share <= 1:
-            raise ValueError(f"open_share is {self.open_share}; it takes a number up to 1")
-        for name in ("cabinet_shift", "cabinet_turn"):
-            if np.min(getattr(self, name)) < 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it takes numbers of at least 0")
+    cabinet_shift: tuple[NonNegative, NonNegative] = (0.05, 0.15)
+    cabinet_turn: NonNegative = 0.2
+    open_share: Annotated[float, Bound(low=0, high=1, above=True)] = 0.8
+    reach_margin: Positive = 0.1
+    straddle_margin: Positive = 0.1
 
     def model(self) -> mujoco.MjModel:
         model = super().model()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from motrix_gym import rewards, rotations
+from motrix_gym.fields import Ascending, Bound, NonNegative, Positive
 from motrix_gym.random_streams import RandomStreams
 from motrix_gym.symmetry import Flip, Mirror
 from motrix_gym.task import Array, PhysicsState, Transition
@@ -128,29 +129,17 @@ class AnymalCNavigation(AnymalC, Holding):
     # Taken out of the fields: a goal stays for the episode.
     command_interval: ClassVar  # pyright: ignore[reportIncompatibleVariableOverride]
 
-    POSITIVE: ClassVar = (
-        *AnymalC.POSITIVE,
-        "command_acceleration",
-        "approach_rate",
-        "position_tolerance",
-        "heading_tolerance",
-        "standing_speed",
-        "standing_yaw_rate",
-        "hold_time",
-        "position_margin",
-        "heading_margin",
-    )
     WEIGHTS: ClassVar = {**AnymalC.WEIGHTS, "goal_position": 0.5, "goal_heading": 0.5, "standing": 0.5}
-    goal_distance: tuple[float, float] = (0.0, 5.0)
-    command_acceleration: float = 2.0
-    approach_rate: float = 1.5
-    position_tolerance: float = 0.3
-    heading_tolerance: float = 0.26
-    standing_speed: float = 0.1
-    standing_yaw_rate: float = 0.2
-    hold_time: float = 1.0
-    position_margin: float = 0.5
-    heading_margin: float = 0.5
+    goal_distance: Annotated[tuple[NonNegative, NonNegative], Ascending()] = (0.0, 5.0)
+    command_acceleration: Positive = 2.0
+    approach_rate: Positive = 1.5
+    position_tolerance: Annotated[float, Bound(low=0, high=SIGHT, above=True)] = 0.3
+    heading_tolerance: Positive = 0.26
+    standing_speed: Positive = 0.1
+    standing_yaw_rate: Positive = 0.2
+    hold_time: Positive = 1.0
+    position_margin: Positive = 0.5
+    heading_margin: Positive = 0.5
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -159,11 +148,6 @@ class AnymalCNavigation(AnymalC, Holding):
                 f"command_low {self.command_low} and command_high {self.command_high} do not let the robot go every "
                 "way; give only numbers below 0, and only numbers above 0"
             )
-        shortest, longest = self.goal_distance
-        if not 0 <= shortest <= longest:
-            raise ValueError(f"goal_distance is {self.goal_distance} m; it takes the shortest, then the longest")
-        if self.position_tolerance > SIGHT:
-            raise ValueError(f"position_tolerance is {self.position_tolerance} m; it takes a number up to {SIGHT:g}")
 
     @property
     def marks(self) -> dict[str, float]:
