@@ -17,6 +17,7 @@ from gymnasium import spaces
 
 from motrix_gym.fields import Bound, check_fields, nearest
 from motrix_gym.random_streams import RandomStreams
+from motrix_gym.reward_terms import PREFIX, own_terms, terms_of, with_tables
 from motrix_gym.symmetry import Mirror
 
 Array = np.ndarray
@@ -81,10 +82,19 @@ class Task:
         reward_weights: Weights that replace the defaults of `WEIGHTS`, by reward term.
     """
 
-    WEIGHTS: ClassVar[Mapping[str, float]]
+    WEIGHTS: ClassVar[Mapping[str, float]] = {}  # of all reward terms; a subclass may set it anew
     SETTLING_TIME: ClassVar[float] = 0.0  # s of physics without control between what is drawn and the first frame
     control_dt: Annotated[float, Bound(low=0, high=LONGEST_STEP, above=True)]
     reward_weights: Mapping[str, float] = field(default_factory=dict)
+
+    def __init_subclass__(cls) -> None:
+        """Collects the weights of the reward terms of the class, and writes the tables of its docstring."""
+        inherited = getattr(super(cls, cls), "WEIGHTS", {})
+        if own := own_terms(cls):
+            weights = {name: term.reward_weight for name, term in own.items()}
+            cls.WEIGHTS = {**inherited, **vars(cls).get("WEIGHTS", {}), **weights}
+        if cls.__doc__:
+            cls.__doc__ = with_tables(cls, inherited)
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -151,8 +161,8 @@ class Task:
         return {}
 
     def reward(self, t: Transition) -> dict[str, Array]:
-        """The unweighted reward terms, each (N,)."""
-        raise NotImplementedError
+        """The unweighted reward terms, each (N,): those of the methods with a `reward_term` decorator."""
+        return {name: getattr(self, PREFIX + name)(t) for name in terms_of(type(self))}
 
     def terminated(self, t: Transition) -> dict[str, Array]:
         """The reasons for which an episode ends, each (N,) bool."""

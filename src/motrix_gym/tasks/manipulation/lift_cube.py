@@ -11,6 +11,7 @@ import numpy as np
 from motrix_gym import rotations
 from motrix_gym.fields import Ascending, Bound, Positive, Share
 from motrix_gym.random_streams import RandomStreams
+from motrix_gym.reward_terms import once_per_step, reward_term
 from motrix_gym.rewards import closeness, sum_squares, tolerance
 from motrix_gym.task import Array, PhysicsState, Transition
 from motrix_gym.tasks.holding import Holding
@@ -75,16 +76,6 @@ class FrankaLiftCube(PandaTask, Holding):
 
     Reward:
 
-    | term | formula | weight |
-    |---|---|---|
-    | reach | upright x mean closeness of the fingertips to the cube's centre within 0.2 m and `grasp_margin` | 2.0 |
-    | grasp | upright x closeness within `grasp_margin` x how firmly the fingers press, 1 with 5 N each | 2.0 |
-    | lift | grasp x (0.05 with the cube on the table, rising linearly to 1 with it `lift_height` above) | 5.0 |
-    | track | grasp x closeness of the cube to its goal within `track_margin` | 4.0 |
-    | hold | grasp x closeness of the cube to its goal within `goal_tolerance` | 4.0 |
-    | action_rate | mean squared change of the action | -0.05 |
-    | joint_speed | mean squared joint velocity | -0.05 |
-
     Termination:
 
     | reason | condition |
@@ -113,15 +104,6 @@ class FrankaLiftCube(PandaTask, Holding):
 
     MODEL: ClassVar = "lift_cube.xml"
     HOME: ClassVar = (0.0, -0.2, 0.0, -2.3, 0.0, 2.1, 0.7854)
-    WEIGHTS: ClassVar = {
-        "reach": 2.0,
-        "grasp": 2.0,
-        "lift": 5.0,
-        "track": 4.0,
-        "hold": 4.0,
-        "action_rate": -0.05,
-        "joint_speed": -0.05,
-    }
     cube_size: Annotated[tuple[HalfEdge, HalfEdge], Ascending()] = (0.0175, 0.025)
     goal_tolerance: Positive = 0.03
     hold_time: Positive = 0.5
@@ -164,22 +146,48 @@ class FrankaLiftCube(PandaTask, Holding):
             "to_goal": state.goal - physics.sensor["cube"],
         }
 
-    def reward(self, t: Transition) -> dict[str, Array]:
-        reach, goal = reach_distance(t.next_physics), goal_distance(t.next_physics, t.state)
-        upright = np.square(np.minimum(t.next_physics.sensor["pointing"][:, 2], 0.0))
-        near = upright * closeness(reach, self.grasp_margin)
-        grasp = near * grip(t)
+    @reward_term(2.0)
+    def reward_reach(self, t: Transition) -> Array:
+        """upright x mean closeness of the fingertips to the cube's centre within 0.2 m and `grasp_margin`"""
+        upright, distance = self.upright(t), reach_distance(t.next_physics)
+        return (upright * closeness(distance, 0.2) + upright * closeness(distance, self.grasp_margin)) / 2
+
+    @reward_term(2.0)
+    def reward_grasp(self, t: Transition) -> Array:
+        """upright x closeness within `grasp_margin` x how firmly the fingers press, 1 with 5 N each"""
+        return self.upright(t) * closeness(reach_distance(t.next_physics), self.grasp_margin) * grip(t)
+
+    @reward_term(5.0)
+    def reward_lift(self, t: Transition) -> Array:
+        """grasp x (0.05 with the cube on the table, rising linearly to 1 with it `lift_height` above)"""
         above = height(t.next_physics, t.state)
         lifted = tolerance(above, (self.lift_height, np.inf), self.lift_height, "linear", value_at_margin=0.05)
-        return {
-            "reach": (upright * closeness(reach, 0.2) + near) / 2,
-            "grasp": grasp,
-            "lift": grasp * lifted,
-            "track": grasp * closeness(goal, self.track_margin),
-            "hold": grasp * closeness(goal, self.goal_tolerance),
-            "action_rate": sum_squares(t.action - t.state.action) / t.action.shape[1],
-            "joint_speed": sum_squares(t.next_physics.qvel[:, JOINTS]) / 7,
-        }
+        return self.reward_grasp(t) * lifted
+
+    @reward_term(4.0)
+    def reward_track(self, t: Transition) -> Array:
+        """grasp x closeness of the cube to its goal within `track_margin`"""
+        return self.reward_grasp(t) * closeness(goal_distance(t.next_physics, t.state), self.track_margin)
+
+    @reward_term(4.0)
+    def reward_hold(self, t: Transition) -> Array:
+        """grasp x closeness of the cube to its goal within `goal_tolerance`"""
+        return self.reward_grasp(t) * closeness(goal_distance(t.next_physics, t.state), self.goal_tolerance)
+
+    @reward_term(-0.05)
+    def reward_action_rate(self, t: Transition) -> Array:
+        """mean squared change of the action"""
+        return sum_squares(t.action - t.state.action) / t.action.shape[1]
+
+    @reward_term(-0.05)
+    def reward_joint_speed(self, t: Transition) -> Array:
+        """mean squared joint velocity"""
+        return sum_squares(t.next_physics.qvel[:, JOINTS]) / 7
+
+    @once_per_step
+    def upright(self, t: Transition) -> Array:
+        """1 where the hand points straight down, cos^2 of its tilt elsewhere, 0 where it points upward, (N,)."""
+        return np.square(np.minimum(t.next_physics.sensor["pointing"][:, 2], 0.0))
 
     def terminated(self, t: Transition) -> dict[str, Array]:
         return super().terminated(t) | {"cube_fallen": t.next_physics.sensor["cube"][:, 2] < FALLEN}

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from motrix_gym import rewards, rotations
 from motrix_gym.fields import Ascending, Bound, NonNegative, Positive
 from motrix_gym.random_streams import RandomStreams
+from motrix_gym.reward_terms import reward_term
 from motrix_gym.symmetry import Flip, Mirror
 from motrix_gym.task import Array, PhysicsState, Transition
 from motrix_gym.tasks.holding import Holding
@@ -75,28 +76,6 @@ class AnymalCNavigation(AnymalC, Holding):
 
     Reward:
 
-    | term | formula | weight |
-    |---|---|---|
-    | tracking_lin_vel | exp(-(error of the planar velocity)^2 / `tracking_variance`) | 1.0 |
-    | approach_lin_vel | the same with `approach_variance`: felt from far off | 0.5 |
-    | tracking_ang_vel | exp(-(error of the yaw rate)^2 / `tracking_variance`) | 0.5 |
-    | lin_vel_z | (vertical velocity)^2 | -1.0 |
-    | ang_vel_xy | (roll rate)^2 + (pitch rate)^2 | -0.02 |
-    | orientation | sum of the squares of the horizontal components of gravity | -1.0 |
-    | torques | sum of squared servo torques | -8e-06 |
-    | dof_acc | sum of squared joint accelerations | -1e-07 |
-    | action_rate | sum of squared changes of the action | -0.02 |
-    | feet_air_time | sum over landing feet of (time in the air - 0.1 s), moving | 1.0 |
-    | hip_pos | (1 - min(abs(leftward command), 1)) x sum of squared hip angles | -0.5 |
-    | stand_still | sum of absolute joint angles from the standing pose, not moving | -0.1 |
-    | gait | share of the feet whose contact is as the clock asks, moving | 0.3 |
-    | feet_height | mean over feet of (height above the ground / `swing_height` - lift)^2 | -0.3 |
-    | feet_slip | sum of squared planar velocities of the feet in contact | -0.05 |
-    | termination | 1 in a step that terminates | -10.0 |
-    | goal_position | closeness of the distance to the goal within `position_margin` | 0.5 |
-    | goal_heading | goal_position x closeness of the angle to turn by within `heading_margin` | 0.5 |
-    | standing | goal_heading x closeness of speed and of yaw rate within `standing_speed`, `standing_yaw_rate` | 0.5 |
-
     Termination:
 
     | reason | condition |
@@ -129,7 +108,6 @@ class AnymalCNavigation(AnymalC, Holding):
     # Taken out of the fields: a goal stays for the episode.
     command_interval: ClassVar  # pyright: ignore[reportIncompatibleVariableOverride]
 
-    WEIGHTS: ClassVar = {**AnymalC.WEIGHTS, "goal_position": 0.5, "goal_heading": 0.5, "standing": 0.5}
     goal_distance: Annotated[tuple[NonNegative, NonNegative], Ascending()] = (0.0, 5.0)
     command_acceleration: Positive = 2.0
     approach_rate: Positive = 1.5
@@ -175,12 +153,23 @@ class AnymalCNavigation(AnymalC, Holding):
             "goal_heading": np.stack([np.sin(turn), np.cos(turn)], axis=1),
         }
 
-    def reward(self, t: Transition) -> dict[str, Array]:
-        near = rewards.closeness(distance_left(t.next_physics.qpos, t.state), self.position_margin)
-        facing = near * rewards.closeness(angle_left(t.next_physics.qpos, t.state), self.heading_margin)
+    @reward_term(0.5)
+    def reward_goal_position(self, t: Transition) -> Array:
+        """closeness of the distance to the goal within `position_margin`"""
+        return rewards.closeness(distance_left(t.next_physics.qpos, t.state), self.position_margin)
+
+    @reward_term(0.5)
+    def reward_goal_heading(self, t: Transition) -> Array:
+        """goal_position x closeness of the angle to turn by within `heading_margin`"""
+        facing = rewards.closeness(angle_left(t.next_physics.qpos, t.state), self.heading_margin)
+        return self.reward_goal_position(t) * facing
+
+    @reward_term(0.5)
+    def reward_standing(self, t: Transition) -> Array:
+        """goal_heading x closeness of speed and of yaw rate within `standing_speed`, `standing_yaw_rate`"""
         slow = rewards.closeness(speed(t.next_physics), self.standing_speed)
         slow = slow * rewards.closeness(yaw_rate(t.next_physics), self.standing_yaw_rate)
-        return super().reward(t) | {"goal_position": near, "goal_heading": facing, "standing": facing * slow}
+        return self.reward_goal_heading(t) * slow
 
     def next_state(self, t: Transition, rng: RandomStreams) -> NavigationState:
         state: Any = super().next_state(t, rng)
