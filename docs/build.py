@@ -21,9 +21,9 @@ import gymnasium
 import mujoco
 import numpy as np
 
+from motrix_gym.fields import configured
 from motrix_gym.multi_task import MultiTask, cycle
 from motrix_gym.registration import ENVS, Env, task_class
-from motrix_gym.task import configured
 from motrix_train import presets
 from motrix_train.config import PPOCfg, to_json
 

@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 
 from motrix_gym.batch import some
-from motrix_gym.task import nearest, plain
+from motrix_gym.fields import nearest, plain
 
 
 def whole_number(name: str, value: Any, at_least: int) -> int:

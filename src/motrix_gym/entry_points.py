@@ -10,7 +10,7 @@ import copy
 
 from gymnasium.envs.registration import EnvSpec
 
-from motrix_gym.task import plain
+from motrix_gym.fields import plain
 
 _MODULE = "motrix_gym.registration"
 

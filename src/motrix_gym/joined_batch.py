@@ -14,7 +14,8 @@ from motrix_gym.batch import Batch, TaskBatch
 from motrix_gym.multi_task import MultiTask, cycle
 from motrix_gym.outcome import Outcome
 from motrix_gym.state import Array
-from motrix_gym.task import Flip, Task
+from motrix_gym.symmetry import Flip
+from motrix_gym.task import Task
 
 TASK_BLOCK = "task"
 

@@ -17,7 +17,8 @@ from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec, parse_env_id
 
 from motrix_gym.entry_points import task_of
-from motrix_gym.task import Task, configured, nearest
+from motrix_gym.fields import Count, configured, nearest
+from motrix_gym.task import Task
 
 _LONGEST_CYCLE = 10_000  # rows
 
@@ -29,13 +30,13 @@ class Member:
     Attributes:
         id: Registered id of its environment.
         name: What it is called; by default the id without namespace and version.
-        weight: Its share of the rows, a whole number.
+        weight: Its share of the rows, a whole number: 1 and 3 for a quarter and three quarters.
         kwargs: Fields of its task.
     """
 
     id: str = ""
     name: str = ""
-    weight: int = 1
+    weight: Count = 1
     kwargs: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -43,10 +44,6 @@ class Member:
             raise ValueError('there is no "id"; give that of a registered environment')
         if not re.fullmatch(r"[\w-]*", self.name):
             raise ValueError(f"name is {self.name!r}; it takes letters, digits, _ and -")
-        if self.weight != int(self.weight) or self.weight < 0:
-            raise ValueError(
-                f"weight is {self.weight}; it takes a whole number from 0, as 1 and 3 for a quarter and three quarters"
-            )
 
     @property
     def label(self) -> str:

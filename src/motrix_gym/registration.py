@@ -10,9 +10,10 @@ from typing import Any, ClassVar
 import gymnasium as gym
 
 from motrix_gym.entry_points import entry_point, kind_and_task
+from motrix_gym.fields import configured
 from motrix_gym.multi_task import MultiTask
 from motrix_gym.single_env import MotrixEnv
-from motrix_gym.task import Task, configured
+from motrix_gym.task import Task
 from motrix_gym.vector_env import MotrixVectorEnv
 
 

@@ -31,7 +31,7 @@ import mujoco
 import numpy as np
 
 from motrix_gym import forks
-from motrix_gym.task import nearest
+from motrix_gym.fields import nearest
 
 CAMERA = "track"
 _SHADOW_MAP_SIZE = 1024

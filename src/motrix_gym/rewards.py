@@ -17,6 +17,11 @@ def sum_squares(x: np.ndarray) -> np.ndarray:
     return np.square(x).sum(axis=-1)
 
 
+def indicator(condition: np.ndarray) -> np.ndarray:
+    """1 where a condition is true, 0 elsewhere, in the shape of `condition`."""
+    return np.where(condition, 1.0, 0.0)
+
+
 def closeness(x: np.ndarray, margin: float) -> np.ndarray:
     """1 / (1 + (x / margin)^2), in the shape of `x`: 1 at 0, a half at `margin`, felt from far off."""
     return tolerance(x, margin=margin, sigmoid="long_tail", value_at_margin=0.5)

@@ -13,7 +13,9 @@ from typing import Any
 import mujoco
 import numpy as np
 
-from motrix_gym.task import Mirror, PhysicsState, Task, Transition, nearest
+from motrix_gym.fields import nearest
+from motrix_gym.symmetry import Mirror
+from motrix_gym.task import PhysicsState, Task, Transition
 
 Array = np.ndarray
 

@@ -237,15 +237,15 @@ def test_disturbances_have_a_mirror_image():
     ("fields", "message"),
     [
         ({"friction": (1.2, 0.4)}, r"friction is \(1.2, 0.4\); it takes the lowest"),
-        ({"stiffness": (0.0, 1.0)}, r"stiffness is \(0.0, 1.0\); it takes numbers above 0"),
+        ({"stiffness": (0.0, 1.0)}, r"stiffness\[0\] is 0.0; it takes a number above 0"),
         ({"added_mass": (-9.0, 0.0)}, r"added_mass is \(-9.0, 0.0\) kg; the trunk has 5.2 kg"),
-        ({"joint_offset": -0.1}, "joint_offset is -0.1; it takes numbers of at least 0"),
-        ({"com_shift": (0.0, -0.1, 0.0)}, "com_shift is .*; it takes numbers of at least 0"),
-        ({"action_delay": (0.5, 1)}, r"action_delay is \(0.5, 1\) steps; it takes whole numbers"),
-        ({"action_delay": (-1, 1)}, r"action_delay is \(-1, 1\); it takes numbers of at least 0"),
+        ({"joint_offset": -0.1}, "joint_offset is -0.1; it takes a number of at least 0"),
+        ({"com_shift": (0.0, -0.1, 0.0)}, r"com_shift\[1\] is -0.1; it takes a number of at least 0"),
+        ({"action_delay": (0.5, 1)}, r"action_delay\[0\] is 0.5; it takes a whole number"),
+        ({"action_delay": (-1, 1)}, r"action_delay\[0\] is -1; it takes a whole number of at least 0"),
         ({"observation_noise": {"gravit": 0.1}}, "observation_noise has no block 'gravit'; did you mean 'gravity'"),
         ({"observation_noise": {"gravity": -0.1}}, r"observation_noise\['gravity'\] is -0.1"),
-        ({"push_interval": (0.0, 1.0)}, r"push_interval is \(0.0, 1.0\); it takes numbers above 0"),
+        ({"push_interval": (0.0, 1.0)}, r"push_interval\[0\] is 0.0; it takes a number above 0"),
     ],
 )
 def test_options_without_meaning_are_refused(fields, message):

@@ -69,5 +69,5 @@ def test_asking_for_more_speed_never_earns_more(name, slow, faster, seed):
 
 @pytest.mark.parametrize("name", MOVERS)
 def test_speeds_below_zero_are_refused(name):
-    with pytest.raises(ValueError, match=r"move_speed is -0\.5 m/s; it takes a number of at least 0"):
+    with pytest.raises(ValueError, match=r"move_speed is -0\.5; it takes a number of at least 0"):
         make(name, move_speed=-0.5)

@@ -19,7 +19,8 @@ from motrix_gym.multi_task import MultiTask, cycle
 from motrix_gym.physics.cpu import CpuPhysics
 from motrix_gym.registration import Env, register
 from motrix_gym.rendering import RenderingUnavailable
-from motrix_gym.task import Flip, Mirror, TaskState
+from motrix_gym.symmetry import Flip, Mirror
+from motrix_gym.task import TaskState
 from motrix_gym.tasks.basic.cartpole import CartPole
 from motrix_gym.testing import check_vector_env
 
@@ -446,8 +447,8 @@ def pole(**entry):
 
 BAD_TASKS = [
     ({"tasks": []}, ValueError, ["tasks is empty"]),
-    ({"tasks": "Motrix/Go1-v0"}, TypeError, ["tasks is 'Motrix/Go1-v0'", "list of mappings"]),
-    ({"tasks": ["Motrix/Go1-v0"]}, TypeError, ["'Motrix/Go1-v0'", "list of mappings"]),
+    ({"tasks": "Motrix/Go1-v0"}, TypeError, ["tasks is 'Motrix/Go1-v0'", "a list"]),
+    ({"tasks": ["Motrix/Go1-v0"]}, TypeError, ["tasks[0] is 'Motrix/Go1-v0'", "a mapping"]),
     ({"tasks": [{}]}, ValueError, ["tasks[0]", '"id"']),
     ({"tasks": [pole(), {"id": CARTPOLE, "wieght": 2}]}, TypeError, ["tasks[1]", "did you mean 'weight'?"]),
     ({"tasks": [pole(id=3)]}, TypeError, ["tasks[0]", "id is 3", "string"]),
@@ -459,7 +460,7 @@ BAD_TASKS = [
     ({"tasks": [pole(), pole()]}, ValueError, ["'pole' more than once", '"name"']),
     ({"tasks": [{"id": CARTPOLE}, {"id": CARTPOLE}]}, ValueError, ["'CartPole' more than once"]),
     ({"tasks": [pole(kwargs={"max_angel": 1})]}, TypeError, ["tasks[0]", "did you mean 'max_angle'?"]),
-    ({"tasks": [pole(kwargs={"control_dt": -1.0})]}, ValueError, ["tasks[0]", "control_dt is -1.0 s"]),
+    ({"tasks": [pole(kwargs={"control_dt": -1.0})]}, ValueError, ["tasks[0]", "control_dt is -1.0"]),
     ({"tasks": [pole(kwargs={"max_episode_steps": 5})]}, TypeError, ["tasks[0]", "'max_episode_steps'"]),
     ({"tasks": [pole(id="Motrix/CartPol-v0")]}, gymnasium.error.NameNotFound, ["tasks[0]", "CartPole"]),
     ({"tasks": [pole(id="CartPole-v1")]}, ValueError, ["tasks[0]", "'CartPole-v1'", "one task of motrix_gym"]),
@@ -479,7 +480,7 @@ BAD_TASKS = [
     ({"reward_weights": {"torques": 0.0}}, ValueError, ["'torques'", "walk/torques"]),
     ({"reward_weights": {"walk/torqus": 0.0}}, ValueError, ["'torqus'", "did you mean 'torques'?"]),
     ({"reward_weights": {"crawl/torques": 0.0}}, ValueError, ["'crawl/torques'", "walk/torques"]),
-    ({"reward_weights": {"walk/torques": "no"}}, TypeError, ["reward_weights['torques'] is 'no'", "number"]),
+    ({"reward_weights": {"walk/torques": "no"}}, TypeError, ["reward_weights['walk/torques'] is 'no'", "number"]),
 ]
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from motrix_gym.task import load_model
+from motrix_gym.model_files import load_model
 from motrix_gym.tasks.manipulation.panda import LEAD
 
 FACTS = yaml.safe_load((Path(__file__).parents[1] / "facts" / "panda.yaml").read_text("utf-8"))

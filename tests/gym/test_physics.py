@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from motrix_gym.model_files import load_model
 from motrix_gym.physics.cpu import CpuPhysics
-from motrix_gym.task import load_model
 
 CONTROL_DT = 0.02
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from motrix_gym.task import load_model
+from motrix_gym.model_files import load_model
 
 IN_THE_AIR = 10.0  # m
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from motrix_gym.fields import Positive
 from motrix_gym.task import Array, Task, Transition
 
 
@@ -16,7 +17,7 @@ class Holding(Task):
     The last of the bases of such a task.
     """
 
-    hold_time: float
+    hold_time: Positive
 
     def holds(self, t: Transition) -> Array:
         """Whether that which is to be held is held at the end of the step, (N,) bool."""

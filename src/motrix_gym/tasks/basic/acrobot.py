@@ -7,7 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from motrix_gym.fields import Positive
 from motrix_gym.random_streams import RandomStreams
+from motrix_gym.reward_terms import reward_term
 from motrix_gym.rewards import tolerance
 from motrix_gym.task import Array, PhysicsState, TaskState, Transition
 from motrix_gym.tasks.basic.suite import Targeted
@@ -30,10 +32,6 @@ class Acrobot(Targeted):
 
     Reward:
 
-    | term | formula | weight |
-    |---|---|---|
-    | tip_high | 1 within `target_radius` of the highest point, a Gaussian with 0.1 at a `target_margin` | 1.0 |
-
     Termination:
 
     | reason | condition |
@@ -46,11 +44,9 @@ class Acrobot(Targeted):
     """
 
     MODEL: ClassVar = "acrobot.xml"
-    WEIGHTS: ClassVar = {"tip_high": 1.0}
-    POSITIVE: ClassVar = ("target_radius", "target_margin")
     control_dt: float = 0.01
-    target_radius: float = 0.2
-    target_margin: float = 1.0
+    target_radius: Positive = 0.2
+    target_margin: Positive = 1.0
 
     def reset(self, rng: RandomStreams) -> tuple[Array, Array, TaskState]:
         return rng.uniform(-np.pi, np.pi, 2), np.zeros((len(rng), 2)), TaskState()
@@ -59,10 +55,10 @@ class Acrobot(Targeted):
         links = np.stack([physics.sensor["upper_axis"], physics.sensor["lower_axis"]], axis=2)  # (N, xyz, link)
         return {"orientations": np.concatenate([links[:, 0], links[:, 2]], axis=1), "velocity": physics.qvel}
 
-    def reward(self, t: Transition) -> dict[str, Array]:
-        return {
-            "tip_high": tolerance(distance(t.next_physics), bounds=(0.0, self.target_radius), margin=self.target_margin)
-        }
+    @reward_term(1.0)
+    def reward_tip_high(self, t: Transition) -> Array:
+        """1 within `target_radius` of the highest point, a Gaussian with 0.1 at a `target_margin`"""
+        return tolerance(distance(t.next_physics), bounds=(0.0, self.target_radius), margin=self.target_margin)
 
     def metrics(self, t: Transition) -> dict[str, Array]:
         return {"distance": distance(t.next_physics)}

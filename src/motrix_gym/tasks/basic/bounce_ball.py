@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Annotated
 
 import mujoco
 import numpy as np
 from gymnasium import spaces
 
+from motrix_gym.fields import Bound, Positive, Range
+from motrix_gym.model_files import load_model
 from motrix_gym.random_streams import RandomStreams
-from motrix_gym.rewards import sum_squares, tolerance
-from motrix_gym.task import Array, PhysicsState, Task, TaskState, Transition, load_model
+from motrix_gym.reward_terms import reward_term
+from motrix_gym.rewards import indicator, sum_squares, tolerance
+from motrix_gym.task import Array, PhysicsState, Task, TaskState, Transition
 
 MODEL = "bounce_ball.xml"
 ARM = slice(0, 6)  # in qpos and qvel
@@ -67,15 +70,6 @@ class BounceBall(Task):
 
     Reward:
 
-    | term | formula | weight |
-    |---|---|---|
-    | apex | 1 within 0.02 m of the apex asked for, falling to 0.1 at 0.15 m off | 1.0 |
-    | centred | 1 where the ball lands within 0.01 m of the middle, falling to 0.1 at 0.15 m off | 0.5 |
-    | bounce | 1 in a step in which the ball bounces | 5.0 |
-    | posture | sum of squared joint angles from home | -0.5 |
-    | effort | sum of squared actions | -0.01 |
-    | termination | 1 in a step that terminates | -10.0 |
-
     Termination:
 
     | reason | condition |
@@ -98,38 +92,20 @@ class BounceBall(Task):
         successful_bounces: Bounces that make an episode a success.
     """
 
-    POSITIVE: ClassVar = (
-        "joint_speed",
-        "joint_reach",
-        "bounce_height",
-        "rest_time",
-        "max_distance",
-        "successful_bounces",
-    )
-    WEIGHTS: ClassVar = {
-        "apex": 1.0,
-        "centred": 0.5,
-        "bounce": 5.0,
-        "posture": -0.5,
-        "effort": -0.01,
-        "termination": -10.0,
-    }
     control_dt: float = 0.02
-    joint_speed: float = 2.0
-    joint_reach: float = 0.5
-    apex_range: tuple[float, float] = (0.25, 0.55)
-    bounce_height: float = 0.1
-    rest_time: float = 0.5
-    max_distance: float = 0.3
-    successful_bounces: int = 10
+    joint_speed: Positive = 2.0
+    joint_reach: Positive = 0.5
+    apex_range: Range = (0.25, 0.55)
+    bounce_height: Positive = 0.1
+    rest_time: Positive = 0.5
+    max_distance: Positive = 0.3
+    successful_bounces: Annotated[int, Bound(low=0, above=True)] = 10
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        lowest, highest = self.apex_range
-        if not self.bounce_height < lowest <= highest:
+        if not self.bounce_height < self.apex_range[0]:
             raise ValueError(
-                f"apex_range is {self.apex_range} m; it takes the lowest, then the highest apex, "
-                f"both above the bounce_height {self.bounce_height} m"
+                f"apex_range is {self.apex_range} m; both are to be above the bounce_height {self.bounce_height} m"
             )
 
     def model(self) -> mujoco.MjModel:
@@ -171,15 +147,35 @@ class BounceBall(Task):
             "apex_command": state.apex,
         }
 
-    def reward(self, t: Transition) -> dict[str, Array]:
-        return {
-            "apex": tolerance(self._apex_error(t), bounds=(0.0, 0.02), margin=0.15),
-            "centred": tolerance(landing_distance(t.next_physics), bounds=(0.0, 0.01), margin=0.15),
-            "bounce": 1.0 * self._bounced(t),
-            "posture": sum_squares(t.next_physics.qpos[:, ARM] - HOME),
-            "effort": sum_squares(t.action),
-            "termination": 1.0 * t.terminated,
-        }
+    @reward_term(1.0)
+    def reward_apex(self, t: Transition) -> Array:
+        """1 within 0.02 m of the apex asked for, falling to 0.1 at 0.15 m off"""
+        return tolerance(self._apex_error(t), bounds=(0.0, 0.02), margin=0.15)
+
+    @reward_term(0.5)
+    def reward_centred(self, t: Transition) -> Array:
+        """1 where the ball lands within 0.01 m of the middle, falling to 0.1 at 0.15 m off"""
+        return tolerance(landing_distance(t.next_physics), bounds=(0.0, 0.01), margin=0.15)
+
+    @reward_term(5.0)
+    def reward_bounce(self, t: Transition) -> Array:
+        """1 in a step in which the ball bounces"""
+        return indicator(self._bounced(t))
+
+    @reward_term(-0.5)
+    def reward_posture(self, t: Transition) -> Array:
+        """sum of squared joint angles from home"""
+        return sum_squares(t.next_physics.qpos[:, ARM] - HOME)
+
+    @reward_term(-0.01)
+    def reward_effort(self, t: Transition) -> Array:
+        """sum of squared actions"""
+        return sum_squares(t.action)
+
+    @reward_term(-10.0)
+    def reward_termination(self, t: Transition) -> Array:
+        """1 in a step that terminates"""
+        return indicator(t.terminated)
 
     def terminated(self, t: Transition) -> dict[str, Array]:
         ball = _ball(t.next_physics)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import mujoco
 import numpy as np
 from gymnasium import spaces
 
+from motrix_gym.model_files import load_model
 from motrix_gym.random_streams import RandomStreams
-from motrix_gym.task import Array, PhysicsState, Task, TaskState, Transition, load_model
+from motrix_gym.reward_terms import reward_term
+from motrix_gym.rewards import indicator
+from motrix_gym.task import Array, PhysicsState, Task, TaskState, Transition
 
 CART, HINGE = 0, 1
 
@@ -32,10 +34,6 @@ class CartPole(Task):
 
     Reward:
 
-    | term | formula | weight |
-    |---|---|---|
-    | alive | 1 unless the episode terminates in this step | 1.0 |
-
     Termination:
 
     | reason | condition |
@@ -50,7 +48,6 @@ class CartPole(Task):
         max_position: Cart position that ends an episode, m.
     """
 
-    WEIGHTS: ClassVar = {"alive": 1.0}
     control_dt: float = 0.01
     start_range: float = 0.01
     max_angle: float = 0.2
@@ -72,8 +69,10 @@ class CartPole(Task):
     def observe(self, physics: PhysicsState, state: TaskState) -> dict[str, Array]:
         return {"position": physics.qpos, "velocity": physics.qvel}
 
-    def reward(self, t: Transition) -> dict[str, Array]:
-        return {"alive": 1.0 - t.terminated}
+    @reward_term(1.0)
+    def reward_alive(self, t: Transition) -> Array:
+        """1 unless the episode terminates in this step"""
+        return indicator(~t.terminated)
 
     def terminated(self, t: Transition) -> dict[str, Array]:
         return {

@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from motrix_gym.random_streams import RandomStreams
+from motrix_gym.reward_terms import reward_term
 from motrix_gym.rewards import tolerance
 from motrix_gym.task import Array, PhysicsState, TaskState, Transition
 from motrix_gym.tasks.basic.suite import SuiteTask
@@ -32,10 +33,6 @@ class CartPoleSuite(SuiteTask):
 
     Reward:
 
-    | term | formula | weight |
-    |---|---|---|
-    | balance | upright (1 + centred) / 2 (4 + effortless) / 5 (1 + slow) / 2 | 1.0 |
-
     with upright (1 + cosine) / 2, centred 1 in the middle and 0.1 at 2 m, effortless 1 - action^2, and slow 1 at rest
     and 0.1 at 5 rad/s; both fall like a Gaussian.
 
@@ -51,7 +48,6 @@ class CartPoleSuite(SuiteTask):
     """
 
     MODEL: ClassVar = "cartpole_suite.xml"
-    WEIGHTS: ClassVar = {"balance": 1.0}
     control_dt: float = 0.01
     swing_up: bool = False
 
@@ -64,9 +60,11 @@ class CartPoleSuite(SuiteTask):
         x, _, z = physics.sensor["pole_axis"].T
         return {"position": np.stack([physics.qpos[:, CART], z, x], axis=1), "velocity": physics.qvel}
 
-    def reward(self, t: Transition) -> dict[str, Array]:
+    @reward_term(1.0)
+    def reward_balance(self, t: Transition) -> Array:
+        """upright (1 + centred) / 2 (4 + effortless) / 5 (1 + slow) / 2"""
         upright = (1 + t.next_physics.sensor["pole_axis"][:, 2]) / 2
         centred = tolerance(t.next_physics.qpos[:, CART], margin=2.0)
         effortless = tolerance(t.action[:, 0], margin=1.0, sigmoid="quadratic", value_at_margin=0.0)
         slow = tolerance(t.next_physics.qvel[:, HINGE], margin=5.0)
-        return {"balance": upright * (1 + centred) / 2 * (4 + effortless) / 5 * (1 + slow) / 2}
+        return upright * (1 + centred) / 2 * (4 + effortless) / 5 * (1 + slow) / 2

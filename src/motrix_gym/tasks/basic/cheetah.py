@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from motrix_gym.random_streams import RandomStreams
+from motrix_gym.reward_terms import reward_term
 from motrix_gym.task import Array, PhysicsState, TaskState, Transition
 from motrix_gym.tasks.basic.suite import Mover, random_joints
 
@@ -37,10 +38,6 @@ class Cheetah(Mover):
 
     Reward:
 
-    | term | formula | weight |
-    |---|---|---|
-    | run | forward velocity of the centre of mass / `move_speed`, clipped to 0 to 1 | 1.0 |
-
     Termination:
 
     | reason | condition |
@@ -52,7 +49,6 @@ class Cheetah(Mover):
     """
 
     MODEL: ClassVar = "cheetah.xml"
-    WEIGHTS: ClassVar = {"run": 1.0}
     SETTLING_TIME: ClassVar = 1.99
     control_dt: float = 0.01
     move_speed: float = 10.0
@@ -66,8 +62,10 @@ class Cheetah(Mover):
     def observe(self, physics: PhysicsState, state: TaskState) -> dict[str, Array]:
         return {"position": physics.qpos[:, 1:], "velocity": physics.qvel}
 
-    def reward(self, t: Transition) -> dict[str, Array]:
-        return {"run": self.pace(self.speed(t.next_physics))}
+    @reward_term(1.0)
+    def reward_run(self, t: Transition) -> Array:
+        """forward velocity of the centre of mass / `move_speed`, clipped to 0 to 1"""
+        return self.pace(self.speed(t.next_physics))
 
     def metrics(self, t: Transition) -> dict[str, Array]:
         return {"speed": self.speed(t.next_physics)}

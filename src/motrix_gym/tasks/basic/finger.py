@@ -8,8 +8,10 @@ from typing import Any, ClassVar
 import mujoco
 import numpy as np
 
+from motrix_gym.fields import NonNegative, Positive
 from motrix_gym.random_streams import RandomStreams
-from motrix_gym.rewards import tolerance
+from motrix_gym.reward_terms import reward_term
+from motrix_gym.rewards import indicator, tolerance
 from motrix_gym.task import Array, PhysicsState, TaskState, Transition
 from motrix_gym.tasks.basic.suite import SuiteTask, Targeted, random_joints
 
@@ -35,7 +37,7 @@ class Finger(SuiteTask):
 
     MODEL: ClassVar = "finger.xml"
     control_dt: float = 0.02
-    spinner_damping: float
+    spinner_damping: Positive
 
     def model(self) -> mujoco.MjModel:
         model = super().model()
@@ -75,10 +77,6 @@ class FingerSpin(Finger):
 
     Reward:
 
-    | term | formula | weight |
-    |---|---|---|
-    | spinning | 1 where the spinner's rate is at most -`spin_speed`, else 0 | 1.0 |
-
     Termination:
 
     | reason | condition |
@@ -90,13 +88,13 @@ class FingerSpin(Finger):
         spin_speed: The rate to reach, rad/s, in the direction of the finger's stroke.
     """
 
-    WEIGHTS: ClassVar = {"spinning": 1.0}
-    POSITIVE: ClassVar = ("spinner_damping", "spin_speed")
-    spinner_damping: float = 0.03
-    spin_speed: float = 15.0
+    spinner_damping: Positive = 0.03
+    spin_speed: Positive = 15.0
 
-    def reward(self, t: Transition) -> dict[str, Array]:
-        return {"spinning": np.where(t.next_physics.qvel[:, SPINNER] <= -self.spin_speed, 1.0, 0.0)}
+    @reward_term(1.0)
+    def reward_spinning(self, t: Transition) -> Array:
+        """1 where the spinner's rate is at most -`spin_speed`, else 0"""
+        return indicator(t.next_physics.qvel[:, SPINNER] <= -self.spin_speed)
 
     def metrics(self, t: Transition) -> dict[str, Array]:
         return {"spinner_rate": t.next_physics.qvel[:, SPINNER]}
@@ -123,10 +121,6 @@ class FingerTurn(Finger, Targeted):
 
     Reward:
 
-    | term | formula | weight |
-    |---|---|---|
-    | at_target | 1 where the tip is within `target_radius` of the target, falling to 0 over a `target_margin` | 1.0 |
-
     Termination:
 
     | reason | condition |
@@ -139,16 +133,9 @@ class FingerTurn(Finger, Targeted):
         target_margin: How far from the target the reward has fallen to 0, linearly, m; 0 for at once, as in dm_control.
     """
 
-    WEIGHTS: ClassVar = {"at_target": 1.0}
-    POSITIVE: ClassVar = ("spinner_damping", "target_radius")
-    target_radius: float = 0.07
-    spinner_damping: float = 0.5
-    target_margin: float = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.target_margin >= 0:
-            raise ValueError(f"target_margin is {self.target_margin} m; it takes a number of at least 0")
+    target_radius: Positive = 0.07
+    spinner_damping: Positive = 0.5
+    target_margin: NonNegative = 0.0
 
     def reset(self, rng: RandomStreams) -> tuple[Array, Array, FingerState]:
         qpos, qvel, _ = super().reset(rng)
@@ -159,9 +146,11 @@ class FingerTurn(Finger, Targeted):
         target = {"target_position": state.target, "distance": self.distance(physics, state)[:, None]}
         return super().observe(physics, state) | target
 
-    def reward(self, t: Transition) -> dict[str, Array]:
+    @reward_term(1.0)
+    def reward_at_target(self, t: Transition) -> Array:
+        """1 where the tip is within `target_radius` of the target, falling to 0 over a `target_margin`"""
         away = self.distance(t.next_physics, t.state)
-        return {"at_target": tolerance(away, (-np.inf, 0.0), self.target_margin, "linear", value_at_margin=0.0)}
+        return tolerance(away, (-np.inf, 0.0), self.target_margin, "linear", value_at_margin=0.0)
 
     def metrics(self, t: Transition) -> dict[str, Array]:
         return {"distance": self.distance(t.next_physics, t.state)}

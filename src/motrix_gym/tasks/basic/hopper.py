@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 
+from motrix_gym.fields import Bound, NonNegative
 from motrix_gym.random_streams import RandomStreams
+from motrix_gym.reward_terms import reward_term
 from motrix_gym.rewards import tolerance
 from motrix_gym.task import Array, PhysicsState, TaskState, Transition
 from motrix_gym.tasks.basic.suite import Mover, random_joints
@@ -38,10 +40,6 @@ class Hopper(Mover):
 
     Reward:
 
-    | term | formula | weight |
-    |---|---|---|
-    | stand_and_hop | standing x pace; at a `move_speed` of 0, standing x gentle | 1.0 |
-
     Termination:
 
     | reason | condition |
@@ -56,17 +54,9 @@ class Hopper(Mover):
     """
 
     MODEL: ClassVar = "hopper.xml"
-    WEIGHTS: ClassVar = {"stand_and_hop": 1.0}
     control_dt: float = 0.02
-    stand_height: float = 0.6
-    height_margin: float = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 < self.stand_height < HIGHEST:
-            raise ValueError(f"stand_height is {self.stand_height} m; it takes a number above 0, below {HIGHEST}")
-        if not self.height_margin >= 0:
-            raise ValueError(f"height_margin is {self.height_margin} m; it takes a number of at least 0")
+    stand_height: Annotated[float, Bound(low=0, high=HIGHEST, above=True, below=True)] = 0.6
+    height_margin: NonNegative = 0.0
 
     def reset(self, rng: RandomStreams) -> tuple[Array, Array, TaskState]:
         qpos = random_joints(self.MODEL, rng)
@@ -75,13 +65,15 @@ class Hopper(Mover):
     def observe(self, physics: PhysicsState, state: TaskState) -> dict[str, Array]:
         return {"position": physics.qpos[:, 1:], "velocity": physics.qvel, "touch": np.log1p(physics.sensor["touch"])}
 
-    def reward(self, t: Transition) -> dict[str, Array]:
+    @reward_term(1.0)
+    def reward_stand_and_hop(self, t: Transition) -> Array:
+        """standing x pace; at a `move_speed` of 0, standing x gentle"""
         heights = (self.stand_height, HIGHEST)
         standing = tolerance(
             self.height(t.next_physics), heights, self.height_margin, sigmoid="linear", value_at_margin=0.0
         )
         gentle = 1.0 - np.square(t.action).mean(axis=1) / 5
-        return {"stand_and_hop": standing * (self.pace(self.speed(t.next_physics)) if self.move_speed > 0 else gentle)}
+        return standing * (self.pace(self.speed(t.next_physics)) if self.move_speed > 0 else gentle)
 
     def metrics(self, t: Transition) -> dict[str, Array]:
         return {"height": self.height(t.next_physics), "speed": self.speed(t.next_physics)}

@@ -7,7 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from motrix_gym.fields import Positive
 from motrix_gym.random_streams import RandomStreams
+from motrix_gym.reward_terms import reward_term
 from motrix_gym.rewards import tolerance
 from motrix_gym.task import Array, PhysicsState, TaskState, Transition
 from motrix_gym.tasks.basic.suite import Mover, random_joints
@@ -46,10 +48,6 @@ class Humanoid(Mover):
 
     Reward:
 
-    | term | formula | weight |
-    |---|---|---|
-    | stand_and_move | posture x (1 + 5 pace) / 6; at a `move_speed` of 0, posture x still | 1.0 |
-
     Termination:
 
     | reason | condition |
@@ -62,14 +60,8 @@ class Humanoid(Mover):
     """
 
     MODEL: ClassVar = "humanoid.xml"
-    WEIGHTS: ClassVar = {"stand_and_move": 1.0}
     control_dt: float = 0.025
-    height_margin: float = STANDING_HEIGHT / 4
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.height_margin > 0:
-            raise ValueError(f"height_margin is {self.height_margin} m; it takes a number above 0")
+    height_margin: Positive = STANDING_HEIGHT / 4
 
     def reset(self, rng: RandomStreams) -> tuple[Array, Array, TaskState]:
         pose, turn = random_joints(self.MODEL, rng), rng.uniform(size=4)
@@ -90,7 +82,9 @@ class Humanoid(Mover):
             "velocity": physics.qvel,
         }
 
-    def reward(self, t: Transition) -> dict[str, Array]:
+    @reward_term(1.0)
+    def reward_stand_and_move(self, t: Transition) -> Array:
+        """posture x (1 + 5 pace) / 6; at a `move_speed` of 0, posture x still"""
         tall = tolerance(self.height(t.next_physics), (STANDING_HEIGHT, np.inf), margin=self.height_margin)
         upright = np.minimum((1 + t.next_physics.sensor["up"][:, 2]) / 1.9, 1.0)
         gentle = 1.0 - np.square(t.action).mean(axis=1) / 5
@@ -98,7 +92,7 @@ class Humanoid(Mover):
             moving = (1 + 5 * self.pace(self.speed(t.next_physics))) / 6
         else:
             moving = tolerance(t.next_physics.sensor["velocity"][:, :2], margin=2.0).mean(axis=1)
-        return {"stand_and_move": tall * upright * gentle * moving}
+        return tall * upright * gentle * moving
 
     def metrics(self, t: Transition) -> dict[str, Array]:
         return {"head_height": self.height(t.next_physics), "speed": self.speed(t.next_physics)}

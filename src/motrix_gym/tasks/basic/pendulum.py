@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 
+from motrix_gym.fields import Bound, NonNegative
 from motrix_gym.random_streams import RandomStreams
+from motrix_gym.reward_terms import reward_term
 from motrix_gym.rewards import tolerance
 from motrix_gym.task import Array, PhysicsState, TaskState, Transition
 from motrix_gym.tasks.basic.suite import SuiteTask
@@ -29,10 +31,6 @@ class Pendulum(SuiteTask):
 
     Reward:
 
-    | term | formula | weight |
-    |---|---|---|
-    | upright | 1 within `upright_angle` of upright, falling to 0 over a `height_margin` below | 1.0 |
-
     Termination:
 
     | reason | condition |
@@ -46,17 +44,9 @@ class Pendulum(SuiteTask):
     """
 
     MODEL: ClassVar = "pendulum.xml"
-    WEIGHTS: ClassVar = {"upright": 1.0}
     control_dt: float = 0.02
-    upright_angle: float = np.deg2rad(8).item()
-    height_margin: float = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 < self.upright_angle <= np.pi:
-            raise ValueError(f"upright_angle is {self.upright_angle} rad; it takes a number above 0, up to pi")
-        if not self.height_margin >= 0:
-            raise ValueError(f"height_margin is {self.height_margin}; it takes a number of at least 0")
+    upright_angle: Annotated[float, Bound(low=0, high=np.pi, above=True)] = np.deg2rad(8).item()
+    height_margin: NonNegative = 0.0
 
     def reset(self, rng: RandomStreams) -> tuple[Array, Array, TaskState]:
         return rng.uniform(-np.pi, np.pi), np.zeros((len(rng), 1)), TaskState()
@@ -64,7 +54,9 @@ class Pendulum(SuiteTask):
     def observe(self, physics: PhysicsState, state: TaskState) -> dict[str, Array]:
         return {"orientation": physics.sensor["pole_axis"][:, [2, 0]], "velocity": physics.qvel}
 
-    def reward(self, t: Transition) -> dict[str, Array]:
+    @reward_term(1.0)
+    def reward_upright(self, t: Transition) -> Array:
+        """1 within `upright_angle` of upright, falling to 0 over a `height_margin` below"""
         height = t.next_physics.sensor["pole_axis"][:, 2]
         upright = (np.cos(self.upright_angle), 1.0)
-        return {"upright": tolerance(height, upright, self.height_margin, sigmoid="linear", value_at_margin=0.0)}
+        return tolerance(height, upright, self.height_margin, sigmoid="linear", value_at_margin=0.0)

@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from motrix_gym.random_streams import RandomStreams
+from motrix_gym.reward_terms import reward_term
 from motrix_gym.rewards import tolerance
 from motrix_gym.task import Array, PhysicsState, TaskState, Transition
 from motrix_gym.tasks.basic.suite import Targeted, random_joints
@@ -31,10 +32,6 @@ class PointMass(Targeted):
 
     Reward:
 
-    | term | formula | weight |
-    |---|---|---|
-    | at_target | near (4 + effortless) / 5 | 1.0 |
-
     with near 1 within `target_radius` of the middle, falling to 0.1 at twice that distance like a Gaussian, and
     effortless the mean of 1 - action^2.
 
@@ -49,7 +46,6 @@ class PointMass(Targeted):
     """
 
     MODEL: ClassVar = "point_mass.xml"
-    WEIGHTS: ClassVar = {"at_target": 1.0}
     control_dt: float = 0.02
     target_radius: float = 0.015
 
@@ -59,10 +55,12 @@ class PointMass(Targeted):
     def observe(self, physics: PhysicsState, state: TaskState) -> dict[str, Array]:
         return {"position": physics.qpos, "velocity": physics.qvel}
 
-    def reward(self, t: Transition) -> dict[str, Array]:
+    @reward_term(1.0)
+    def reward_at_target(self, t: Transition) -> Array:
+        """near (4 + effortless) / 5"""
         near = tolerance(distance(t.next_physics), bounds=(0.0, self.target_radius), margin=self.target_radius)
         effortless = tolerance(t.action, margin=1.0, sigmoid="quadratic", value_at_margin=0.0).mean(axis=1)
-        return {"at_target": near * (4 + effortless) / 5}
+        return near * (4 + effortless) / 5
 
     def metrics(self, t: Transition) -> dict[str, Array]:
         return {"distance": distance(t.next_physics)}

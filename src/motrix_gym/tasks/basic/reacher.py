@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from motrix_gym.random_streams import RandomStreams
+from motrix_gym.reward_terms import reward_term
 from motrix_gym.rewards import tolerance
 from motrix_gym.task import Array, PhysicsState, TaskState, Transition
 from motrix_gym.tasks.basic.suite import Targeted, random_joints
@@ -45,10 +46,6 @@ class Reacher(Targeted):
 
     Reward:
 
-    | term | formula | weight |
-    |---|---|---|
-    | at_target | 1 where the finger, of 0.01 m, touches the target, of `target_radius`, else 0 | 1.0 |
-
     Termination:
 
     | reason | condition |
@@ -60,7 +57,6 @@ class Reacher(Targeted):
     """
 
     MODEL: ClassVar = "reacher.xml"
-    WEIGHTS: ClassVar = {"at_target": 1.0}
     control_dt: float = 0.02
     target_radius: float = 0.05
 
@@ -73,9 +69,11 @@ class Reacher(Targeted):
     def observe(self, physics: PhysicsState, state: ReacherState) -> dict[str, Array]:
         return {"position": physics.qpos, "to_target": to_target(physics, state), "velocity": physics.qvel}
 
-    def reward(self, t: Transition) -> dict[str, Array]:
+    @reward_term(1.0)
+    def reward_at_target(self, t: Transition) -> Array:
+        """1 where the finger, of 0.01 m, touches the target, of `target_radius`, else 0"""
         touching = (0.0, self.target_radius + FINGER_RADIUS)
-        return {"at_target": tolerance(distance_to_target(t.next_physics, t.state), bounds=touching)}
+        return tolerance(distance_to_target(t.next_physics, t.state), bounds=touching)
 
     def markers(self, state: ReacherState) -> dict[str, Array]:
         return {"target": np.pad(state.target, ((0, 0), (0, 1)))}

@@ -10,8 +10,10 @@ import mujoco
 import numpy as np
 from gymnasium import spaces
 
+from motrix_gym.fields import NonNegative, Positive
+from motrix_gym.model_files import load_model
 from motrix_gym.random_streams import RandomStreams
-from motrix_gym.task import Array, PhysicsState, Task, Transition, load_model
+from motrix_gym.task import Array, PhysicsState, Task, Transition
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +48,7 @@ class SuiteTask(Task):
 class Targeted(SuiteTask):
     """A task of the Control Suite with a target, whose size pictures show."""
 
-    POSITIVE: ClassVar = ("target_radius",)
-    target_radius: float
+    target_radius: Positive
 
     def model(self) -> mujoco.MjModel:
         model = super().model()
@@ -59,12 +60,7 @@ class Targeted(SuiteTask):
 class Mover(SuiteTask):
     """A robot of the Control Suite that is to move forward, or to stand where no speed is asked for."""
 
-    move_speed: float = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.move_speed >= 0:
-            raise ValueError(f"move_speed is {self.move_speed} m/s; it takes a number of at least 0")
+    move_speed: NonNegative = 0.0
 
     def pace(self, speed: Array) -> Array:
         """The share of `move_speed` that `speed`, (N,) m/s, is, from 0 to 1; 1 where no speed is asked for."""

@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from motrix_gym.random_streams import RandomStreams
+from motrix_gym.reward_terms import reward_term
 from motrix_gym.rewards import tolerance
 from motrix_gym.task import Array, PhysicsState, TaskState, Transition
 from motrix_gym.tasks.basic.suite import Mover, random_joints
@@ -40,10 +41,6 @@ class Walker(Mover):
 
     Reward:
 
-    | term | formula | weight |
-    |---|---|---|
-    | stand_and_move | (3 tall + upright) / 4 x (1 + 5 pace) / 6 | 1.0 |
-
     Termination:
 
     | reason | condition |
@@ -55,7 +52,6 @@ class Walker(Mover):
     """
 
     MODEL: ClassVar = "walker.xml"
-    WEIGHTS: ClassVar = {"stand_and_move": 1.0}
     control_dt: float = 0.025
 
     def reset(self, rng: RandomStreams) -> tuple[Array, Array, TaskState]:
@@ -70,10 +66,12 @@ class Walker(Mover):
             "velocity": physics.qvel,
         }
 
-    def reward(self, t: Transition) -> dict[str, Array]:
+    @reward_term(1.0)
+    def reward_stand_and_move(self, t: Transition) -> Array:
+        """(3 tall + upright) / 4 x (1 + 5 pace) / 6"""
         tall = tolerance(self.height(t.next_physics), (STANDING_HEIGHT, np.inf), margin=STANDING_HEIGHT / 2)
         upright = (1 + t.next_physics.sensor["z_axis/torso"][:, 2]) / 2
-        return {"stand_and_move": (3 * tall + upright) / 4 * (1 + 5 * self.pace(self.speed(t.next_physics))) / 6}
+        return (3 * tall + upright) / 4 * (1 + 5 * self.pace(self.speed(t.next_physics))) / 6
 
     def metrics(self, t: Transition) -> dict[str, Array]:
         return {"height": self.height(t.next_physics), "speed": self.speed(t.next_physics)}

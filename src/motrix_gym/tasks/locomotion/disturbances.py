@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Annotated, Any
 
 import mujoco
 import numpy as np
 
+from motrix_gym.fields import Ascending, Count, NonNegative, PositiveRange, Range, nearest
 from motrix_gym.random_streams import RandomStreams
-from motrix_gym.task import Array, Flip, Task, TaskState, nearest
+from motrix_gym.symmetry import Flip
+from motrix_gym.task import Array, Task, TaskState
 
 TRUNK = "trunk"
 JOINTS = 12  # hip, thigh, calf of each leg
@@ -29,7 +31,6 @@ DRAWN = {  # what is drawn for an episode, each number from -1 to 1, and its mir
     "joint_offset": MIRRORED_JOINTS,
     "action_delay": SAME,
 }
-FACTORS = ("friction", "motor_strength", "stiffness", "damping")
 
 
 def _laid_out(flips: Mapping[str, Flip]) -> dict[str, slice]:
@@ -65,41 +66,27 @@ class DisturbedState(TaskState):
 class Disturbed(Task):
     """A task of a robot with four legs and twelve position servos, some of whose physics is not quite known."""
 
-    friction: tuple[float, float] = (1.0, 1.0)
-    added_mass: tuple[float, float] = (0.0, 0.0)
-    com_shift: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    motor_strength: tuple[float, float] = (1.0, 1.0)
-    stiffness: tuple[float, float] = (1.0, 1.0)
-    damping: tuple[float, float] = (1.0, 1.0)
-    joint_offset: float = 0.0
-    action_delay: tuple[int, int] = (0, 0)
-    observation_noise: Mapping[str, float] = field(default_factory=dict)
-    push_speed: float = 0.0
-    push_interval: tuple[float, float] = (5.0, 10.0)
+    friction: PositiveRange = (1.0, 1.0)
+    added_mass: Range = (0.0, 0.0)
+    com_shift: tuple[NonNegative, NonNegative, NonNegative] = (0.0, 0.0, 0.0)
+    motor_strength: PositiveRange = (1.0, 1.0)
+    stiffness: PositiveRange = (1.0, 1.0)
+    damping: PositiveRange = (1.0, 1.0)
+    joint_offset: NonNegative = 0.0
+    action_delay: Annotated[tuple[Count, Count], Ascending()] = (0, 0)
+    observation_noise: Mapping[str, NonNegative] = field(default_factory=dict)
+    push_speed: NonNegative = 0.0
+    push_interval: PositiveRange = (5.0, 10.0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in (*FACTORS, "added_mass", "action_delay", "push_interval"):
-            low, high = getattr(self, name)
-            if low > high:
-                raise ValueError(f"{name} is {(low, high)}; it takes the lowest value, then the highest")
-        for name in (*FACTORS, "push_interval"):
-            if not getattr(self, name)[0] > 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it takes numbers above 0")
-        for name in ("com_shift", "joint_offset", "push_speed", "action_delay"):
-            if np.min(getattr(self, name)) < 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it takes numbers of at least 0")
-        if any(steps != int(steps) for steps in self.action_delay):
-            raise ValueError(f"action_delay is {self.action_delay} steps; it takes whole numbers")
         lightest = self.added_mass[0]
         if lightest < 0 and not (trunk := self._reference().body_mass[self._trunk()]) + lightest > 0:
             raise ValueError(f"added_mass is {self.added_mass} kg; the trunk has {trunk:.3g} kg to be taken away")
         blocks = self._block_places()
-        for block, size in self.observation_noise.items():
+        for block in self.observation_noise:
             if block not in blocks:
                 raise ValueError(f"observation_noise has no block {block!r}{nearest(block, blocks)}")
-            if isinstance(size, bool) or not isinstance(size, (int, float)) or not size >= 0:
-                raise ValueError(f"observation_noise[{block!r}] is {size!r}; it takes a number of at least 0")
 
     def model_overrides(self, state: Any) -> dict[str, Array]:
         model, n, fields = self._reference(), len(state.push), {}

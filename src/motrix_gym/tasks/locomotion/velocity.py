@@ -6,17 +6,22 @@ import copy
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import mujoco
 import numpy as np
 from gymnasium import spaces
 
 from motrix_gym import rewards, rotations, terrain
+from motrix_gym.fields import Bound, Count, Positive, PositiveRange, Share
+from motrix_gym.model_files import load_spec
 from motrix_gym.random_streams import RandomStreams
-from motrix_gym.task import Array, Flip, Mirror, PhysicsState, Transition, load_spec
+from motrix_gym.reward_terms import once_per_step, reward_term
+from motrix_gym.rewards import indicator
+from motrix_gym.symmetry import Flip, Mirror
+from motrix_gym.task import Array, PhysicsState, Transition
 from motrix_gym.tasks.locomotion.disturbances import JOINTS_IN_QVEL, MIRRORED_JOINTS, POLAR, Disturbed, DisturbedState
-from motrix_gym.terrain import Terrain
+from motrix_gym.terrain import MOST_LEVELS, GroundSize, Terrain
 
 
 @dataclass(frozen=True)
@@ -136,25 +141,6 @@ class VelocityTask(Disturbed):
 
     Reward:
 
-    | term | formula | weight |
-    |---|---|---|
-    | tracking_lin_vel | exp(-(error of the planar velocity)^2 / `tracking_variance`) | 1.0 |
-    | approach_lin_vel | the same with `approach_variance`: felt from far off | 0.5 |
-    | tracking_ang_vel | exp(-(error of the yaw rate)^2 / `tracking_variance`) | 0.5 |
-    | lin_vel_z | (vertical velocity)^2 | -1.0 |
-    | ang_vel_xy | (roll rate)^2 + (pitch rate)^2 | -0.02 |
-    | orientation | sum of the squares of the horizontal components of gravity | -1.0 |
-    | torques | sum of squared servo torques | -0.0001 |
-    | dof_acc | sum of squared joint accelerations | -1e-07 |
-    | action_rate | sum of squared changes of the action | -0.02 |
-    | feet_air_time | sum over landing feet of (time in the air - 0.1 s), moving | 1.0 |
-    | hip_pos | (1 - min(abs(leftward command), 1)) x sum of squared hip angles | -0.5 |
-    | stand_still | sum of absolute joint angles from the standing pose, not moving | -0.1 |
-    | gait | share of the feet whose contact is as the clock asks, moving | 0.3 |
-    | feet_height | mean over feet of (height above the ground / `swing_height` - lift)^2 | -0.3 |
-    | feet_slip | sum of squared planar velocities of the feet in contact | -0.05 |
-    | termination | 1 in a step that terminates | -10.0 |
-
     Termination:
 
     | reason | condition |
@@ -196,57 +182,26 @@ class VelocityTask(Disturbed):
     """
 
     ROBOT: ClassVar[Quadruped]
-    POSITIVE: ClassVar = (
-        "action_scale",
-        "tracking_variance",
-        "approach_variance",
-        "gait_frequency",
-        "swing_height",
-        "max_tilt",
-    )
-    WEIGHTS: ClassVar = {
-        "tracking_lin_vel": 1.0,
-        "approach_lin_vel": 0.5,
-        "tracking_ang_vel": 0.5,
-        "lin_vel_z": -1.0,
-        "ang_vel_xy": -0.02,
-        "orientation": -1.0,
-        "torques": -1e-4,
-        "dof_acc": -1e-7,
-        "action_rate": -0.02,
-        "feet_air_time": 1.0,
-        "hip_pos": -0.5,
-        "stand_still": -0.1,
-        "gait": 0.3,
-        "feet_height": -0.3,
-        "feet_slip": -0.05,
-        "termination": -10.0,
-    }
     control_dt: float = 0.02
-    action_scale: float = 0.4
+    action_scale: Positive = 0.4
     command_low: tuple[float, float, float] = (-1.0, -0.8, -1.0)
     command_high: tuple[float, float, float] = (1.5, 0.8, 1.0)
-    command_interval: tuple[float, float] = (4.0, 8.0)
-    still_probability: float = 0.1
+    command_interval: PositiveRange = (4.0, 8.0)
+    still_probability: Share = 0.1
     still_speed: float = 0.3
-    tracking_variance: float = 0.25
-    approach_variance: float = 1.5
-    gait_frequency: float = 2.0
-    swing_height: float = 0.08
-    max_tilt: float = 1.05
-    terrain: Mapping[str, float] = field(default_factory=dict)
-    terrain_seed: int = 0
-    terrain_levels: int = 6
+    tracking_variance: Positive = 0.25
+    approach_variance: Positive = 1.5
+    gait_frequency: Positive = 2.0
+    swing_height: Positive = 0.08
+    max_tilt: Positive = 1.05
+    terrain: Mapping[str, GroundSize] = field(default_factory=dict)
+    terrain_seed: Count = 0
+    terrain_levels: Annotated[int, Bound(low=1, high=MOST_LEVELS)] = 6
     terrain_curriculum: bool = False
     height_scan: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.still_probability <= 1:
-            raise ValueError(f"still_probability is {self.still_probability}; it takes a number from 0 to 1")
-        shortest, longest = self.command_interval
-        if not 0 < shortest <= longest:
-            raise ValueError(f"command_interval is {self.command_interval} s; it takes the shortest, then the longest")
         if any(low > high for low, high in zip(self.command_low, self.command_high, strict=True)):
             raise ValueError(
                 f"command_low {self.command_low} is above command_high {self.command_high} in one place or more; "
@@ -373,38 +328,104 @@ class VelocityTask(Disturbed):
             **scan,
         }
 
-    def reward(self, t: Transition) -> dict[str, Array]:
-        now, state = t.next_physics, t.state
-        command = state.command
-        velocity, rate = now.sensor["linear_velocity"], now.sensor["angular_velocity"]
-        contact = self._contact(now)
-        moving = self._moving(t.physics, state)
-        lift = self._lift(state) * moving[:, None]
-        stance = lift == 0
-        landed = contact & (state.air_time > 0)
-        feet = now.sensor["position"].reshape(-1, LEGS, 3)
-        foot_height = feet[:, :, 2] - self.ROBOT.foot_radius - self.ground.height(feet[:, :, :2])
-        foot_velocity = now.sensor["velocity"].reshape(-1, LEGS, 3)[:, :, :2]
-        bend = self._bend(now)
-        sideways = np.minimum(np.abs(command[:, 1]), 1.0)
-        return {
-            "tracking_lin_vel": rewards.tracking(command[:, :2], velocity[:, :2], self.tracking_variance),
-            "approach_lin_vel": rewards.tracking(command[:, :2], velocity[:, :2], self.approach_variance),
-            "tracking_ang_vel": rewards.tracking(command[:, 2:], rate[:, 2:], self.tracking_variance),
-            "lin_vel_z": np.square(velocity[:, 2]),
-            "ang_vel_xy": rewards.sum_squares(rate[:, :2]),
-            "orientation": rewards.sum_squares(now.sensor["gravity_direction"][:, :2]),
-            "torques": rewards.sum_squares(now.sensor["torque"]),
-            "dof_acc": rewards.sum_squares((now.qvel - t.physics.qvel)[:, JOINTS_IN_QVEL] / self.control_dt),
-            "action_rate": rewards.sum_squares(t.action - state.action),
-            "feet_air_time": ((state.air_time - 0.1) * landed).sum(axis=1) * moving,
-            "hip_pos": (1.0 - sideways) * rewards.sum_squares(bend[:, HIPS]),
-            "stand_still": np.abs(bend).sum(axis=1) * ~moving,
-            "gait": (contact == stance).mean(axis=1) * moving,
-            "feet_height": np.square(foot_height / self.swing_height - lift).mean(axis=1),
-            "feet_slip": (np.square(foot_velocity).sum(axis=2) * contact).sum(axis=1),
-            "termination": 1.0 * t.terminated,
-        }
+    @reward_term(1.0)
+    def reward_tracking_lin_vel(self, t: Transition) -> Array:
+        """exp(-(error of the planar velocity)^2 / `tracking_variance`)"""
+        velocity = t.next_physics.sensor["linear_velocity"][:, :2]
+        return rewards.tracking(t.state.command[:, :2], velocity, self.tracking_variance)
+
+    @reward_term(0.5)
+    def reward_approach_lin_vel(self, t: Transition) -> Array:
+        """the same with `approach_variance`: felt from far off"""
+        velocity = t.next_physics.sensor["linear_velocity"][:, :2]
+        return rewards.tracking(t.state.command[:, :2], velocity, self.approach_variance)
+
+    @reward_term(0.5)
+    def reward_tracking_ang_vel(self, t: Transition) -> Array:
+        """exp(-(error of the yaw rate)^2 / `tracking_variance`)"""
+        yaw_rate = t.next_physics.sensor["angular_velocity"][:, 2:]
+        return rewards.tracking(t.state.command[:, 2:], yaw_rate, self.tracking_variance)
+
+    @reward_term(-1.0)
+    def reward_lin_vel_z(self, t: Transition) -> Array:
+        """(vertical velocity)^2"""
+        return np.square(t.next_physics.sensor["linear_velocity"][:, 2])
+
+    @reward_term(-0.02)
+    def reward_ang_vel_xy(self, t: Transition) -> Array:
+        """(roll rate)^2 + (pitch rate)^2"""
+        return rewards.sum_squares(t.next_physics.sensor["angular_velocity"][:, :2])
+
+    @reward_term(-1.0)
+    def reward_orientation(self, t: Transition) -> Array:
+        """sum of the squares of the horizontal components of gravity"""
+        return rewards.sum_squares(t.next_physics.sensor["gravity_direction"][:, :2])
+
+    @reward_term(-1e-4)
+    def reward_torques(self, t: Transition) -> Array:
+        """sum of squared servo torques"""
+        return rewards.sum_squares(t.next_physics.sensor["torque"])
+
+    @reward_term(-1e-7)
+    def reward_dof_acc(self, t: Transition) -> Array:
+        """sum of squared joint accelerations"""
+        return rewards.sum_squares((t.next_physics.qvel - t.physics.qvel)[:, JOINTS_IN_QVEL] / self.control_dt)
+
+    @reward_term(-0.02)
+    def reward_action_rate(self, t: Transition) -> Array:
+        """sum of squared changes of the action"""
+        return rewards.sum_squares(t.action - t.state.action)
+
+    @reward_term(1.0)
+    def reward_feet_air_time(self, t: Transition) -> Array:
+        """sum over landing feet of (time in the air - 0.1 s), moving"""
+        landed = self._contact(t.next_physics) & (t.state.air_time > 0)
+        return ((t.state.air_time - 0.1) * indicator(landed)).sum(axis=1) * indicator(self.moving(t))
+
+    @reward_term(-0.5)
+    def reward_hip_pos(self, t: Transition) -> Array:
+        """(1 - min(abs(leftward command), 1)) x sum of squared hip angles"""
+        sideways = np.minimum(np.abs(t.state.command[:, 1]), 1.0)
+        return (1.0 - sideways) * rewards.sum_squares(self._bend(t.next_physics)[:, HIPS])
+
+    @reward_term(-0.1)
+    def reward_stand_still(self, t: Transition) -> Array:
+        """sum of absolute joint angles from the standing pose, not moving"""
+        return np.abs(self._bend(t.next_physics)).sum(axis=1) * indicator(~self.moving(t))
+
+    @reward_term(0.3)
+    def reward_gait(self, t: Transition) -> Array:
+        """share of the feet whose contact is as the clock asks, moving"""
+        as_asked = self._contact(t.next_physics) == (self.lift(t) == 0)
+        return indicator(as_asked).mean(axis=1) * indicator(self.moving(t))
+
+    @reward_term(-0.3)
+    def reward_feet_height(self, t: Transition) -> Array:
+        """mean over feet of (height above the ground / `swing_height` - lift)^2"""
+        feet = t.next_physics.sensor["position"].reshape(-1, LEGS, 3)
+        height = feet[:, :, 2] - self.ROBOT.foot_radius - self.ground.height(feet[:, :, :2])
+        return np.square(height / self.swing_height - self.lift(t)).mean(axis=1)
+
+    @reward_term(-0.05)
+    def reward_feet_slip(self, t: Transition) -> Array:
+        """sum of squared planar velocities of the feet in contact"""
+        velocity = t.next_physics.sensor["velocity"].reshape(-1, LEGS, 3)[:, :, :2]
+        return (np.square(velocity).sum(axis=2) * indicator(self._contact(t.next_physics))).sum(axis=1)
+
+    @reward_term(-10.0)
+    def reward_termination(self, t: Transition) -> Array:
+        """1 in a step that terminates"""
+        return indicator(t.terminated)
+
+    @once_per_step
+    def moving(self, t: Transition) -> Array:
+        """Whether the robot is to follow a command, or has speed to lose, when the step begins, (N,) bool."""
+        return self._moving(t.physics, t.state)
+
+    @once_per_step
+    def lift(self, t: Transition) -> Array:
+        """Foot heights that the clock asks for, (N, 4), as a share of the swing height; 0 when not moving."""
+        return self._lift(t.state) * indicator(self.moving(t))[:, None]
 
     def terminated(self, t: Transition) -> dict[str, Array]:
         return {
@@ -541,17 +562,11 @@ class Go2(VelocityTask):
     50 N m/rad.
 
     Weights:
-
-    Those that differ from the weights of the Go1, which the table of all has.
-
-    | term | weight |
-    |---|---|
-    | torques | -7e-05 |
     """
 
     ROBOT: ClassVar = GO2
     WEIGHTS: ClassVar = {**VelocityTask.WEIGHTS, "torques": -7e-5}
-    action_scale: float = 0.5
+    action_scale: Positive = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -562,20 +577,14 @@ class AnymalC(VelocityTask):
     servos have 100 N m/rad. It stands with all knees bent inward.
 
     Weights:
-
-    Those that differ from the weights of the Go1, which the table of all has.
-
-    | term | weight |
-    |---|---|
-    | torques | -8e-06 |
     """
 
     ROBOT: ClassVar = ANYMAL_C
     WEIGHTS: ClassVar = {**VelocityTask.WEIGHTS, "torques": -8e-6}
     command_high: tuple[float, float, float] = (1.0, 0.8, 1.0)
-    action_scale: float = 0.5
-    gait_frequency: float = 1.5
-    swing_height: float = 0.12
+    action_scale: Positive = 0.5
+    gait_frequency: Positive = 1.5
+    swing_height: Positive = 0.12
 
 
 @dataclass(frozen=True)
@@ -611,7 +620,7 @@ class Go1Stairs(Go1):
     command_low: tuple[float, float, float] = (0.5, -0.3, -1.0)
     command_high: tuple[float, float, float] = (1.0, 0.3, 1.0)
     still_probability: float = 0.05
-    swing_height: float = 0.16
+    swing_height: Positive = 0.16
     terrain: Mapping[str, float] = field(default_factory=lambda: {"stairs_up": 0.12, "stairs_down": 0.12})
     height_scan: bool = True
 

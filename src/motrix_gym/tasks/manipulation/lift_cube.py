@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import mujoco
 import numpy as np
 
 from motrix_gym import rotations
+from motrix_gym.fields import Ascending, Bound, Positive, Share
 from motrix_gym.random_streams import RandomStreams
+from motrix_gym.reward_terms import once_per_step, reward_term
 from motrix_gym.rewards import closeness, sum_squares, tolerance
 from motrix_gym.task import Array, PhysicsState, Transition
 from motrix_gym.tasks.holding import Holding
@@ -19,6 +21,7 @@ CUBE_LOW, CUBE_HIGH = (0.4, -0.25), (0.6, 0.25)  # m, where a cube lies on the t
 GOAL_LOW, GOAL_HIGH = (0.4, -0.25, 0.25), (0.6, 0.25, 0.5)  # m, where it is to be
 QUARTER = np.pi / 4  # rad, to either side: a cube looks the same after a quarter turn
 DENSITY = 1000.0  # kg/m^3
+HalfEdge = Annotated[float, Bound(low=0, high=0.03, above=True)]  # m
 FALLEN = -0.05  # m, where a cube is that has left the table
 FIRM = 0.015  # m that the fingers' target is inside of what they hold, with 350 N/m each
 
@@ -73,16 +76,6 @@ class FrankaLiftCube(PandaTask, Holding):
 
     Reward:
 
-    | term | formula | weight |
-    |---|---|---|
-    | reach | upright x mean closeness of the fingertips to the cube's centre within 0.2 m and `grasp_margin` | 2.0 |
-    | grasp | upright x closeness within `grasp_margin` x how firmly the fingers press, 1 with 5 N each | 2.0 |
-    | lift | grasp x (0.05 with the cube on the table, rising linearly to 1 with it `lift_height` above) | 5.0 |
-    | track | grasp x closeness of the cube to its goal within `track_margin` | 4.0 |
-    | hold | grasp x closeness of the cube to its goal within `goal_tolerance` | 4.0 |
-    | action_rate | mean squared change of the action | -0.05 |
-    | joint_speed | mean squared joint velocity | -0.05 |
-
     Termination:
 
     | reason | condition |
@@ -111,38 +104,13 @@ class FrankaLiftCube(PandaTask, Holding):
 
     MODEL: ClassVar = "lift_cube.xml"
     HOME: ClassVar = (0.0, -0.2, 0.0, -2.3, 0.0, 2.1, 0.7854)
-    POSITIVE: ClassVar = (
-        *PandaTask.POSITIVE,
-        "goal_tolerance",
-        "hold_time",
-        "grasp_margin",
-        "lift_height",
-        "track_margin",
-    )
-    WEIGHTS: ClassVar = {
-        "reach": 2.0,
-        "grasp": 2.0,
-        "lift": 5.0,
-        "track": 4.0,
-        "hold": 4.0,
-        "action_rate": -0.05,
-        "joint_speed": -0.05,
-    }
-    cube_size: tuple[float, float] = (0.0175, 0.025)
-    goal_tolerance: float = 0.03
-    hold_time: float = 0.5
-    grasp_margin: float = 0.03
-    lift_height: float = 0.1
-    track_margin: float = 0.2
-    in_hand_share: float = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        smallest, largest = self.cube_size
-        if not 0 < smallest <= largest <= 0.03:
-            raise ValueError(f"cube_size is {self.cube_size} m; it takes half the smallest and half the largest edge")
-        if not 0 <= self.in_hand_share <= 1:
-            raise ValueError(f"in_hand_share is {self.in_hand_share}; it takes a number from 0 to 1")
+    cube_size: Annotated[tuple[HalfEdge, HalfEdge], Ascending()] = (0.0175, 0.025)
+    goal_tolerance: Positive = 0.03
+    hold_time: Positive = 0.5
+    grasp_margin: Positive = 0.03
+    lift_height: Positive = 0.1
+    track_margin: Positive = 0.2
+    in_hand_share: Share = 0.0
 
     def reset(self, rng: RandomStreams) -> tuple[Array, Array, LiftState]:
         arm, state = self.at_home(rng)
@@ -178,22 +146,48 @@ class FrankaLiftCube(PandaTask, Holding):
             "to_goal": state.goal - physics.sensor["cube"],
         }
 
-    def reward(self, t: Transition) -> dict[str, Array]:
-        reach, goal = reach_distance(t.next_physics), goal_distance(t.next_physics, t.state)
-        upright = np.square(np.minimum(t.next_physics.sensor["pointing"][:, 2], 0.0))
-        near = upright * closeness(reach, self.grasp_margin)
-        grasp = near * grip(t)
+    @reward_term(2.0)
+    def reward_reach(self, t: Transition) -> Array:
+        """upright x mean closeness of the fingertips to the cube's centre within 0.2 m and `grasp_margin`"""
+        upright, distance = self.upright(t), reach_distance(t.next_physics)
+        return (upright * closeness(distance, 0.2) + upright * closeness(distance, self.grasp_margin)) / 2
+
+    @reward_term(2.0)
+    def reward_grasp(self, t: Transition) -> Array:
+        """upright x closeness within `grasp_margin` x how firmly the fingers press, 1 with 5 N each"""
+        return self.upright(t) * closeness(reach_distance(t.next_physics), self.grasp_margin) * grip(t)
+
+    @reward_term(5.0)
+    def reward_lift(self, t: Transition) -> Array:
+        """grasp x (0.05 with the cube on the table, rising linearly to 1 with it `lift_height` above)"""
         above = height(t.next_physics, t.state)
         lifted = tolerance(above, (self.lift_height, np.inf), self.lift_height, "linear", value_at_margin=0.05)
-        return {
-            "reach": (upright * closeness(reach, 0.2) + near) / 2,
-            "grasp": grasp,
-            "lift": grasp * lifted,
-            "track": grasp * closeness(goal, self.track_margin),
-            "hold": grasp * closeness(goal, self.goal_tolerance),
-            "action_rate": sum_squares(t.action - t.state.action) / t.action.shape[1],
-            "joint_speed": sum_squares(t.next_physics.qvel[:, JOINTS]) / 7,
-        }
+        return self.reward_grasp(t) * lifted
+
+    @reward_term(4.0)
+    def reward_track(self, t: Transition) -> Array:
+        """grasp x closeness of the cube to its goal within `track_margin`"""
+        return self.reward_grasp(t) * closeness(goal_distance(t.next_physics, t.state), self.track_margin)
+
+    @reward_term(4.0)
+    def reward_hold(self, t: Transition) -> Array:
+        """grasp x closeness of the cube to its goal within `goal_tolerance`"""
+        return self.reward_grasp(t) * closeness(goal_distance(t.next_physics, t.state), self.goal_tolerance)
+
+    @reward_term(-0.05)
+    def reward_action_rate(self, t: Transition) -> Array:
+        """mean squared change of the action"""
+        return sum_squares(t.action - t.state.action) / t.action.shape[1]
+
+    @reward_term(-0.05)
+    def reward_joint_speed(self, t: Transition) -> Array:
+        """mean squared joint velocity"""
+        return sum_squares(t.next_physics.qvel[:, JOINTS]) / 7
+
+    @once_per_step
+    def upright(self, t: Transition) -> Array:
+        """1 where the hand points straight down, cos^2 of its tilt elsewhere, 0 where it points upward, (N,)."""
+        return np.square(np.minimum(t.next_physics.sensor["pointing"][:, 2], 0.0))
 
     def terminated(self, t: Transition) -> dict[str, Array]:
         return super().terminated(t) | {"cube_fallen": t.next_physics.sensor["cube"][:, 2] < FALLEN}

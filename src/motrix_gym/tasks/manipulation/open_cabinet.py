@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import mujoco
 import numpy as np
 
 from motrix_gym import rewards, rotations
+from motrix_gym.fields import Bound, NonNegative, Positive
 from motrix_gym.random_streams import RandomStreams
+from motrix_gym.reward_terms import reward_term
+from motrix_gym.rewards import indicator
 from motrix_gym.task import Array, PhysicsState, Transition
 from motrix_gym.tasks.manipulation.panda import FINGERS, JOINTS, OPEN, PandaState, PandaTask, reference
 
@@ -70,16 +73,6 @@ class FrankaOpenCabinet(PandaTask):
 
     Reward:
 
-    | term | formula | weight |
-    |---|---|---|
-    | reach | closeness of the distance from the point between the pads to the bar within `reach_margin` | 1.0 |
-    | align | how well the hand points into the cabinet x how well the fingers open upright, as cosines | 1.0 |
-    | straddle | 1 where y of the bar is within 1 cm, falling to 0.1 over `straddle_margin` | 1.0 |
-    | grip | between x mean of gripped and of how far the fingers are closed, 1 as far as the bar lets them | 2.0 |
-    | open | gripped x how far the drawer is open, as a share of its travel | 8.0 |
-    | action_rate | sum of squared changes of the action | -0.01 |
-    | joint_velocity | sum of squared joint velocities | -0.01 |
-
     Termination:
 
     | reason | condition |
@@ -107,29 +100,11 @@ class FrankaOpenCabinet(PandaTask):
 
     MODEL: ClassVar = "open_cabinet.xml"
     HOME: ClassVar = (0.0, -0.5236, 0.0, -2.7227, 0.0, 3.2463, -0.7854)
-    POSITIVE: ClassVar = (*PandaTask.POSITIVE, "open_share", "reach_margin", "straddle_margin")
-    WEIGHTS: ClassVar = {
-        "reach": 1.0,
-        "align": 1.0,
-        "straddle": 1.0,
-        "grip": 2.0,
-        "open": 8.0,
-        "action_rate": -0.01,
-        "joint_velocity": -0.01,
-    }
-    cabinet_shift: tuple[float, float] = (0.05, 0.15)
-    cabinet_turn: float = 0.2
-    open_share: float = 0.8
-    reach_margin: float = 0.1
-    straddle_margin: float = 0.1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.open_share <= 1:
-            raise ValueError(f"open_share is {self.open_share}; it takes a number up to 1")
-        for name in ("cabinet_shift", "cabinet_turn"):
-            if np.min(getattr(self, name)) < 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it takes numbers of at least 0")
+    cabinet_shift: tuple[NonNegative, NonNegative] = (0.05, 0.15)
+    cabinet_turn: NonNegative = 0.2
+    open_share: Annotated[float, Bound(low=0, high=1, above=True)] = 0.8
+    reach_margin: Positive = 0.1
+    straddle_margin: Positive = 0.1
 
     def model(self) -> mujoco.MjModel:
         model = super().model()
@@ -160,21 +135,42 @@ class FrankaOpenCabinet(PandaTask):
             "drawer": np.concatenate([physics.sensor["drawer"], physics.sensor["drawer_speed"]], axis=1),
         }
 
-    def reward(self, t: Transition) -> dict[str, Array]:
-        now = t.next_physics
-        handle = now.sensor["handle"]
-        opening = now.qpos[:, FINGERS].sum(axis=1)
+    @reward_term(1.0)
+    def reward_reach(self, t: Transition) -> Array:
+        """closeness of the distance from the point between the pads to the bar within `reach_margin`"""
+        return rewards.closeness(np.sqrt(rewards.sum_squares(t.next_physics.sensor["handle"])), self.reach_margin)
+
+    @reward_term(1.0)
+    def reward_align(self, t: Transition) -> Array:
+        """how well the hand points into the cabinet x how well the fingers open upright, as cosines"""
+        return aligned(t.next_physics)
+
+    @reward_term(1.0)
+    def reward_straddle(self, t: Transition) -> Array:
+        """1 where y of the bar is within 1 cm, falling to 0.1 over `straddle_margin`"""
+        return rewards.tolerance(t.next_physics.sensor["handle"][:, Y], (-0.01, 0.01), self.straddle_margin)
+
+    @reward_term(2.0)
+    def reward_grip(self, t: Transition) -> Array:
+        """between x mean of gripped and of how far the fingers are closed, 1 as far as the bar lets them"""
+        opening = t.next_physics.qpos[:, FINGERS].sum(axis=1)
         closed = rewards.tolerance(opening, (0.0, BAR), 2 * OPEN - BAR, "linear", value_at_margin=0.0)
-        held = gripped(now)
-        return {
-            "reach": rewards.closeness(np.sqrt(rewards.sum_squares(handle)), self.reach_margin),
-            "align": aligned(now),
-            "straddle": rewards.tolerance(handle[:, Y], (-0.01, 0.01), self.straddle_margin),
-            "grip": between(now) * (0.5 * closed + 0.5 * held),
-            "open": held * opened(now),
-            "action_rate": rewards.sum_squares(t.action - t.state.action),
-            "joint_velocity": rewards.sum_squares(now.qvel[:, JOINTS]),
-        }
+        return indicator(between(t.next_physics)) * (0.5 * closed + 0.5 * indicator(gripped(t.next_physics)))
+
+    @reward_term(8.0)
+    def reward_open(self, t: Transition) -> Array:
+        """gripped x how far the drawer is open, as a share of its travel"""
+        return indicator(gripped(t.next_physics)) * opened(t.next_physics)
+
+    @reward_term(-0.01)
+    def reward_action_rate(self, t: Transition) -> Array:
+        """sum of squared changes of the action"""
+        return rewards.sum_squares(t.action - t.state.action)
+
+    @reward_term(-0.01)
+    def reward_joint_velocity(self, t: Transition) -> Array:
+        """sum of squared joint velocities"""
+        return rewards.sum_squares(t.next_physics.qvel[:, JOINTS])
 
     def metrics(self, t: Transition) -> dict[str, Array]:
         return {"drawer": t.next_physics.sensor["drawer"][:, 0], "gripped": gripped(t.next_physics).astype(float)}

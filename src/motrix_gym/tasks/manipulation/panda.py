@@ -10,8 +10,10 @@ import mujoco
 import numpy as np
 from gymnasium import spaces
 
+from motrix_gym.fields import NonNegative, Positive
+from motrix_gym.model_files import load_model
 from motrix_gym.random_streams import RandomStreams
-from motrix_gym.task import Array, PhysicsState, Task, TaskState, Transition, load_model
+from motrix_gym.task import Array, PhysicsState, Task, TaskState, Transition
 
 JOINTS = slice(0, 7)  # of the arm, in qpos and qvel
 FINGERS = slice(7, 9)  # as far as each is from the middle, in qpos and qvel
@@ -42,17 +44,11 @@ class PandaTask(Task):
 
     MODEL: ClassVar[str]
     HOME: ClassVar[tuple[float, ...]]  # joint angles that an episode begins near, rad
-    POSITIVE: ClassVar = ("joint_speed", "finger_speed", "max_joint_speed")
     control_dt: float = 0.04
-    joint_speed: float = 1.5
-    finger_speed: float = 0.15
-    max_joint_speed: float = 5.0
-    home_noise: float = 0.1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.home_noise >= 0:
-            raise ValueError(f"home_noise is {self.home_noise} rad; it takes a number of at least 0")
+    joint_speed: Positive = 1.5
+    finger_speed: Positive = 0.15
+    max_joint_speed: Positive = 5.0
+    home_noise: NonNegative = 0.1
 
     def model(self) -> mujoco.MjModel:
         return load_model(self.MODEL)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from motrix_gym import rewards, rotations
+from motrix_gym.fields import Ascending, Bound, NonNegative, Positive
 from motrix_gym.random_streams import RandomStreams
-from motrix_gym.task import Array, Flip, Mirror, PhysicsState, Transition
+from motrix_gym.reward_terms import reward_term
+from motrix_gym.symmetry import Flip, Mirror
+from motrix_gym.task import Array, PhysicsState, Transition
 from motrix_gym.tasks.holding import Holding
 from motrix_gym.tasks.locomotion.velocity import AnymalC, VelocityState
 
@@ -73,28 +76,6 @@ class AnymalCNavigation(AnymalC, Holding):
 
     Reward:
 
-    | term | formula | weight |
-    |---|---|---|
-    | tracking_lin_vel | exp(-(error of the planar velocity)^2 / `tracking_variance`) | 1.0 |
-    | approach_lin_vel | the same with `approach_variance`: felt from far off | 0.5 |
-    | tracking_ang_vel | exp(-(error of the yaw rate)^2 / `tracking_variance`) | 0.5 |
-    | lin_vel_z | (vertical velocity)^2 | -1.0 |
-    | ang_vel_xy | (roll rate)^2 + (pitch rate)^2 | -0.02 |
-    | orientation | sum of the squares of the horizontal components of gravity | -1.0 |
-    | torques | sum of squared servo torques | -8e-06 |
-    | dof_acc | sum of squared joint accelerations | -1e-07 |
-    | action_rate | sum of squared changes of the action | -0.02 |
-    | feet_air_time | sum over landing feet of (time in the air - 0.1 s), moving | 1.0 |
-    | hip_pos | (1 - min(abs(leftward command), 1)) x sum of squared hip angles | -0.5 |
-    | stand_still | sum of absolute joint angles from the standing pose, not moving | -0.1 |
-    | gait | share of the feet whose contact is as the clock asks, moving | 0.3 |
-    | feet_height | mean over feet of (height above the ground / `swing_height` - lift)^2 | -0.3 |
-    | feet_slip | sum of squared planar velocities of the feet in contact | -0.05 |
-    | termination | 1 in a step that terminates | -10.0 |
-    | goal_position | closeness of the distance to the goal within `position_margin` | 0.5 |
-    | goal_heading | goal_position x closeness of the angle to turn by within `heading_margin` | 0.5 |
-    | standing | goal_heading x closeness of speed and of yaw rate within `standing_speed`, `standing_yaw_rate` | 0.5 |
-
     Termination:
 
     | reason | condition |
@@ -127,29 +108,16 @@ class AnymalCNavigation(AnymalC, Holding):
     # Taken out of the fields: a goal stays for the episode.
     command_interval: ClassVar  # pyright: ignore[reportIncompatibleVariableOverride]
 
-    POSITIVE: ClassVar = (
-        *AnymalC.POSITIVE,
-        "command_acceleration",
-        "approach_rate",
-        "position_tolerance",
-        "heading_tolerance",
-        "standing_speed",
-        "standing_yaw_rate",
-        "hold_time",
-        "position_margin",
-        "heading_margin",
-    )
-    WEIGHTS: ClassVar = {**AnymalC.WEIGHTS, "goal_position": 0.5, "goal_heading": 0.5, "standing": 0.5}
-    goal_distance: tuple[float, float] = (0.0, 5.0)
-    command_acceleration: float = 2.0
-    approach_rate: float = 1.5
-    position_tolerance: float = 0.3
-    heading_tolerance: float = 0.26
-    standing_speed: float = 0.1
-    standing_yaw_rate: float = 0.2
-    hold_time: float = 1.0
-    position_margin: float = 0.5
-    heading_margin: float = 0.5
+    goal_distance: Annotated[tuple[NonNegative, NonNegative], Ascending()] = (0.0, 5.0)
+    command_acceleration: Positive = 2.0
+    approach_rate: Positive = 1.5
+    position_tolerance: Annotated[float, Bound(low=0, high=SIGHT, above=True)] = 0.3
+    heading_tolerance: Positive = 0.26
+    standing_speed: Positive = 0.1
+    standing_yaw_rate: Positive = 0.2
+    hold_time: Positive = 1.0
+    position_margin: Positive = 0.5
+    heading_margin: Positive = 0.5
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -158,11 +126,6 @@ class AnymalCNavigation(AnymalC, Holding):
                 f"command_low {self.command_low} and command_high {self.command_high} do not let the robot go every "
                 "way; give only numbers below 0, and only numbers above 0"
             )
-        shortest, longest = self.goal_distance
-        if not 0 <= shortest <= longest:
-            raise ValueError(f"goal_distance is {self.goal_distance} m; it takes the shortest, then the longest")
-        if self.position_tolerance > SIGHT:
-            raise ValueError(f"position_tolerance is {self.position_tolerance} m; it takes a number up to {SIGHT:g}")
 
     @property
     def marks(self) -> dict[str, float]:
@@ -190,12 +153,23 @@ class AnymalCNavigation(AnymalC, Holding):
             "goal_heading": np.stack([np.sin(turn), np.cos(turn)], axis=1),
         }
 
-    def reward(self, t: Transition) -> dict[str, Array]:
-        near = rewards.closeness(distance_left(t.next_physics.qpos, t.state), self.position_margin)
-        facing = near * rewards.closeness(angle_left(t.next_physics.qpos, t.state), self.heading_margin)
+    @reward_term(0.5)
+    def reward_goal_position(self, t: Transition) -> Array:
+        """closeness of the distance to the goal within `position_margin`"""
+        return rewards.closeness(distance_left(t.next_physics.qpos, t.state), self.position_margin)
+
+    @reward_term(0.5)
+    def reward_goal_heading(self, t: Transition) -> Array:
+        """goal_position x closeness of the angle to turn by within `heading_margin`"""
+        facing = rewards.closeness(angle_left(t.next_physics.qpos, t.state), self.heading_margin)
+        return self.reward_goal_position(t) * facing
+
+    @reward_term(0.5)
+    def reward_standing(self, t: Transition) -> Array:
+        """goal_heading x closeness of speed and of yaw rate within `standing_speed`, `standing_yaw_rate`"""
         slow = rewards.closeness(speed(t.next_physics), self.standing_speed)
         slow = slow * rewards.closeness(yaw_rate(t.next_physics), self.standing_yaw_rate)
-        return super().reward(t) | {"goal_position": near, "goal_heading": facing, "standing": facing * slow}
+        return self.reward_goal_heading(t) * slow
 
     def next_state(self, t: Transition, rng: RandomStreams) -> NavigationState:
         state: Any = super().next_state(t, rng)

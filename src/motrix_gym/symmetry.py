@@ -1,0 +1,65 @@
+"""The left-right reflection of a robot: what a policy may take for the same situation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Flip:
+    """A reflection of a vector: ``flip(x) = x[..., index] * sign``.
+
+    Attributes:
+        index: (k,) int, where each mirrored element comes from.
+        sign: (k,) float, +1 or -1.
+    """
+
+    index: Array
+    sign: Array
+
+    def __call__(self, x: Array) -> Array:
+        return x[..., self.index] * self.sign
+
+    @staticmethod
+    def signs(*sign: float) -> Flip:
+        """A reflection that permutes nothing."""
+        return Flip(np.arange(len(sign)), np.asarray(sign, dtype=float))
+
+    @staticmethod
+    def joined(*flips: Flip) -> Flip:
+        """The reflection of concatenated vectors."""
+        starts = np.cumsum([0, *(len(flip.index) for flip in flips)])
+        return Flip(
+            np.concatenate([flip.index + start for flip, start in zip(flips, starts, strict=False)]),
+            np.concatenate([flip.sign for flip in flips]),
+        )
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """How a left-right symmetric robot is reflected.
+
+    Attributes:
+        qpos: Reflection of the generalised positions.
+        qvel: Reflection of the generalised velocities.
+        action: Reflection of the action.
+        blocks: Reflection of each observation block.
+        memory: Maps a memory to the memory of the mirrored episode.
+    """
+
+    qpos: Flip
+    qvel: Flip
+    action: Flip
+    blocks: Mapping[str, Flip]
+    state: Callable[[Any], Any]
+
+    @property
+    def observation(self) -> Flip:
+        """Reflection of the whole observation vector."""
+        return Flip.joined(*self.blocks.values())
