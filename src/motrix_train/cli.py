@@ -17,8 +17,8 @@ import typer
 
 from motrix_train.commands import curriculum, evaluate, export, listing, play, plot, show, train
 from motrix_train.commands.options import PROGRAM
-from motrix_train.distributed import speaks_for_its_machine
 from motrix_train.errors import EndedElsewhere, RunError, UsageError
+from motrix_train.launcher import reports_errors
 
 LONGEST_LINE = 1500  # characters of a refusal that quotes what somebody wrote
 
@@ -85,7 +85,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _refuse(message: str, code: int) -> int:
-    if speaks_for_its_machine():
+    if reports_errors():
         line = " ".join(message.split())
         print(f"{PROGRAM}: {line[:LONGEST_LINE]}{'...' if len(line) > LONGEST_LINE else ''}", file=sys.stderr)
     return code

@@ -25,7 +25,8 @@ from motrix_train.ppo.backend import select
 from motrix_train.ppo.transfer import fit
 from motrix_train.schema import Bound
 from motrix_train.storage.progress_table import flat
-from motrix_train.training.loop import RolloutStats, fresh_agent
+from motrix_train.training.agents import fresh_agent
+from motrix_train.training.records import RolloutStats
 
 QUANTITIES = ("env_steps", "mean_return", "mean_episode_length", "episodes", "policy_std", "learning_rate")
 """Columns of `progress.csv` that a condition may name for any task. Those that depend on the clock may not be:
@@ -194,7 +195,7 @@ class Plan:
         for stage in self.stages:
             with (
                 _in(f"stage {stage.name!r}"),
-                closing(environment.make(stage.env_id, 1, stage.env_kwargs)) as env,
+                closing(environment.make_env(stage.env_id, 1, stage.env_kwargs)) as env,
             ):
                 policy = backend.network_state(fresh_agent(env, stage.env_id, stage.cfg, backend, device))
                 if before is not None:
@@ -209,7 +210,7 @@ def _stage(table: Mapping[str, Any], backend: str, seed: int) -> Stage:
         if key not in table:
             raise UsageError(f"{key} is missing: give {_STAGE_KEYS[key][1]}")
     env_id = table["env_id"]
-    spec = environment.find(env_id)
+    spec = environment.find_spec(env_id)
     settings = {"max_env_steps": table["max_env_steps"]} if "max_env_steps" in table else {}
     for field, value in table.get("set", {}).items():
         if field in _ELSEWHERE:
