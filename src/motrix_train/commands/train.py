@@ -24,12 +24,11 @@ from motrix_train.commands.options import (
     count,
     split_assignments,
 )
-from motrix_train.distributed import SINGLE_PROCESS, ProcessGroup
+from motrix_train.commands.processes import LAUNCHERS, connect_processes
+from motrix_train.distributed import ProcessGroup
 from motrix_train.errors import UsageError
 from motrix_train.interface import train_request
-from motrix_train.launcher import ProcessInfo
 from motrix_train.plotting import seeds_report
-from motrix_train.ppo.backend import select
 from motrix_train.ppo.transfer import Origin
 from motrix_train.storage.checkpoint import read
 from motrix_train.storage.policies import locate
@@ -44,7 +43,6 @@ from motrix_train.training.run import train_as_worker, train_run
 from motrix_train.training.video import TrainingVideos
 from motrix_train.training.weights_and_biases import WandbLog
 
-LAUNCHERS = "torchrun starts torch, `python -m skrl.utils.distributed.jax` jax, and srun either"
 # parameters that do not change what is learned
 WITH_RESUME = ("resume", "max_env_steps", "device", "num_threads", "imports", "video_every", "wandb", "quiet")
 
@@ -108,7 +106,7 @@ def train(
 
     Example: motrix-train train --resume runs/Motrix/Go1-v0/2026-11-22_19-30-00_torch_seed1
     """
-    group, backend = _connect(backend, resume)
+    group, backend = connect_processes(backend, resume)
     console = Console(stderr=True, quiet=quiet)
 
     def prepare() -> _Prepared | None:
@@ -230,22 +228,6 @@ def _print_budget(console: Console, max_env_steps: int | None, request: TrainReq
     if max_env_steps not in (None, total):
         intervals = f"whole checkpoint intervals of {request.cfg.check_point_interval:,} vector steps"
         _print_line(console, f"{max_env_steps:,} env steps asked for, {total:,} trained: whole rollouts, {intervals}")
-
-
-def _connect(backend: str, resume: Path | None) -> tuple[ProcessGroup, str]:
-    """Connects the processes that a launcher started; returns their group and the backend that connects them."""
-    process = ProcessInfo.from_environ()
-    if process.size == 1:
-        return SINGLE_PROCESS, backend
-    if process.backend is not None:
-        if backend not in ("auto", process.backend):
-            raise UsageError(f"--backend {backend} is not possible with this launcher: {LAUNCHERS}")
-        backend = process.backend
-    elif resume is not None:
-        backend = TrainRequest.from_run(RunDirectory.open(resume)).backend
-    elif backend == "auto":
-        raise UsageError(f"--backend auto may mean another one to each of {process.size} workers: give torch or jax")
-    return ProcessGroup(process, select(backend).connect(process)), backend
 
 
 def _settings(
