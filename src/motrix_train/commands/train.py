@@ -21,7 +21,7 @@ from motrix_train.commands.options import (
     Settings,
     command,
     complete_env_id,
-    count,
+    parse_count,
     split_assignments,
 )
 from motrix_train.commands.processes import LAUNCHERS, connect_processes
@@ -70,7 +70,7 @@ def train(
     ] = None,
     random_seed: Annotated[bool, typer.Option("--random-seed", help="Draw a seed.")] = False,
     max_env_steps: Annotated[
-        int | None, typer.Option(parser=count, metavar="N", help="Environment steps in all, 8000000 or 8e6.")
+        int | None, typer.Option(parser=parse_count, metavar="N", help="Environment steps in all, 8000000 or 8e6.")
     ] = None,
     settings: Settings = None,
     env_fields: EnvFields = None,
