@@ -262,7 +262,7 @@ def test_an_end_without_a_reason_is_an_end(monkeypatch: pytest.MonkeyPatch):
         chosen.append(next(policies))
         return make(*arguments)
 
-    monkeypatch.setattr(evaluation.environment, "make", made)
+    monkeypatch.setattr(evaluation.environment, "make_env", made)
     measured = evaluation.evaluate_policy(changing, "Others/Point-v0", {}, episodes=12)
     assert measured.termination == {"terminated": pytest.approx(5 / 12)}
     assert measured.truncation == pytest.approx(7 / 12)

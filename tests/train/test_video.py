@@ -51,7 +51,9 @@ def test_a_resumed_run_is_filmed_on(work, tiny, monkeypatch):
 @pytest.mark.parametrize(("every", "resumed_at"), [(1, 0), (2, 0), (3, 40), (2, 64)])
 def test_every_kth_checkpoint_is_filmed_once(tmp_path, monkeypatch, every, resumed_at, workers):
     filmed = []
-    monkeypatch.setattr(video, "film", lambda policy, env_id, env_kwargs, path, **options: filmed.append(path.stem))
+    monkeypatch.setattr(
+        video, "film_policy", lambda policy, env_id, env_kwargs, path, **options: filmed.append(path.stem)
+    )
     monkeypatch.setattr(video, "_frames", lambda env: ())
     callback = video.TrainingVideos(every, CARTPOLE, {})
     directory = RunDirectory.create(tmp_path, CARTPOLE, "torch", 0, {}, tmp_path / "run")
