@@ -32,6 +32,11 @@ class RolloutCollector:
         vector_size: Rows of all processes together.
     """
 
+    observations: np.ndarray
+    """Present observations, (N, k)."""
+    states: np.ndarray | None
+    """Present inputs of the critic, (N, s); None where the critic sees the observations."""
+
     def __init__(
         self,
         env: VectorEnv,

@@ -139,7 +139,7 @@ def _first_episode_cuts(env: VectorEnv, request: TrainRequest, seed: int) -> Fir
 
 
 def _make_reporter(recorder: Recorder, request: TrainRequest, agent: Agent, seed: int, goal: Goal) -> Reporter:
-    """Evaluates always on the same episodes, which no training ever sees."""
+    """Makes a reporter that evaluates on the same episodes every time; no training uses them."""
     episodes = request.cfg.evaluation_episodes
 
     def evaluate() -> Evaluation:
