@@ -20,9 +20,11 @@ from rich.console import Console
 from motrix_gym.physics.cpu import CpuPhysics
 from motrix_gym.vector_env import MotrixVectorEnv
 from motrix_train import presets
-from motrix_train.training import loop as training
-from motrix_train.training.job import Job, carry_out
+from motrix_train.training import trainer as training
 from motrix_train.training.progress import TrainingProgress
+from motrix_train.training.records import RolloutStats, TrainingSummary
+from motrix_train.training.request import TrainRequest
+from motrix_train.training.run import train_run
 
 WARM_UP = 3  # updates, in which JAX compiles and the first threads start
 
@@ -60,14 +62,14 @@ class Measured(TrainingProgress):
         self._clocks, self._updates, self._start = clocks, 0, 0.0
         self.wall = 0.0
 
-    def rollout(self, stats: training.RolloutStats) -> None:
+    def rollout(self, stats: RolloutStats) -> None:
         super().rollout(stats)
         self._updates += 1
         if self._updates == WARM_UP:
             self._clocks.seconds.clear()
             self._start = time.perf_counter()
 
-    def finished(self, summary: training.TrainingSummary) -> None:
+    def finished(self, summary: TrainingSummary) -> None:
         super().finished(summary)
         self.wall = time.perf_counter() - self._start
 
@@ -89,12 +91,12 @@ def main() -> None:
     clocks.watch(ppo, "act", "networks: actions and values", wait)
     clocks.watch(ppo, "record_transition", "networks: values at time limits, storing")
     clocks.watch(ppo, "update", "update: gradients and optimizer")
-    clocks.watch(training, "evaluate", "evaluation: physics and network")
+    clocks.watch(training, "evaluate_policy", "evaluation: physics and network")
     with TemporaryDirectory() as folder:
-        job = Job(env_id=args.env_id, env_kwargs={}, backend=args.backend, cfg=cfg)
-        run = job.create_run("", Path(folder) / "run")
+        request = TrainRequest(env_id=args.env_id, env_kwargs={}, backend=args.backend, cfg=cfg)
+        run = request.create_run("", Path(folder) / "run")
         with Measured(clocks, run, Console(stderr=True)) as progress:
-            carry_out(run, progress)
+            train_run(run, progress)
     wall = progress.wall
     trainer = wall - sum(clocks.seconds.values())
     print(f"{args.env_id}, {args.backend}, {args.updates} updates of {preset.num_envs} x {preset.rollouts} steps")

@@ -13,14 +13,16 @@ from ray import tune  # pyright: ignore[reportMissingImports]
 from ray.tune.schedulers import ASHAScheduler  # pyright: ignore[reportMissingImports]
 
 from motrix_train import presets
-from motrix_train.training.job import Job, carry_out
-from motrix_train.training.loop import Listener, RolloutStats
+from motrix_train.training.callbacks import Callback
+from motrix_train.training.records import RolloutStats
+from motrix_train.training.request import TrainRequest
+from motrix_train.training.run import train_run
 
 ENV = "Motrix/CartPole-v0"
 SPACE = {"learning_rate": tune.loguniform(1e-4, 1e-2), "discount_factor": tune.choice([0.97, 0.98, 0.99, 0.995])}
 
 
-class Reporter(Listener):
+class Reporter(Callback):
     """Tells Ray of every evaluation."""
 
     def rollout(self, stats: RolloutStats) -> None:
@@ -33,8 +35,8 @@ def trial(chosen: dict[str, Any], env_steps: int, runs: Path) -> None:
     cfg = dataclasses.replace(
         presets.preset(ENV, "torch"), **chosen, max_env_steps=env_steps, evaluation_interval=4, check_point_interval=32
     )
-    job = Job(env_id=ENV, env_kwargs={}, backend="torch", cfg=cfg, device="cpu", num_threads=1)
-    carry_out(job.create_run("examples/ray_tune_sweep.py", root=runs), Reporter())
+    request = TrainRequest(env_id=ENV, env_kwargs={}, backend="torch", cfg=cfg, device="cpu", num_threads=1)
+    train_run(request.create_run("examples/ray_tune_sweep.py", root=runs), Reporter())
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The `motrix-train` command, put together from `motrix_train.commands`.
+"""The `motrix-train` command, made of the modules in `motrix_train.commands`.
 
 A `UsageError` ends it with one line and exit code 2, a `RunError` or an `OSError` with one line and 1,
 Ctrl-C with 130.
@@ -17,10 +17,10 @@ import typer
 
 from motrix_train.commands import curriculum, evaluate, export, listing, play, plot, show, train
 from motrix_train.commands.options import PROGRAM
-from motrix_train.distributed import speaks_for_its_machine
 from motrix_train.errors import EndedElsewhere, RunError, UsageError
+from motrix_train.launcher import reports_errors
 
-LONGEST_LINE = 1500  # characters of a refusal that quotes what somebody wrote
+LONGEST_LINE = 1500  # characters of an error message, which may quote a long value
 
 app = typer.Typer(
     invoke_without_command=True,
@@ -85,7 +85,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _refuse(message: str, code: int) -> int:
-    if speaks_for_its_machine():
+    if reports_errors():
         line = " ".join(message.split())
         print(f"{PROGRAM}: {line[:LONGEST_LINE]}{'...' if len(line) > LONGEST_LINE else ''}", file=sys.stderr)
     return code

@@ -1,8 +1,7 @@
-"""Who this process is among those that train together, and what they tell each other.
+"""The processes that train one policy together, and how they exchange values and errors.
 
-Workers are processes that train one policy, each on environments of its own. A launcher starts them, on one machine
-or on many, and tells each in environment variables which one it is: torchrun, SKRL's launcher for JAX, or SLURM's
-srun. Worker 0 is the main one: it alone reads and writes files, evaluates, and speaks to the user.
+Each process, a worker, steps environments of its own. Rank 0 alone reads and writes files, evaluates and reports to
+the user.
 """
 
 from __future__ import annotations
@@ -14,107 +13,57 @@ import math
 import os
 import re
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 
 from motrix_train.errors import EndedElsewhere, RunError, UsageError
+from motrix_train.launcher import ProcessInfo
 from motrix_train.storage.checkpoint import leaves, nest
 
-PATIENCE = timedelta(minutes=30)
-"""How long a worker waits for another: longer than the evaluation that the main one does alone."""
+P = ParamSpec("P")
+T = TypeVar("T")
 
-_LAUNCHERS = {  # how many processes it started -> the backend that it is for, the rank, the rank on the machine
-    "WORLD_SIZE": ("torch", "RANK", "LOCAL_RANK"),
-    "JAX_WORLD_SIZE": ("jax", "JAX_RANK", "JAX_LOCAL_RANK"),
-    "SLURM_STEP_NUM_TASKS": (None, "SLURM_PROCID", "SLURM_LOCALID"),  # of the step: a batch script is no worker
-}
-_IN_TRANSPORT = re.compile("gloo|nccl|coordination", re.IGNORECASE)  # in what Torch and JAX say of a lost connection
-_KINDS = {"UsageError": UsageError, "RunError": RunError}
+TIMEOUT = timedelta(minutes=30)
+"""How long a process waits for another: longer than an evaluation, during which the others wait for rank 0."""
 
-
-@dataclass(frozen=True)
-class Place:
-    """Where a process stands among those that a launcher started.
-
-    Attributes:
-        rank: 0 to `size` - 1.
-        size: How many they are.
-        local_rank: Number among those of its machine.
-        address: Where the main one awaits the others, ``host:port``; empty for a single process.
-        backend: The backend that the launcher is for, None if it starts either.
-    """
-
-    rank: int = 0
-    size: int = 1
-    local_rank: int = 0
-    address: str = ""
-    backend: str | None = None
-
-    @classmethod
-    def of(cls, environ: Mapping[str, str] = os.environ) -> Place:
-        """The place that a launcher gave, by its environment variables; without one, that of a single process.
-
-        Raises:
-            UsageError: A variable is missing or is no number.
-        """
-        count = next((name for name in _LAUNCHERS if name in environ), None)
-        if count is None or _number(environ, count, count) == 1:
-            return cls()
-        backend, rank, local_rank = _LAUNCHERS[count]
-        return cls(
-            rank=_number(environ, rank, count),
-            size=_number(environ, count, count),
-            local_rank=_number(environ, local_rank, count),
-            address=_address(environ, count),
-            backend=backend,
-        )
-
-
-def speaks_for_its_machine() -> bool:
-    """Whether what goes wrong before the workers have met is this one's to tell: once on every machine."""
-    try:
-        return Place.of().local_rank == 0
-    except UsageError:
-        return True
-
-
-@contextmanager
-def unnoticed() -> Iterator[None]:
-    """Hides a launcher: SKRL would join the others when it is imported, with NCCL and on a GPU of its own choice."""
-    hidden = {name: os.environ.pop(name) for name in ("WORLD_SIZE", "JAX_WORLD_SIZE") if name in os.environ}
-    try:
-        yield
-    finally:
-        os.environ.update(hidden)
+_TRANSPORT_ERRORS = re.compile("gloo|nccl|coordination", re.IGNORECASE)  # in Torch's and JAX's connection errors
+_ERROR_TYPES = {"UsageError": UsageError, "RunError": RunError}
 
 
 class Transport(Protocol):
-    """What a backend carries between the workers."""
+    """How a backend moves bytes between the processes."""
 
-    def all_gather(self, data: np.ndarray) -> np.ndarray:  # (n,) uint8 -> (workers, n)
-        """The data of every worker, in the order of their ranks."""
+    def all_gather(self, data: np.ndarray) -> np.ndarray:  # (n,) uint8 -> (processes, n)
+        """The data of every process, in the order of their ranks."""
         ...
 
     def broadcast(self, data: np.ndarray, source: int) -> np.ndarray:  # (n,) uint8 -> (n,)
-        """The data of one worker."""
+        """The data of one process."""
         ...
 
 
-class Workers:
-    """All workers, as one of them sees them. What it offers is called by all of them, in the same order.
+class ProcessGroup:
+    """All processes of a training, seen from one of them.
+
+    Every method is collective: all processes call the same methods in the same order. Methods that take a function
+    share its errors, too: if it raises in one process, the call raises in all of them.
 
     Args:
-        place: Where this one stands.
-        transport: How they reach each other, None for a single process: then nothing is sent.
+        info: The position of this process.
+        transport: Connects the processes; None for a single process, which then sends nothing.
     """
 
-    def __init__(self, place: Place = Place(), transport: Transport | None = None) -> None:
-        self.rank, self.size = place.rank, place.size
+    cpus: int
+    """The share of this process of the CPUs that it may use."""
+    gpu: int
+    """Index of the GPU of this process, among those that it sees."""
+
+    def __init__(self, info: ProcessInfo, transport: Transport | None = None) -> None:
+        self.rank, self.size = info.rank, info.size
         self._transport = transport
         self.cpus = len(os.sched_getaffinity(0))
         self.gpu = 0
@@ -123,35 +72,55 @@ class Workers:
             mine = (host, sorted(os.sched_getaffinity(0))), (host, os.environ.get("CUDA_VISIBLE_DEVICES"))
             digests = [hashlib.sha256(repr(part).encode()).digest() for part in mine]
             others = self.all_gather(np.array([np.frombuffer(digest, np.int64)[0] for digest in digests]))
-            same_cpus, same_gpus = (others == others[self.rank]).T  # (workers,) each
+            same_cpus, same_gpus = (others == others[self.rank]).T  # (processes,) each
             self.cpus = max(1, self.cpus // int(same_cpus.sum()))
             self.gpu = int(same_gpus[: self.rank].sum())
 
-    cpus: int
-    """This one's share of the CPUs that it may use."""
-    gpu: int
-    """Which of the GPUs that it sees is its own."""
-
     @property
     def is_main(self) -> bool:
-        """Whether this one reads, writes and speaks."""
+        """Whether this is rank 0, the process that reads, writes and reports."""
         return self.rank == 0
 
-    def all_gather(self, array: np.ndarray) -> np.ndarray:  # (...) -> (workers, ...)
-        """The arrays of all workers, which are of one shape and type."""
-        if self._transport is None:
-            return array[None]
-        data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-        with self.reaching():
-            gathered = self._transport.all_gather(data)
-        return gathered.view(array.dtype).reshape(self.size, *array.shape)
+    def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Calls `work` in every process and returns the result of this one. `work` must not call the group.
 
-    def any(self, flag: bool) -> bool:
-        """Whether it is so for any of them."""
-        return bool(self.all_gather(np.array(flag)).any())
+        Rank 0 raises the error of whichever process failed, so that the user reads it once.
+
+        Raises:
+            EndedElsewhere: In the other processes.
+        """
+        if self._transport is None:
+            return work(*args, **kwargs)
+        failure, result = None, None
+        try:
+            result = work(*args, **kwargs)
+        except Exception as error:
+            failure = error
+        self._share_errors(failure)
+        return result  # pyright: ignore[reportReturnType]  # some process raises where there is none
+
+    def any(self, work: Callable[P, bool], *args: P.args, **kwargs: P.kwargs) -> bool:
+        """Calls `work` in every process; whether it returned True in any of them."""
+        return bool(self.all_gather(np.array(self.run(work, *args, **kwargs))).any())
+
+    def all(self, work: Callable[P, bool], *args: P.args, **kwargs: P.kwargs) -> bool:
+        """Calls `work` in every process; whether it returned True in all of them."""
+        return bool(self.all_gather(np.array(self.run(work, *args, **kwargs))).all())
+
+    def from_main(self, work: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
+        """Calls `work` on rank 0 alone and returns its result, nested dicts of arrays, numbers and text, in all."""
+        tree = self.run(lambda: work() if self.is_main else {})
+        return tree if self._transport is None else self._broadcast(0, tree)
+
+    def gather(self, tree: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        """The trees of all processes by rank, on rank 0; an empty list in the others."""
+        if self._transport is None:
+            return [tree]
+        trees = [self._broadcast(rank, tree) for rank in range(self.size)]
+        return trees if self.is_main else []
 
     def mean(self, values: Mapping[str, float]) -> dict[str, float]:
-        """Means over the workers that have a number, by name; NaN where none has."""
+        """Means over the processes that have a number, by name; NaN where none has."""
         if self._transport is None:
             return dict(values)
         given: dict[str, list[float]] = {}
@@ -161,87 +130,68 @@ class Workers:
         return {name: math.fsum(numbers) / len(numbers) if numbers else math.nan for name, numbers in given.items()}
 
     def pool_moments(self, mean: np.ndarray, variance: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, int]:
-        """Mean and variance (k,) of the rows of all workers, from those of `count` rows of this one.
+        """Mean and variance (k,) of the rows of all processes, from those of `count` rows of this one.
 
         Variances are unbiased, as ``np.var(rows, axis=0, ddof=1)``.
         """
-        parts = self.all_gather(np.stack([mean, variance]).astype(np.float64))  # (workers, 2, k)
+        parts = self.all_gather(np.stack([mean, variance]).astype(np.float64))  # (processes, 2, k)
         return pool_moments(parts[:, 0], parts[:, 1], count)
 
-    def share(self, tree: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The main worker's tree, nested dicts of arrays, numbers and text; those of the others are not looked at."""
+    def all_gather(self, array: np.ndarray) -> np.ndarray:  # (...) -> (processes, ...)
+        """The arrays of all processes, which have the same shape and type."""
         if self._transport is None:
-            return tree
-        return self._from(0, tree)
-
-    def gather(self, tree: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-        """The trees of all workers by rank, for the main one; an empty list for the others."""
-        if self._transport is None:
-            return [tree]
-        trees = [self._from(rank, tree) for rank in range(self.size)]
-        return trees if self.is_main else []
+            return array[None]
+        data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        with self.connection_errors():
+            gathered = self._transport.all_gather(data)
+        return gathered.view(array.dtype).reshape(self.size, *array.shape)
 
     @contextmanager
-    def together(self) -> Iterator[None]:
-        """A block that all enter and in which none waits for another: if it fails for one, it ends for all.
-
-        The main worker raises what went wrong, wherever it did, so that the user is told once.
+    def connection_errors(self) -> Iterator[None]:
+        """A block that communicates with the other processes.
 
         Raises:
-            EndedElsewhere: In the others.
-        """
-        if self._transport is None:
-            yield
-            return
-        failure: Exception | None = None
-        try:
-            yield
-        except Exception as error:
-            failure = error
-        failed = self.all_gather(np.array(failure is not None))  # (workers,)
-        if not failed.any():
-            return
-        first = int(failed.argmax())
-        told = json.loads(str(self._from(first, {"failure": _to_json(failure)})["failure"]))
-        if failure is not None and (self.is_main or type(failure).__name__ not in _KINDS):
-            raise failure
-        if self.is_main and told["kind"] in _KINDS:
-            raise _KINDS[told["kind"]](f"worker {first}: {told['message']}")
-        raise EndedElsewhere(2 if told["kind"] == "UsageError" else 1)
-
-    @contextmanager
-    def reaching(self) -> Iterator[None]:
-        """A block in which the others are reached.
-
-        Raises:
-            RunError: One of them is gone.
+            RunError: The connection is lost, since another process was killed or ended in an error.
         """
         try:
             yield
         except (RuntimeError, ValueError) as failure:
-            if self.size == 1 or not _IN_TRANSPORT.search(str(failure)):
+            if self.size == 1 or not _TRANSPORT_ERRORS.search(str(failure)):
                 raise
             raise RunError(f"worker {self.rank} lost another one, which was killed or ended in an error") from failure
 
+    def _share_errors(self, failure: Exception | None) -> None:
+        """Raises in every process if one of them passes a failure."""
+        failed = self.all_gather(np.array(failure is not None))  # (processes,)
+        if not failed.any():
+            return
+        first = int(failed.argmax())
+        shared = json.loads(str(self._broadcast(first, {"failure": _to_json(failure)})["failure"]))
+        if failure is not None and (self.is_main or type(failure).__name__ not in _ERROR_TYPES):
+            raise failure
+        if self.is_main and shared["kind"] in _ERROR_TYPES:
+            raise _ERROR_TYPES[shared["kind"]](f"worker {first}: {shared['message']}")
+        raise EndedElsewhere(2 if shared["kind"] == "UsageError" else 1)
+
     def _all_texts(self, text: str) -> list[str]:
-        """The texts of all workers."""
+        """The texts of all processes."""
         data = text.encode()
         longest = int(self.all_gather(np.array(len(data))).max())
         padded = self.all_gather(np.frombuffer(data.ljust(longest), np.uint8))
         return [row.tobytes().decode() for row in padded]
 
-    def _from(self, source: int, tree: Mapping[str, Any]) -> Mapping[str, Any]:
-        """One worker's tree."""
+    def _broadcast(self, source: int, tree: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The tree of one process."""
         assert self._transport is not None
         mine = np.frombuffer(_pack(tree), np.uint8) if self.rank == source else np.zeros(0, np.uint8)
         length = int(self.all_gather(np.array(len(mine)))[source])
         data = mine if self.rank == source else np.zeros(length, np.uint8)
-        with self.reaching():
+        with self.connection_errors():
             return _unpack(self._transport.broadcast(data, source).tobytes())
 
 
-ALONE = Workers()
-"""The workers of a single process."""
+SINGLE_PROCESS = ProcessGroup(ProcessInfo())
+"""The group of a process that trains alone."""
 
 
 def pool_moments(means: np.ndarray, variances: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, int]:
@@ -260,41 +210,6 @@ def pool_moments(means: np.ndarray, variances: np.ndarray, count: int) -> tuple[
     within = variances.sum(axis=0) * (count - 1)
     between = ((means - mean) ** 2).sum(axis=0) * count
     return mean, (within + between) / (total - 1), total
-
-
-def _address(environ: Mapping[str, str], count: str) -> str:
-    if count == "WORLD_SIZE":
-        return f"{_text(environ, 'MASTER_ADDR', count)}:{_number(environ, 'MASTER_PORT', count)}"
-    if count == "JAX_WORLD_SIZE":
-        return f"{_text(environ, 'JAX_COORDINATOR_ADDR', count)}:{_number(environ, 'JAX_COORDINATOR_PORT', count)}"
-    host = environ.get("MASTER_ADDR") or first_host(_text(environ, "SLURM_STEP_NODELIST", count))
-    if "MASTER_PORT" in environ:
-        return f"{host}:{_number(environ, 'MASTER_PORT', count)}"
-    job, step = _number(environ, "SLURM_JOB_ID", count), _number(environ, "SLURM_STEP_ID", count)
-    return f"{host}:{20_000 + (31 * job + step) % 12_000}"  # below the ports that systems give to clients
-
-
-def first_host(nodes: str) -> str:
-    """The first host of a list as SLURM writes it: ``node003`` of ``node[003-005,7],gpu1``."""
-    first = re.match(r"(?:[^,\[]|\[[^]]*\])*", nodes)
-    assert first is not None
-    return re.sub(r"\[([^],-]*)[^]]*\]", r"\1", first.group())
-
-
-def _text(environ: Mapping[str, str], name: str, because_of: str) -> str:
-    if not environ.get(name):
-        raise UsageError(
-            f"{because_of} is {environ[because_of]}, but {name} is not set: start the workers with a launcher "
-            f"that sets both, or unset {because_of}"
-        )
-    return environ[name]
-
-
-def _number(environ: Mapping[str, str], name: str, because_of: str) -> int:
-    text = _text(environ, name, because_of)
-    if not text.isdecimal():
-        raise UsageError(f"the environment variable {name} is {text!r}: it takes a whole number")
-    return int(text)
 
 
 def _to_json(failure: Exception | None) -> str:

@@ -1,4 +1,4 @@
-"""Environments, found and made through Gymnasium's registry; the user's mistakes become one line each."""
+"""Finds and makes environments through Gymnasium's registry, with one line for each mistake of the user."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from motrix_train.schema import short
 
 OPTIONS = {"num_envs": "--num-envs", "num_threads": "--num-threads", "max_env_steps": "--max-env-steps"}
 SAME_STEP = {"vectorization_mode": "sync", "vector_kwargs": {"autoreset_mode": AutoresetMode.SAME_STEP}}
-"""How single environments are stepped together: a row starts anew in the step that ends it, as a training needs it."""
-GYMNASIUMS_OWN = ("phys2d", "tabular")  # namespaces that no one misspells as an id of a robot
+"""How single environments are stepped together: a training needs rows that are reset in the step in which they end."""
+GYMNASIUM_NAMESPACES = ("phys2d", "tabular")  # Gymnasium's own, never suggested for a misspelt id
 NOT_FIELDS = (
     "task",
     "render_mode",
@@ -35,14 +35,14 @@ NOT_FIELDS = (
 )
 
 
-def find(env_id: str) -> EnvSpec:
-    """The registration of an environment, for an id from anywhere: nothing is imported because of it.
+def find_spec(env_id: str) -> EnvSpec:
+    """Finds the registration of an environment and imports nothing, so that the id may come from a file.
 
     Args:
         env_id: Registered id; a ``module:`` before it must have been imported already.
 
     Raises:
-        UsageError: There is none of this name; names the nearest one, or what to import.
+        UsageError: The id is not registered; names the nearest one, or the module to import.
     """
     module, _, name = env_id.rpartition(":")
     if module and module not in sys.modules:
@@ -59,11 +59,11 @@ def find(env_id: str) -> EnvSpec:
         raise UsageError(f"no environment {short(env_id)}: {hint}{foreign}") from unknown
 
 
-def find_typed(env_id: str) -> EnvSpec:
-    """The registration of an environment whose id the user has typed: a ``module:`` before it is imported.
+def import_and_find_spec(env_id: str) -> EnvSpec:
+    """Finds the registration of an environment whose id the user has typed; imports a ``module:`` before it.
 
     Raises:
-        UsageError: There is no such module, importing it fails, or it registers no such id.
+        UsageError: There is no such module, importing it fails, or it does not register the id.
     """
     module = env_id.rpartition(":")[0]
     if module:
@@ -71,18 +71,18 @@ def find_typed(env_id: str) -> EnvSpec:
             import_module(module)
         except UsageError as failure:
             raise UsageError(f"no environment {env_id!r}: {failure}") from failure
-    return find(env_id)
+    return find_spec(env_id)
 
 
 def import_module(name: str) -> None:
-    """Imports a module that registers environments, because the user says so.
+    """Imports a module that registers environments, at the user's request.
 
     Raises:
-        UsageError: There is none, or it fails; names its own error and the line.
+        UsageError: There is no such module, or it raises: names the error and its line.
     """
     try:
         importlib.import_module(name)
-    except Exception as error:  # whatever the user's own module raises
+    except Exception as error:  # a user's module may raise anything
         if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
             raise UsageError(f"there is no module {name!r}: install it, or see that it is on PYTHONPATH") from error
         line = traceback.extract_tb(error.__traceback__)[-1]
@@ -91,25 +91,25 @@ def import_module(name: str) -> None:
 
 
 def nearest_id(env_id: str) -> str | None:
-    """The registered id, of this package or of an imported one, that a misspelt or shortened one may stand for."""
+    """The registered id, of this package or of an imported one, nearest to a misspelt or shortened id."""
     names = {}
     for known in gymnasium.registry:
         namespace, slash, versioned = known.rpartition("/")
-        if slash and namespace not in GYMNASIUMS_OWN:
+        if slash and namespace not in GYMNASIUM_NAMESPACES:
             spellings = known.lower(), versioned.lower(), versioned.split("-v")[0].lower()
-            names = dict.fromkeys(spellings, known) | names  # ours, which are registered first, before others alike
+            names = dict.fromkeys(spellings, known) | names  # of equal spellings, the id registered first
     close = difflib.get_close_matches(env_id.lower()[:80], names, n=1)
     return names[close[0]] if close else None
 
 
-def make(
+def make_env(
     env_id: str,
     num_envs: int,
     env_kwargs: Mapping[str, Any],
     num_threads: int = 0,
     **rendering: Any,
 ) -> VectorEnv:
-    """A vector environment.
+    """Makes a vector environment.
 
     Args:
         env_id: Registered id.
@@ -119,9 +119,9 @@ def make(
         rendering: ``render_mode`` and ``render_size``, as in `motrix_gym`.
 
     Raises:
-        UsageError: The id is unknown, the environment refuses a value, or something is no field of its task.
+        UsageError: The id is unknown, the environment refuses a value, or a name is not a field of its task.
     """
-    spec = find(env_id)
+    spec = find_spec(env_id)
     for name in env_kwargs:
         if name in NOT_FIELDS or name in OPTIONS:
             raise UsageError(f"{spec.id}: {name} is not a field of the task: leave it out")
@@ -136,20 +136,16 @@ def make(
         raise UsageError(f"{spec.id}: {refusal}") from refusal
 
 
-def task_of(env: VectorEnv) -> Any:
-    """The configured task of an environment, a frozen dataclass; None for one that has no task."""
-    return getattr(env.unwrapped, "task", None)
-
-
 def parse_kwargs(assignments: Iterable[str]) -> dict[str, Any]:
-    """Fields of the task from the command line.
+    """Parses fields of the task from the command line.
 
     Args:
-        assignments: ``name=value`` each; the value is JSON where it parses and a string otherwise, dots in
-            the name reach inside: ``reward_weights.torques=0`` is ``{"reward_weights": {"torques": 0}}``.
+        assignments: ``name=value`` each. The value is JSON where it parses, else a string. Dots in the name separate
+            nested names: ``reward_weights.torques=0`` is ``{"reward_weights": {"torques": 0}}``.
 
     Raises:
-        UsageError: Not of this form, a name that is both value and mapping, or one with an option of its own.
+        UsageError: An assignment has another form, gives a value and names inside it, or names a field that has its
+            own option.
     """
     kwargs: dict[str, Any] = {}
     for assignment in assignments:
@@ -171,7 +167,7 @@ def parse_kwargs(assignments: Iterable[str]) -> dict[str, Any]:
 
 
 def merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
-    """Both tables of fields in one, and the tables inside them too; the second one wins."""
+    """Merges two mappings of fields, and the mappings inside them; values of the second one win."""
     both = {**first, **second}
     for key in first.keys() & second.keys():
         if isinstance(first[key], dict) and isinstance(second[key], dict):

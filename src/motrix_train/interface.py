@@ -1,4 +1,4 @@
-"""Training and evaluation from Python, with what the `motrix-train` command does by default.
+"""Training and evaluation from Python, with the defaults of the `motrix-train` command.
 
 import motrix_train
 
@@ -27,16 +27,17 @@ from motrix_train.ppo.transfer import Origin
 from motrix_train.storage import checkpoint
 from motrix_train.storage.policies import TrainedPolicy, locate
 from motrix_train.storage.run_directory import RunDirectory
-from motrix_train.training import evaluation
-from motrix_train.training.evaluation import Evaluation
-from motrix_train.training.job import Job, carry_out
-from motrix_train.training.loop import Listener, Listeners, TrainingSummary
+from motrix_train.training.callbacks import Callback, CallbackList
+from motrix_train.training.evaluation import Evaluation, evaluate_policy
 from motrix_train.training.progress import TrainingProgress
+from motrix_train.training.records import TrainingSummary
+from motrix_train.training.request import TrainRequest
+from motrix_train.training.run import train_run
 
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """A training that has ended.
+    """A finished training.
 
     Attributes:
         path: The run's directory.
@@ -48,7 +49,7 @@ class TrainedRun:
 
     @property
     def best_policy(self) -> Path:
-        """The checkpoint that was best in the evaluations, else the last one."""
+        """The checkpoint that was best in the evaluations; the last one without evaluations."""
         return RunDirectory.open(self.path).best_policy()
 
     @property
@@ -71,7 +72,7 @@ def train(
     run_dir: str | Path | None = None,
     num_threads: int = 0,
     quiet: bool = False,
-    callbacks: Sequence[Listener] = (),
+    callbacks: Sequence[Callback] = (),
 ) -> TrainedRun:
     """Trains a policy into a run directory, as `motrix-train train` does.
 
@@ -88,16 +89,16 @@ def train(
         run_dir: The run's own new directory, None for one below ``runs/``.
         num_threads: Physics threads, 0 for all CPUs.
         quiet: Whether to print no progress.
-        callbacks: Told what happens; see `motrix_train.training.loop.Listener`.
+        callbacks: Hooks of the training; see `motrix_train.training.callbacks.Callback`.
 
     Returns:
         The run. Ctrl-C ends the training early with its last policy written: ``summary.interrupted``.
 
     Raises:
-        UsageError: Something asked for is wrong: names the value and the remedy.
+        UsageError: A setting is wrong: names the value and the remedy.
         RunError: The disk refuses, or the training diverges.
     """
-    job = prepare(
+    request = train_request(
         env_id,
         backend=backend,
         seed=seed,
@@ -107,9 +108,9 @@ def train(
         device=device,
         num_threads=num_threads,
     )
-    run = job.create_run(f"motrix_train.train({env_id!r}, ...)", None if run_dir is None else Path(run_dir))
+    run = request.create_run(f"motrix_train.train({env_id!r}, ...)", None if run_dir is None else Path(run_dir))
     with TrainingProgress(run, Console(stderr=True, quiet=quiet)) as progress:
-        summary = carry_out(run, Listeners([*callbacks, progress]))
+        summary = train_run(run, CallbackList([*callbacks, progress]))
     return TrainedRun(run.path, summary)
 
 
@@ -142,10 +143,10 @@ def evaluate(
     """
     trained = TrainedPolicy.open(str(target), None, "auto", device, env_id, env_kwargs)
     act = trained.acting(np.random.default_rng(seed) if stochastic else None)
-    return evaluation.evaluate(act, trained.env_id, trained.env_kwargs, episodes, seed, num_threads)
+    return evaluate_policy(act, trained.env_id, trained.env_kwargs, episodes, seed, num_threads)
 
 
-def prepare(
+def train_request(
     env_id: str,
     *,
     backend: str = "auto",
@@ -157,32 +158,32 @@ def prepare(
     device: str | None = None,
     num_threads: int = 0,
     workers: int = 1,
-) -> Job:
-    """What a training is asked to do: the preset of an environment, with what differs from it.
+) -> TrainRequest:
+    """Makes a request from the preset of an environment and the settings that differ from it.
 
     Args:
-        env_id: Registered id, as the user has typed it.
+        env_id: Registered id, as the user has typed it; a ``module:`` before it is imported.
         backend: "torch", "jax" or "auto".
         seed: Of the run, None for the preset's.
         random_seed: Whether to draw a seed.
         settings: Fields of `PPOCfg`, as values or as text.
         env_kwargs: Fields of the task.
-        origin: A policy to start from; its backend counts where "auto" is given.
+        origin: A policy to start from; "auto" then means its backend.
         device: Of the networks.
         num_threads: Physics threads.
         workers: How many processes train it.
 
     Raises:
-        UsageError: Something of it is wrong.
+        UsageError: One of the settings is wrong.
     """
-    spec = environment.find_typed(env_id)
+    spec = environment.import_and_find_spec(env_id)
     chosen = select(origin.checkpoint.backend if origin and backend == "auto" else backend)
     cfg = changed(presets.preset(spec.id, chosen.NAME), settings)
     if random_seed and seed is not None:
         raise UsageError(f"--seed {seed} and --random-seed exclude each other: give one of them")
     if seed is None:
         seed = secrets.randbits(31) if random_seed or cfg.seed is None else cfg.seed
-    return Job(
+    return TrainRequest(
         env_id=env_id if ":" in env_id else spec.id,
         env_kwargs=env_kwargs,
         backend=chosen.NAME,

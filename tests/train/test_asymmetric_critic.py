@@ -25,8 +25,8 @@ from motrix_train.ppo.agent import Agent, successors
 from motrix_train.ppo.transfer import Origin, Transfer
 from motrix_train.storage import checkpoint
 from motrix_train.storage.run_directory import RunDirectory
-from motrix_train.training.job import carry_out
-from motrix_train.training.loop import fresh_agent
+from motrix_train.training.agents import fresh_agent
+from motrix_train.training.run import train_run
 
 WINDFALL, LIMIT = "Test/Windfall-v0", 8
 GAMMA = 0.8
@@ -96,7 +96,7 @@ def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 def trained(name: str, cfg: PPOCfg, path: Path, **more: Any) -> RunDirectory:
     run = job(name, cfg, WINDFALL, **more).create_run("", path)
-    assert not carry_out(run, Stopper()).interrupted
+    assert not train_run(run, Stopper()).interrupted
     return run
 
 
@@ -110,7 +110,7 @@ def values(run: RunDirectory) -> tuple[np.ndarray, np.ndarray]:  # (N,), (N,)
     """What the coins of episodes say in their middle, and what the critic of a run makes of these moments."""
     saved = last(run)
     chosen, cfg = backend.select(saved.backend), replace(from_json(saved.config), num_envs=256)
-    env: Any = environment.make(WINDFALL, cfg.num_envs, {})
+    env: Any = environment.make_env(WINDFALL, cfg.num_envs, {})
     agent = fresh_agent(env, WINDFALL, cfg, chosen, "cpu")
     chosen.load_agent_state(agent, saved.state)
     observations, _ = env.reset(seed=1)
@@ -242,15 +242,15 @@ def test_a_critic_that_does_not_know_the_coin_cannot(whole: RunDirectory, tmp_pa
 
 def test_stopped_and_resumed(whole: RunDirectory, tmp_path: Path):
     run = job(last(whole).backend, SEEING, WINDFALL).create_run("", tmp_path / "run")
-    assert carry_out(run, Stopper(13)).interrupted
-    assert not carry_out(RunDirectory.open(run.path), Stopper()).interrupted
+    assert train_run(run, Stopper(13)).interrupted
+    assert not train_run(RunDirectory.open(run.path), Stopper()).interrupted
     assert everything(run) == everything(whole)
 
 
 def test_nobody_needs_the_state_to_act(whole: RunDirectory, monkeypatch: pytest.MonkeyPatch, work: Path):
     pytest.importorskip("onnxruntime")
     monkeypatch.setattr(Windfall, "privileged", Pendulum.privileged)
-    assert environment.make(WINDFALL, 1, {}).unwrapped.state_space is None
+    assert environment.make_env(WINDFALL, 1, {}).unwrapped.state_space is None
     assert command(["evaluate", str(whole.path), "--episodes=4", "--json"]) == 0
     assert command(["export", str(whole.path), "--onnx", "--output=policy.onnx"]) == 0
 
@@ -269,11 +269,11 @@ def started(origin: Origin, path: Path) -> tuple[Transfer, checkpoint.Checkpoint
     """What came along from another policy, and the policy after a short training that hardly learns."""
     cfg = replace(SEEING, learning_rate=1e-12, max_env_steps=1, check_point_interval=16, evaluation_interval=0)
     run = job(origin.checkpoint.backend, cfg, WINDFALL, origin=origin).create_run("", path)
-    listener = Stopper()
-    carry_out(run, listener)
-    assert listener.plan is not None
-    assert listener.plan.transfer is not None
-    return listener.plan.transfer, last(run)
+    callback = Stopper()
+    train_run(run, callback)
+    assert callback.plan is not None
+    assert callback.plan.transfer is not None
+    return callback.plan.transfer, last(run)
 
 
 def test_the_critic_and_its_standardiser_come_along(whole: RunDirectory, tmp_path: Path):
@@ -321,7 +321,7 @@ def test_what_does_not_go_together_is_refused(settings: dict[str, str], said: st
 def test_an_environment_without_a_state_is_refused_by_name(tmp_path: Path):
     run = job("torch", replace(TINY, critic="state")).create_run("", tmp_path / "run")
     with pytest.raises(UsageError, match="Motrix/CartPole-v0 has no state beside its observations; give critic="):
-        carry_out(run, Stopper())
+        train_run(run, Stopper())
     assert not run.path.exists()
 
 
@@ -340,7 +340,7 @@ def test_an_environment_that_loses_the_last_state_is_refused(tmp_path: Path, mon
 def test_a_mirrored_policy_may_have_such_a_critic(tmp_path: Path):
     cfg = replace(SEEING, num_envs=4, max_env_steps=1, check_point_interval=32, mirror="policy", evaluation_interval=0)
     run = job("torch", cfg, "Motrix/Go1-v0").create_run("", tmp_path / "run")
-    carry_out(run, Stopper())
+    train_run(run, Stopper())
     saved = last(run)
     mirror = saved.state["mirror"]
     means = {part: saved.state[f"{part}_preprocessor"]["running_mean"] for part in ("observation", "state")}

@@ -24,13 +24,13 @@ def run_of(seed: int = 0, backend: str = "torch", env_kwargs: dict | None = None
 
 
 def labels(*runs: Run) -> list[tuple[str, int]]:
-    return [(group.label, len(group.runs)) for group in comparison.group(runs)]
+    return [(group.label, len(group.runs)) for group in comparison.group_runs(runs)]
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from([16, 32]), st.sampled_from([0.0, 1.0, None])), min_size=1))
 def test_groups_part_the_runs_by_everything_but_the_seed(asked):
     runs = [run_of(seed, env_kwargs={} if k is None else {"max_angle": k}, rollouts=n) for seed, n, k in asked]
-    groups = comparison.group(runs)
+    groups = comparison.group_runs(runs)
     assert sorted(map(id, runs)) == sorted(id(run) for group in groups for run in group.runs)
     assert len(groups) == len({asked_for[1:] for asked_for in asked}) == len({group.label for group in groups})
     assert all(run.settings == group.runs[0].settings for group in groups for run in group.runs)
@@ -119,17 +119,17 @@ def test_runs_are_found_once_and_in_order(tmp_path):
         create(tmp_path, name)
     (tmp_path / "Motrix/CartPole-v0/a/wandb").mkdir()
     (tmp_path / "Motrix/CartPole-v0/a/wandb/config.json").write_text("{}")
-    names = [run.path.name for run in comparison.find([str(tmp_path / "Motrix"), str(tmp_path)])]
+    names = [run.path.name for run in comparison.find_runs([str(tmp_path / "Motrix"), str(tmp_path)])]
     assert names == ["a", "b", "c"]
-    assert [run.path.name for run in comparison.find([ENV_ID], root=tmp_path)] == ["a", "b"]
-    assert [run.path.name for run in comparison.find([str(tmp_path / "Motrix/Go1-v0/c")])] == ["c"]
+    assert [run.path.name for run in comparison.find_runs([ENV_ID], root=tmp_path)] == ["a", "b"]
+    assert [run.path.name for run in comparison.find_runs([str(tmp_path / "Motrix/Go1-v0/c")])] == ["c"]
 
 
 def test_where_there_is_no_run_it_says_so(tmp_path):
     with pytest.raises(UsageError, match="there is no run under"):
-        comparison.find([str(tmp_path)])
+        comparison.find_runs([str(tmp_path)])
     with pytest.raises(UsageError, match=r"no run directory .*/nowhere"):
-        comparison.find([str(tmp_path / "nowhere")])
+        comparison.find_runs([str(tmp_path / "nowhere")])
 
 
 def test_a_run_in_training_is_read_up_to_its_last_whole_line(tmp_path):

@@ -169,7 +169,7 @@ def test_the_curves_of_the_stages_follow_each_other(finished: Curriculum):
     outcomes = finished.outcomes()
     lone = [replace(outcome, progress=outcome.progress | {f"metrics/{k}": outcome.progress["mean_return"]})
             for k, outcome in enumerate(outcomes)]  # fmt: skip
-    whole = curriculum_report.joined(lone)
+    whole = curriculum_report.joined_progress(lone)
     assert (np.diff(whole["env_steps"]) == 256).all()
     assert whole["env_steps"][-1] == sum(outcome.env_steps for outcome in outcomes)
     np.testing.assert_array_equal(

@@ -20,11 +20,12 @@ from test_resume import TINY
 from worker import batches
 
 from motrix_train.cli import run as command
-from motrix_train.distributed import ALONE, Place, Workers, first_host, pool_moments
+from motrix_train.distributed import SINGLE_PROCESS, ProcessGroup, pool_moments
 from motrix_train.errors import EndedElsewhere, RunError, UsageError
+from motrix_train.launcher import ProcessInfo, first_host
 from motrix_train.storage import checkpoint
 from motrix_train.storage.run_directory import RunDirectory
-from motrix_train.training.loop import Seeds
+from motrix_train.training.seeds import Seeds
 
 WORKER = Path(__file__).with_name("worker.py")
 CARTPOLE = "Motrix/CartPole-v0"
@@ -86,7 +87,7 @@ def networks_are_equal_on_both(arrays: list[dict[str, np.ndarray]]) -> None:
 
 def rows_are_those_of_one_process(arrays: list[dict[str, np.ndarray]]) -> None:
     env = gymnasium.make_vec(CARTPOLE, num_envs=2 * TINY.num_envs)
-    expected, _ = env.reset(seed=Seeds.spread(TINY.seed).env)
+    expected, _ = env.reset(seed=Seeds.from_run_seed(TINY.seed).env)
     env.close()
     assert np.concatenate([part["observations"] for part in arrays]).tolist() == expected.tolist()
 
@@ -198,29 +199,29 @@ def test_a_mistake_on_the_command_line_is_told_once():
     assert other.stderr == ""
 
 
-def place(**environ: Any) -> Place:
-    return Place.of({name: str(value) for name, value in environ.items()})
+def process(**environ: Any) -> ProcessInfo:
+    return ProcessInfo.from_environ({name: str(value) for name, value in environ.items()})
 
 
-def test_places():
+def test_the_variables_of_each_launcher():
     torchrun = {"WORLD_SIZE": 6, "RANK": 5, "LOCAL_RANK": 1, "MASTER_ADDR": "a.b", "MASTER_PORT": 29500}
-    assert place(**torchrun) == Place(5, 6, 1, "a.b:29500", "torch")
+    assert process(**torchrun) == ProcessInfo(5, 6, 1, "a.b:29500", "torch")
     skrl = {"JAX_WORLD_SIZE": 2, "JAX_RANK": 1, "JAX_LOCAL_RANK": 0}
-    assert place(**skrl, JAX_COORDINATOR_ADDR="1.2.3.4", JAX_COORDINATOR_PORT=5000) == Place(
+    assert process(**skrl, JAX_COORDINATOR_ADDR="1.2.3.4", JAX_COORDINATOR_PORT=5000) == ProcessInfo(
         1, 2, 0, "1.2.3.4:5000", "jax"
     )
     srun = {"SLURM_STEP_NUM_TASKS": 8, "SLURM_PROCID": 3, "SLURM_LOCALID": 3, "SLURM_STEP_NODELIST": "n[07-09]"}
-    found = place(**srun, SLURM_JOB_ID=123456, SLURM_STEP_ID=2)
+    found = process(**srun, SLURM_JOB_ID=123456, SLURM_STEP_ID=2)
     host, _, port = found.address.partition(":")
     assert (found.rank, found.size, found.local_rank, found.backend, host) == (3, 8, 3, None, "n07")
     assert 20_000 <= int(port) < 32_000
-    assert place(**srun, **torchrun) == place(**torchrun)  # torchrun in a step of SLURM
-    assert place(**srun, MASTER_ADDR="other", MASTER_PORT=4).address == "other:4"
+    assert process(**srun, **torchrun) == process(**torchrun)  # torchrun in a step of SLURM
+    assert process(**srun, MASTER_ADDR="other", MASTER_PORT=4).address == "other:4"
 
 
 @pytest.mark.parametrize("environ", [{}, {"WORLD_SIZE": 1}, {"SLURM_JOB_ID": 3, "SLURM_NTASKS": 4, "SLURM_PROCID": 0}])
 def test_a_process_by_itself(environ: dict[str, Any]):
-    assert place(**environ) == Place()  # also in a batch script, which srun has not started
+    assert process(**environ) == ProcessInfo()  # also in a batch script, which srun has not started
 
 
 @pytest.mark.parametrize(
@@ -233,7 +234,7 @@ def test_a_process_by_itself(environ: dict[str, Any]):
 )
 def test_half_a_launcher_is_refused(environ: dict[str, Any], message: str):
     with pytest.raises(UsageError, match=message):
-        place(**environ)
+        process(**environ)
 
 
 @pytest.mark.parametrize(
@@ -251,12 +252,12 @@ def test_the_first_host_of_a_list(nodes: str, first: str):
 
 
 def test_workers_share_no_row_and_no_noise():
-    seeds = [Seeds.spread(3).of_worker(rank, num_envs=4) for rank in range(5)]
+    seeds = [Seeds.from_run_seed(3).for_worker(rank, num_envs=4) for rank in range(5)]
     rows = [worker.env + row for worker in seeds for row in range(4)]
     assert rows == list(range(rows[0], rows[0] + 20))
     assert len({worker.networks for worker in seeds}) == 5
     assert {worker.evaluation for worker in seeds} == {seeds[0].evaluation}
-    assert seeds[0] == Seeds.spread(3)
+    assert seeds[0] == Seeds.from_run_seed(3)
 
 
 @given(
@@ -296,12 +297,12 @@ class Threads:
 
 
 def in_threads(size: int, work: Any) -> list[Any]:
-    """What `work(workers)` gives or raises, by rank."""
+    """What `work(group)` returns or raises, by rank."""
     transport, results = Threads(size), [None] * size
 
     def run(rank: int) -> None:
         try:
-            results[rank] = work(Workers(Place(rank, size), transport.of(rank)))
+            results[rank] = work(ProcessGroup(ProcessInfo(rank, size), transport.of(rank)))
         except Exception as error:
             results[rank] = error
 
@@ -317,8 +318,8 @@ def test_trees_arrive_as_they_were():
     def tree(rank: int) -> dict[str, Any]:
         return {"a": {"b/c": np.arange(rank + 3.0), "n": rank}, "t": "ä", "flag": np.array([True])}
 
-    def work(workers: Workers) -> Any:
-        return workers.share(tree(workers.rank)), workers.gather(tree(workers.rank))
+    def work(group: ProcessGroup) -> Any:
+        return group.from_main(lambda: tree(group.rank)), group.gather(tree(group.rank))
 
     results = in_threads(3, work)
     for shared, _ in results:
@@ -332,23 +333,30 @@ def checkpointed(tree: Any) -> dict[str, np.ndarray]:
 
 
 def test_means_leave_out_who_has_no_number():
-    def work(workers: Workers) -> Any:
+    def work(group: ProcessGroup) -> Any:
         nan = float("nan")
-        values = {"all": workers.rank, "one": 5.0 if workers.rank == 2 else nan, "none": nan}
-        return workers.mean(values), workers.any(workers.rank == 1), workers.any(False)
+        values = {"all": group.rank, "one": 5.0 if group.rank == 2 else nan, "none": nan}
+        return (
+            group.mean(values),
+            group.any(lambda: group.rank == 1),
+            group.any(bool),
+            group.all(lambda: group.rank < 3),
+        )
 
-    for means, some, none in in_threads(3, work):
-        assert (means["all"], means["one"], some, none) == (1.0, 5.0, True, False)
+    for means, *flags in in_threads(3, work):
+        assert (means["all"], means["one"], *flags) == (1.0, 5.0, True, False, True)
         assert np.isnan(means["none"])
 
 
 @pytest.mark.parametrize("failing", [{0}, {1}, {1, 2}, {0, 1, 2}])
 @pytest.mark.parametrize("kind", [UsageError, RunError, OSError, ZeroDivisionError])
 def test_what_fails_for_one_ends_all(failing: set[int], kind: type[Exception]):
-    def work(workers: Workers) -> None:
-        with workers.together():
-            if workers.rank in failing:
+    def work(group: ProcessGroup) -> None:
+        def fail() -> None:
+            if group.rank in failing:
                 raise kind("the disk is full")
+
+        group.run(fail)
 
     results = in_threads(3, work)
     assert all(isinstance(result, Exception) for result in results)
@@ -364,9 +372,9 @@ def test_what_fails_for_one_ends_all(failing: set[int], kind: type[Exception]):
 
 def test_a_single_process_sends_nothing():
     tree = {"a": object()}
-    assert ALONE.share(tree) is tree
-    assert ALONE.gather(tree)[0] is tree
-    assert ALONE.mean({"a": 1.0}) == {"a": 1.0}
-    assert not ALONE.any(False)
-    with pytest.raises(ZeroDivisionError), ALONE.together():
-        raise ZeroDivisionError
+    assert SINGLE_PROCESS.from_main(lambda: tree) is tree
+    assert SINGLE_PROCESS.gather(tree)[0] is tree
+    assert SINGLE_PROCESS.mean({"a": 1.0}) == {"a": 1.0}
+    assert not SINGLE_PROCESS.any(bool)
+    with pytest.raises(ZeroDivisionError):
+        SINGLE_PROCESS.run(lambda: 1 / 0)

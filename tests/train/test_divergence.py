@@ -21,7 +21,7 @@ from motrix_train.ppo.divergence import first_not_finite, require_finite
 from motrix_train.storage import checkpoint
 from motrix_train.storage.run_directory import RunDirectory
 from motrix_train.training import evaluation
-from motrix_train.training.job import carry_out
+from motrix_train.training.run import train_run
 
 BACKENDS = pytest.mark.parametrize("backend", ["torch", "jax"])
 DIVERGING = (
@@ -76,7 +76,7 @@ def test_a_fault_of_the_environment_is_called_so(fault, value, told, tmp_path, m
     monkeypatch.setattr(Agent, "record", lambda self, *given: (standardised.append(self), record(self, *given)))
     run = others("torch", TINY, "Others/Faulty-v0", fault=fault, value=value).create_run("", tmp_path / "run")
     with pytest.raises(RunError, match=told):
-        carry_out(run, Stopper())
+        train_run(run, Stopper())
     assert len(standardised) == 39
     assert first_not_finite(select("torch").agent_state(standardised[0])) is None
     assert first_not_finite(checkpoint.read(run.checkpoint("last")).state) is None
@@ -91,7 +91,9 @@ def test_an_evaluation_lays_it_at_the_same_door():
         ("observation", "row 3"),
     ):
         with pytest.raises(RunError, match=told):
-            evaluation.evaluate(lambda x: still(x) + 0 * x[:, 1:], "Others/Faulty-v0", {"fault": fault}, episodes=5)
+            evaluation.evaluate_policy(
+                lambda x: still(x) + 0 * x[:, 1:], "Others/Faulty-v0", {"fault": fault}, episodes=5
+            )
 
 
 def test_many_rows_are_not_all_named():
@@ -152,7 +154,7 @@ def test_what_is_not_finite_is_never_written_and_the_run_goes_on(backend, part, 
     chosen, updates, learn = select(backend), [], Agent.learn
     cfg = replace(TINY, evaluation_interval=2)
     whole = job(backend, cfg).create_run("", tmp_path / "whole")
-    carry_out(whole, Stopper())
+    train_run(whole, Stopper())
 
     def learning(self: Agent) -> Any:
         update = learn(self)
@@ -172,18 +174,18 @@ def test_what_is_not_finite_is_never_written_and_the_run_goes_on(backend, part, 
         with pytest.raises(
             RunError, match=rf"training diverged: {part}/.* is not finite after 512 env steps; .*last\."
         ):
-            carry_out(run, Stopper())
+            train_run(run, Stopper())
     for path in run.checkpoints.iterdir():
         read = checkpoint.read(path)
         assert first_not_finite({"state": read.state, "session": read.session}) is None
         assert read.env_steps <= 384
-    carry_out(RunDirectory.open(run.path), Stopper())
+    train_run(RunDirectory.open(run.path), Stopper())
     assert everything(run) == everything(whole)
 
 
 def test_a_policy_that_is_no_good_is_not_gone_on_from(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     run = job("torch").create_run("", tmp_path / "run")
-    carry_out(run, Stopper(4))
+    train_run(run, Stopper(4))
     last = run.checkpoint("last")
     content = checkpoint.read(last)
     content.state["value"]["head.bias"][:] = np.nan

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from motrix_gym.registration import ENVS, make_vector
 from motrix_gym.tasks.basic.cartpole import CartPole
-from motrix_train import environment
+from motrix_train import env_protocol, environment
 from motrix_train.cli import run
 from motrix_train.config import PPOCfg, to_json
 from motrix_train.errors import RunError, UsageError
@@ -56,7 +56,7 @@ def untrained(name: str, env_id: str, env_kwargs: dict[str, Any] | None = None, 
     """A policy that has learned nothing, but whose every number is one of its own."""
     pytest.importorskip(name)
     env_kwargs = env_kwargs or {}
-    env: Any = environment.make(env_id, 2, env_kwargs)
+    env: Any = environment.make_env(env_id, 2, env_kwargs)
     cfg, chosen = replace(CFG, **changes), backend.select(name)
     spaces = env.single_observation_space, env.single_action_space
     chosen.seed_everything(0)
@@ -103,7 +103,7 @@ def test_the_file_acts_as_the_policy(name, env_id, changes, tmp_path):
     told = exported(policy, path)
     assert told.observations == 1000
     assert told.difference <= 1e-5
-    space: Any = environment.make(env_id, 1, {}).single_action_space
+    space: Any = environment.make_env(env_id, 1, {}).single_action_space
     observations = np.random.default_rng(7).normal(0.2, 2.0, (1000, *policy.observation_shape)).astype(np.float32)
     means = backend.select(name).policy(policy, "cpu")(observations)
     assert np.mean((means > space.low) & (means < space.high)) > 0.3
@@ -121,7 +121,7 @@ def test_every_environment_can_be_exported(env_id, tmp_path):
         export.write_model(policy, path.with_suffix(".xml"))
         written = mujoco.MjModel.from_xml_path(str(path.with_suffix(".xml")))
         assert [written.actuator(i).name for i in range(written.nu)] == told["actuators"]
-        model = environment.task_of(environment.make(env_id, 1, {})).model()
+        model = env_protocol.task_of(environment.make_env(env_id, 1, {})).model()
         np.testing.assert_allclose(written.body_mass, model.body_mass, rtol=1e-5)
         np.testing.assert_allclose(written.hfield_data, model.hfield_data, atol=1e-5)
 
@@ -150,7 +150,7 @@ def test_ctrl_is_what_the_environment_gives_its_actuators(tmp_path):
 def test_the_metadata_describes_the_environment(name, tmp_path):
     policy, path = untrained(name, GO1, {"max_tilt": 0.8}), tmp_path / "policy.onnx"
     exported(policy, path)
-    env: Any = environment.make(GO1, 1, {"max_tilt": 0.8})
+    env: Any = environment.make_env(GO1, 1, {"max_tilt": 0.8})
     task, model, told = env.unwrapped.task, env.unwrapped.task.model(), metadata(path)
     blocks = {block["name"]: slice(block["start"], block["stop"]) for block in told["observation_blocks"]}
     assert list(blocks.items()) == list(env.unwrapped.observation_blocks.items())
@@ -243,7 +243,7 @@ def test_a_policy_that_diverged_is_not_exported(tmp_path):
 def test_the_written_model_is_the_model(tmp_path):
     export.write_model(untrained("torch", GO1), tmp_path / "go1.xml")
     written = mujoco.MjModel.from_xml_path(str(tmp_path / "go1.xml"))
-    env: Any = environment.make(GO1, 1, {})
+    env: Any = environment.make_env(GO1, 1, {})
     model = env.unwrapped.task.model()
     for array in ("body_mass", "body_inertia", "actuator_gainprm", "actuator_biasprm", "dof_damping", "jnt_range"):
         assert getattr(written, array) == pytest.approx(getattr(model, array), abs=1e-5), array
@@ -319,7 +319,7 @@ def test_the_example_sees_what_the_environment_shows(go1_files):
     mean = backend.select("torch").policy(policy, "cpu")
     model = mujoco.MjModel.from_xml_path(str(model_file))
     data, told = mujoco.MjData(model), metadata(file)
-    env: Any = environment.make(GO1, 1, {"still_probability": 0.0, "command_low": (0.3, 0.3, 0.3)})
+    env: Any = environment.make_env(GO1, 1, {"still_probability": 0.0, "command_low": (0.3, 0.3, 0.3)})
     observations, _ = env.reset(seed=1)
     for _ in range(5):
         state = env.unwrapped.get_state()

@@ -17,7 +17,7 @@ from forgery import assign, evil_module, forge, rewrite, torch_file_of_stride_ze
 from motrix_train.cli import run
 from motrix_train.storage import checkpoint
 from motrix_train.storage.run_directory import RunDirectory
-from motrix_train.training.job import Job
+from motrix_train.training.request import TrainRequest
 
 SUFFIXES = {"torch": ".pt", "jax": ".msgpack"}
 SHORT = ("--env=max_episode_steps=8", "--num-threads=1", "--quiet")
@@ -378,7 +378,7 @@ def test_what_is_refused_while_another_process_trains_changes_nothing(copied: Ru
 
 def test_a_new_run_that_is_refused_leaves_a_users_file_alone(work: Path, monkeypatch):
     """A file that appears in its directory meanwhile stays, and the directory around it."""
-    job = Job.of(RunDirectory.open(_trained(work / "other")))
+    job = TrainRequest.from_run(RunDirectory.open(_trained(work / "other")))
     fresh = job.create_run("", work / "fresh")
     (fresh.path / "notes.txt").write_text("mine")
     fresh.discard()

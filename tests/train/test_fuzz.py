@@ -30,8 +30,9 @@ from motrix_train.curriculum.plan import Plan
 from motrix_train.errors import RunError, UsageError
 from motrix_train.storage import checkpoint
 from motrix_train.storage.run_directory import RunDirectory
-from motrix_train.training.job import carry_out
-from motrix_train.training.loop import Listener, RolloutStats
+from motrix_train.training.callbacks import Callback
+from motrix_train.training.records import RolloutStats
+from motrix_train.training.run import train_run
 
 SECONDS = float(os.environ.get("MOTRIX_FUZZ_SECONDS", "1"))
 SLOWEST = 5.0  # s of processor time that a refusal may take
@@ -118,7 +119,7 @@ def damage(draw: st.DrawFn, data: bytes) -> bytes:
             return data[:position] + data[position : position + draw(st.integers(1, 64))] * 3 + data[position:]
 
 
-class StopAtOnce(Listener):
+class StopAtOnce(Callback):
     """Ends a training that goes on with its first rollout."""
 
     def rollout(self, stats: RolloutStats) -> None:
@@ -199,7 +200,7 @@ def go_on(place: Path, directory: Path) -> None:
     with one_line_at_most(place):
         run(["train", "--resume", str(directory), "--device=nonsense", "--max-env-steps=4096"])
     with one_line_at_most(place):
-        carry_out(RunDirectory.open(directory), StopAtOnce())
+        train_run(RunDirectory.open(directory), StopAtOnce())
 
 
 @pytest.mark.parametrize("backend", ["torch", "jax"])
@@ -244,7 +245,7 @@ def test_header_of_a_policy(backend: str, place: Path):
             with one_line_at_most(place):
                 run(["evaluate", str(path), "--episodes=1", "--num-threads=1"])
             with one_line_at_most(place):
-                carry_out(RunDirectory.open(copied), StopAtOnce())
+                train_run(RunDirectory.open(copied), StopAtOnce())
 
     in_time(examples)
 

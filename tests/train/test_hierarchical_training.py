@@ -47,7 +47,7 @@ def walking(tmp_path_factory: pytest.TempPathFactory) -> str:
 def goal(monkeypatch: pytest.MonkeyPatch) -> str:
     """The id of the example, whose module can be imported."""
     monkeypatch.syspath_prepend(EXAMPLES)
-    environment.find_typed(GOAL)
+    environment.import_and_find_spec(GOAL)
     return GOAL
 
 
@@ -72,7 +72,7 @@ def test_it_trains_over_a_walking_policy(goal, walking, work, capsys):
 def test_the_checker_finds_nothing(goal, walking):
     def make(num_envs: int):
         kwargs = {"policy": walking, "hold": 3, "max_episode_steps": 6, "goal_distance": [0.3, 0.32]}
-        return environment.make(goal, num_envs, kwargs, num_threads=1)
+        return environment.make_env(goal, num_envs, kwargs, num_threads=1)
 
     apart = () if rounds_alike_in_every_place(walking) else ("position",)
     assert check_vector_env(make, steps=16, skip=apart).skipped.keys() == {"single", *apart}
@@ -86,7 +86,7 @@ def rounds_alike_in_every_place(walking: str) -> bool:
 
 
 def test_the_walking_policy_keeps_the_fields_it_was_trained_with(goal, walking):
-    env = environment.make(goal, 1, {"policy": walking, "hold": 4, "arrival_radius": 0.5}, num_threads=1).unwrapped
+    env = environment.make_env(goal, 1, {"policy": walking, "hold": 4, "arrival_radius": 0.5}, num_threads=1).unwrapped
     assert env.task.control_dt == pytest.approx(0.04)
     assert env.task.arrival_radius == 0.5
     assert env.task.weights == {"progress": 1.0, "arrival": 3.0, "fall": -3.0}
@@ -96,13 +96,13 @@ def test_the_walking_policy_keeps_the_fields_it_was_trained_with(goal, walking):
 
 def test_what_does_not_fit_is_one_line(goal, walking, tmp_path):
     with pytest.raises(UsageError, match="no policy to walk with; give policy="):
-        environment.make(goal, 1, {})
+        environment.make_env(goal, 1, {})
     with pytest.raises(UsageError, match=r"there is no policy nowhere\.pt"):
-        environment.make(goal, 1, {"policy": "nowhere.pt"})
+        environment.make_env(goal, 1, {"policy": "nowhere.pt"})
     other = dataclasses.replace(checkpoint.read(walking), env_id="Motrix/CartPole-v0")
     checkpoint.write(tmp_path / "other.pt", other)
     with pytest.raises(UsageError, match="trained for Motrix/CartPole-v0, not for Motrix/Go1-v0"):
-        environment.make(goal, 1, {"policy": str(tmp_path / "other.pt")})
+        environment.make_env(goal, 1, {"policy": str(tmp_path / "other.pt")})
 
 
 def goal_task(**fields):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from test_resume import TINY, Stopper, job
 
-from motrix_train.training.job import carry_out
-from motrix_train.training.loop import _Episodes, _Rollout  # what they sum up is seen nowhere else so directly
+from motrix_train.training.run import train_run
+from motrix_train.training.statistics import EpisodeStatistics, RolloutStatistics
 
 WALK_AND_RUN = "Motrix/MultiTask-v0"
 
@@ -16,7 +16,7 @@ def test_the_log_tells_the_tasks_apart(tmp_path):
     cfg = replace(TINY, num_envs=4, max_env_steps=4 * 16 * 8, evaluation_interval=8, evaluation_episodes=4)
     joined = replace(job("torch", cfg), env_id=WALK_AND_RUN, env_kwargs={"max_episode_steps": 20})
     run = joined.create_run("", tmp_path / "run")
-    carry_out(run, Stopper())
+    train_run(run, Stopper())
     progress = run.progress()
     for name in ("walk", "run"):
         returns = progress[f"return_by_task/{name}"]
@@ -28,19 +28,19 @@ def test_the_log_tells_the_tasks_apart(tmp_path):
 
 
 def test_returns_belong_to_the_task_of_their_row():
-    episodes = _Episodes(4, ("a", "b", "never"))
+    episodes = EpisodeStatistics(4, ("a", "b", "never"))
     tasks = np.array([0, 1, 0, 1])
     for rewards in ([1, 10, 2, 20], [1, 10, 2, 20]):
         episodes.add(np.array(rewards, float), np.zeros(4, bool), tasks)
     episodes.add(np.zeros(4), np.array([True, True, True, False]), tasks)
     assert episodes.return_by_task == {"a": 3.0, "b": 20.0}
-    again = _Episodes(4, ("a", "b", "never"))
+    again = EpisodeStatistics(4, ("a", "b", "never"))
     again.restore(episodes.state())
     assert again.return_by_task == episodes.return_by_task
 
 
 def test_a_metric_is_the_mean_of_the_rows_that_have_it():
-    rollout = _Rollout()
+    rollout = RolloutStatistics()
     for values in ([1.0, 0.0, 3.0], [2.0, 0.0, 4.0]):
         mask = np.array([True, False, True])
         infos = {"metrics": {"a/error": np.array(values), "_a/error": mask, "plain": np.array(values)}}

@@ -17,14 +17,16 @@ from hypothesis import strategies as st
 from test_resume import TINY, Stopper, job
 
 import motrix_gym  # noqa: F401  (registers the ids)
-from motrix_train import beyond_gymnasium
+from motrix_train import env_protocol
+from motrix_train import infos as step_infos
 from motrix_train.cli import run as command
 from motrix_train.config import PPOCfg
 from motrix_train.errors import UsageError
 from motrix_train.ppo.agent import Agent, successors
 from motrix_train.storage.run_directory import RunDirectory
 from motrix_train.training import evaluation
-from motrix_train.training.job import Job, carry_out
+from motrix_train.training.request import TrainRequest
+from motrix_train.training.run import train_run
 
 LIMIT = 20
 SHORT = 10
@@ -199,7 +201,7 @@ gymnasium.register(
 )
 
 
-def others(backend: str, cfg: PPOCfg, env_id: str, **env_kwargs: Any) -> Job:
+def others(backend: str, cfg: PPOCfg, env_id: str, **env_kwargs: Any) -> TrainRequest:
     """A job in an environment that has no physics threads."""
     return replace(job(backend, cfg, env_id), env_kwargs=env_kwargs, num_threads=0)
 
@@ -244,9 +246,9 @@ def still(observations: np.ndarray) -> np.ndarray:
 
 
 def test_an_end_without_a_reason_is_an_end(monkeypatch: pytest.MonkeyPatch):
-    measured = evaluation.evaluate(away, "Others/Point-v0", {}, episodes=12)
+    measured = evaluation.evaluate_policy(away, "Others/Point-v0", {}, episodes=12)
     assert (measured.termination, measured.truncation) == ({"terminated": 1.0}, 0.0)
-    assert evaluation.evaluate(still, "Others/Point-v0", {}, episodes=12).termination == {}
+    assert evaluation.evaluate_policy(still, "Others/Point-v0", {}, episodes=12).termination == {}
     monkeypatch.setattr(evaluation, "MAX_ROWS", 5)  # some parts have a reason that others do not have
     policies = iter([still, away, still])
 
@@ -254,26 +256,26 @@ def test_an_end_without_a_reason_is_an_end(monkeypatch: pytest.MonkeyPatch):
         return chosen[-1](observations)
 
     chosen: list[Any] = []
-    make = evaluation.environment.make
+    make = evaluation.environment.make_env
 
     def made(*arguments: Any) -> VectorEnv:
         chosen.append(next(policies))
         return make(*arguments)
 
-    monkeypatch.setattr(evaluation.environment, "make", made)
-    measured = evaluation.evaluate(changing, "Others/Point-v0", {}, episodes=12)
+    monkeypatch.setattr(evaluation.environment, "make_env", made)
+    measured = evaluation.evaluate_policy(changing, "Others/Point-v0", {}, episodes=12)
     assert measured.termination == {"terminated": pytest.approx(5 / 12)}
     assert measured.truncation == pytest.approx(7 / 12)
 
 
 def test_a_limit_that_only_the_registration_knows_counts():
-    measured = evaluation.evaluate(still, "Others/Endless-v0", {}, episodes=3)
+    measured = evaluation.evaluate_policy(still, "Others/Endless-v0", {}, episodes=3)
     assert (measured.mean_length, measured.truncation) == (LIMIT, 1.0)
-    assert evaluation.evaluate(still, "Others/Point-v0", {"max_episode_steps": 7}, episodes=3).mean_length == 7
+    assert evaluation.evaluate_policy(still, "Others/Point-v0", {"max_episode_steps": 7}, episodes=3).mean_length == 7
 
 
 def test_infos_of_single_environments_are_those_of_the_step_and_not_of_the_reset():
-    measured = evaluation.evaluate(still, "Others/Told-v0", {}, episodes=20, seed=3)
+    measured = evaluation.evaluate_policy(still, "Others/Told-v0", {}, episodes=20, seed=3)
     places, successes = [], []
     for row in range(20):
         env = Told()
@@ -295,7 +297,7 @@ def test_the_form_of_the_last_observations_does_not_matter(form: str, tmp_path: 
     for name in (form, "dense"):
         cfg = replace(TINY, num_envs=2, max_env_steps=2 * 16 * 4, evaluation_episodes=2)
         run = others("torch", cfg, "Others/Pendulum-v0", form=name).create_run("", tmp_path / name)
-        carry_out(run, Stopper())
+        train_run(run, Stopper())
         lengths = run.progress()["mean_episode_length"]
         assert set(lengths[np.isfinite(lengths)]) == {SHORT}
         runs.append(everything(run))
@@ -305,7 +307,7 @@ def test_the_form_of_the_last_observations_does_not_matter(form: str, tmp_path: 
 @pytest.mark.parametrize("backend", ["torch", "jax"])
 def test_pendulum_of_gymnasium_with_short_episodes_trains(backend: str, tmp_path: Path):
     run = others(backend, replace(TINY, max_env_steps=128 * 2), "Others/Pendulum-v0").create_run("", tmp_path / "run")
-    carry_out(run, Stopper())
+    train_run(run, Stopper())
     assert run.progress()["episodes"][-1] > 8
     assert run.progress()["evaluation/mean_length"][-1] == SHORT
 
@@ -321,16 +323,16 @@ def test_both_forms_of_the_last_observations_are_understood(rows: list[bool], se
     for values in (last, objects):
         np.testing.assert_array_equal(successors(present, {"final_obs": values, "_final_obs": ended}), expected)
         np.testing.assert_array_equal(
-            successors(present, beyond_gymnasium.masked({"final_obs": values}, ended)), expected
+            successors(present, step_infos.with_masks({"final_obs": values}, ended)), expected
         )
 
 
 @pytest.mark.parametrize("backend", ["torch", "jax"])
 def test_one_that_saves_its_state_is_resumed_exactly(backend: str, tmp_path: Path):
     runs = [others(backend, TINY, "Others/Saved-v0").create_run("", tmp_path / name) for name in "ab"]
-    carry_out(runs[0], Stopper())
-    carry_out(runs[1], Stopper(3))
-    assert not carry_out(RunDirectory.open(runs[1].path), Stopper()).interrupted
+    train_run(runs[0], Stopper())
+    train_run(runs[1], Stopper(3))
+    assert not train_run(RunDirectory.open(runs[1].path), Stopper()).interrupted
     assert everything(runs[0]) == everything(runs[1])
 
 
@@ -347,7 +349,7 @@ def test_first_episodes_are_cut_where_rows_can_be_reset(env_id: str, staggered: 
 
     monkeypatch.setattr(Agent, "record", recording)
     cfg = replace(TINY, max_env_steps=128 * 2, evaluation_interval=0, initial_log_std=-20.0)
-    carry_out(others("torch", cfg, f"Others/{env_id}-v0").create_run("", tmp_path / "run"), Stopper())
+    train_run(others("torch", cfg, f"Others/{env_id}-v0").create_run("", tmp_path / "run"), Stopper())
     limit = SHORT if env_id == "Pendulum" else LIMIT
     cut = np.array(seen)[: limit - 1].any()
     assert cut == staggered
@@ -357,9 +359,9 @@ def test_first_episodes_are_cut_where_rows_can_be_reset(env_id: str, staggered: 
 def test_one_that_keeps_its_last_observations_is_refused(tmp_path: Path):
     cfg = replace(TINY, staggered_starts=False, initial_log_std=-20.0)
     with pytest.raises(UsageError, match=r"the last observation of an .*final_obs.*give time_limit_bootstrap=false"):
-        carry_out(others("torch", cfg, "Others/Silent-v0").create_run("", tmp_path / "refused"), Stopper())
+        train_run(others("torch", cfg, "Others/Silent-v0").create_run("", tmp_path / "refused"), Stopper())
     cfg = replace(cfg, time_limit_bootstrap=False, max_env_steps=128 * 2)
-    assert not carry_out(
+    assert not train_run(
         others("torch", cfg, "Others/Silent-v0").create_run("", tmp_path / "run"), Stopper()
     ).interrupted
 
@@ -369,7 +371,7 @@ def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A policy for a point."""
     cfg = replace(TINY, max_env_steps=128, evaluation_interval=0)
     run = others("torch", cfg, "Others/Point-v0").create_run("", tmp_path_factory.mktemp("point") / "run")
-    return carry_out(run, Stopper()).last
+    return train_run(run, Stopper()).last
 
 
 @pytest.mark.parametrize(
@@ -380,7 +382,7 @@ def test_what_cannot_be_drawn_is_one_line(kind, code, told, policy, tmp_path, ca
     env_id = f"Others/{kind}-v0"
     if kind == "Told":
         run = others("torch", replace(TINY, max_env_steps=128), env_id).create_run("", tmp_path / "run")
-        policy = carry_out(run, Stopper()).last
+        policy = train_run(run, Stopper()).last
     capsys.readouterr()
     found = command(["play", str(policy), "--env-id", env_id, "--num-envs=2", "--video", str(tmp_path / "seen.png")])
     lines = capsys.readouterr().err.splitlines()
@@ -402,14 +404,14 @@ def test_of_every_environment_of_motrix_all_that_is_there_is_found(env_id: str):
         return gymnasium.make_vec(env_id, num_envs=num_envs, num_threads=1)
 
     env = make(2)
-    assert beyond_gymnasium.resets_rows(env, make)
-    assert beyond_gymnasium.saves_state(env)
-    assert beyond_gymnasium.time_limit(env) == gymnasium.spec(env_id).max_episode_steps
-    assert beyond_gymnasium.step_seconds(env) == pytest.approx(1 / env.metadata["render_fps"], rel=0.1)
+    assert env_protocol.resets_rows(env, make)
+    assert env_protocol.is_resumable(env)
+    assert env_protocol.time_limit(env) == gymnasium.spec(env_id).max_episode_steps
+    assert env_protocol.step_seconds(env) == pytest.approx(1 / env.metadata["render_fps"], rel=0.1)
     env.reset(seed=0)
     *_, infos = env.step(env.action_space.sample())
     for group in ("reward_terms", "metrics", "termination"):
-        found = {name for name, _, _ in beyond_gymnasium.columns(infos, group)}
+        found = {name for name, _, _ in step_infos.columns(infos, group)}
         assert found == {name for name in infos[group] if not name.startswith("_")}
     env.close()
 

@@ -10,7 +10,8 @@ from rich.console import Console
 
 from motrix_train.cli import run
 from motrix_train.storage.run_directory import RunDirectory
-from motrix_train.training.loop import Listener, Listeners, progress
+from motrix_train.training import progress
+from motrix_train.training.callbacks import Callback, CallbackList
 from motrix_train.training.progress import TrainingProgress
 
 CARTPOLE = "Motrix/CartPole-v0"
@@ -19,7 +20,7 @@ CARTPOLE = "Motrix/CartPole-v0"
 def test_the_curve_is_drawn_at_most_once_a_minute(tmp_path, monkeypatch):
     now, drawn = 1000.0, []
     monkeypatch.setattr(progress.time, "monotonic", lambda: now)
-    monkeypatch.setattr(progress, "learning_curve", lambda *arguments: drawn.append(now))
+    monkeypatch.setattr(progress, "draw_learning_curve", lambda *arguments: drawn.append(now))
     shown = TrainingProgress(RunDirectory(tmp_path), Console(quiet=True))
     for second in range(0, 150, 10):
         now = 1000.0 + second
@@ -40,10 +41,10 @@ def test_quiet_prints_the_result_and_nothing_else(work, tiny, capfd):
     assert Path("mine/learning_curve.png").is_file()
 
 
-def test_several_listeners_are_told_everything_in_order(tmp_path):
+def test_several_callbacks_are_called_in_order(tmp_path):
     told = []
 
-    class Note(Listener):
+    class Note(Callback):
         def __init__(self, name: str):
             self._name = name
 
@@ -59,7 +60,7 @@ def test_several_listeners_are_told_everything_in_order(tmp_path):
         def finished(self, summary):
             told.append((self._name, summary))
 
-    both: Listener = Listeners([Note("a"), Note("b")])
+    both: Callback = CallbackList([Note("a"), Note("b")])
     tales = ["plan", "stats", "path", "summary"]
     for tell, tale in zip((both.started, both.rollout, both.checkpoint_written, both.finished), tales, strict=True):
         tell(tale)  # pyright: ignore[reportArgumentType]

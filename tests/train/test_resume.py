@@ -15,8 +15,9 @@ from motrix_train.errors import RunError, UsageError
 from motrix_train.ppo.backend import select
 from motrix_train.storage import checkpoint
 from motrix_train.storage.run_directory import RunDirectory
-from motrix_train.training.job import Job, carry_out
-from motrix_train.training.loop import RolloutStats, TrainingPlan, TrainingSummary
+from motrix_train.training.records import RolloutStats, TrainingPlan, TrainingSummary
+from motrix_train.training.request import TrainRequest
+from motrix_train.training.run import train_run
 
 TINY = PPOCfg(
     seed=5,
@@ -58,50 +59,50 @@ class Stopper:
     def finished(self, summary: TrainingSummary) -> None: ...
 
 
-def job(backend: str, cfg: PPOCfg = TINY, env_id: str = "Motrix/CartPole-v0", **more: Any) -> Job:
+def job(backend: str, cfg: PPOCfg = TINY, env_id: str = "Motrix/CartPole-v0", **more: Any) -> TrainRequest:
     pytest.importorskip(backend)
-    return Job(env_id=env_id, env_kwargs={}, backend=backend, cfg=cfg, device="cpu", num_threads=1, **more)
+    return TrainRequest(env_id=env_id, env_kwargs={}, backend=backend, cfg=cfg, device="cpu", num_threads=1, **more)
 
 
 @pytest.fixture(scope="module", params=["torch", "jax"])
 def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     """A run that was never stopped, to be read only."""
     run = job(request.param).create_run("", tmp_path_factory.mktemp("whole") / "run")
-    assert not carry_out(run, Stopper()).interrupted
+    assert not train_run(run, Stopper()).interrupted
     return run
 
 
 @pytest.mark.parametrize("updates", [1, 4, 7])
 def test_stopped_and_resumed(whole: RunDirectory, updates: int, tmp_path: Path):
-    run = Job.of(whole).create_run("", tmp_path / "run")
-    assert carry_out(run, Stopper(updates)).interrupted
+    run = TrainRequest.from_run(whole).create_run("", tmp_path / "run")
+    assert train_run(run, Stopper(updates)).interrupted
     stopped = RunDirectory.open(run.path)
     assert len(stopped.progress()["env_steps"]) == updates
     resumed = Stopper()
-    assert not carry_out(stopped, resumed).interrupted
+    assert not train_run(stopped, resumed).interrupted
     assert resumed.plan is not None
     assert resumed.plan.env_steps == 128 * updates
     assert everything(run) == everything(whole)
 
 
 def test_logs_beyond_the_checkpoint_are_written_once_more_and_not_twice(whole: RunDirectory, tmp_path: Path):
-    run = Job.of(whole).create_run("", tmp_path / "run")
-    carry_out(run, Stopper(3))
-    kept = (run.checkpoints / "last").with_suffix(select(Job.of(run).backend).SUFFIX).read_bytes()
-    carry_out(run, Stopper(3))
+    run = TrainRequest.from_run(whole).create_run("", tmp_path / "run")
+    train_run(run, Stopper(3))
+    kept = (run.checkpoints / "last").with_suffix(select(TrainRequest.from_run(run).backend).SUFFIX).read_bytes()
+    train_run(run, Stopper(3))
     run.checkpoint("last").write_bytes(kept)  # as if it had been killed three updates after this checkpoint
     with run.progress_path.open("a") as file:
         file.write("896,1024,0.3")  # and in the middle of a line
     for path in run.path.glob("events.out.tfevents.*"):
         path.write_bytes(path.read_bytes() + b"\x18\x00\x00\x00")  # and of an event
-    carry_out(run, Stopper())
+    train_run(run, Stopper())
     assert everything(run) == everything(whole)
 
 
 def test_a_run_that_was_killed_before_its_first_checkpoint_starts_again(whole: RunDirectory, tmp_path: Path):
-    run = Job.of(whole).create_run("", tmp_path / "run")
+    run = TrainRequest.from_run(whole).create_run("", tmp_path / "run")
     run.append_progress({"env_steps": 128, "mean_return": 3.0})
-    carry_out(run, Stopper())
+    train_run(run, Stopper())
     assert everything(run) == everything(whole)
 
 
@@ -109,8 +110,8 @@ def test_a_mirrored_robot_resumes(tmp_path: Path):
     cfg = replace(TINY, num_envs=4, max_env_steps=4 * 16 * 4, mirror="policy", evaluation_interval=0)
     runs = [job("torch", cfg, "Motrix/Go1-v0").create_run("", tmp_path / name) for name in "ab"]
     for run, updates in zip(runs, (10**9, 2), strict=True):
-        carry_out(run, Stopper(updates))
-    carry_out(runs[1], Stopper())
+        train_run(run, Stopper(updates))
+    train_run(runs[1], Stopper())
     assert everything(runs[0]) == everything(runs[1])
 
 
@@ -120,10 +121,12 @@ def lengthened(run: RunDirectory, updates: int) -> None:
 
 
 def test_a_longer_budget_goes_on_where_the_shorter_ended(whole: RunDirectory, tmp_path: Path):
-    at_once = job(Job.of(whole).backend, replace(TINY, max_env_steps=128 * 16)).create_run("", tmp_path / "at_once")
-    carry_out(at_once, Stopper())
-    extended = Job.of(whole).create_run("", tmp_path / "extended")
-    carry_out(extended, Stopper())
+    at_once = job(TrainRequest.from_run(whole).backend, replace(TINY, max_env_steps=128 * 16)).create_run(
+        "", tmp_path / "at_once"
+    )
+    train_run(at_once, Stopper())
+    extended = TrainRequest.from_run(whole).create_run("", tmp_path / "extended")
+    train_run(extended, Stopper())
     lengthened(extended, 16)
     assert everything(extended) == everything(at_once)
 
@@ -133,9 +136,9 @@ def test_a_longer_budget_goes_on_where_the_shorter_ended(whole: RunDirectory, tm
 def test_a_lengthened_run_is_the_run_that_was_planned_so_long(interval: int, ends: tuple[int, ...], tmp_path: Path):
     cfg = replace(TINY, evaluation_interval=interval, check_point_interval=16)
     planned = job("torch", replace(cfg, max_env_steps=128 * ends[-1])).create_run("", tmp_path / "planned")
-    carry_out(planned, Stopper())
+    train_run(planned, Stopper())
     run = job("torch", replace(cfg, max_env_steps=128 * ends[0])).create_run("", tmp_path / "run")
-    carry_out(run, Stopper())
+    train_run(run, Stopper())
     for updates in ends[1:]:
         assert np.isfinite(run.progress()["evaluation/mean_return"][-1])
         lengthened(run, updates)
@@ -147,11 +150,11 @@ def test_a_lengthened_run_is_the_run_that_was_planned_so_long(interval: int, end
 def test_killed_after_the_evaluation_at_the_end_and_lengthened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     cfg = replace(TINY, max_env_steps=128 * 4, evaluation_interval=3)
     planned = job("torch", replace(cfg, max_env_steps=128 * 10)).create_run("", tmp_path / "planned")
-    carry_out(planned, Stopper())
+    train_run(planned, Stopper())
     run = job("torch", cfg).create_run("", tmp_path / "run")
-    carry_out(run, Stopper(2))
+    train_run(run, Stopper(2))
     before = run.checkpoint("last").read_bytes()
-    carry_out(run, Stopper())
+    train_run(run, Stopper())
     assert checkpoint.read(run.checkpoint("best")).env_steps == 128 * 4
     run.checkpoint("last").write_bytes(before)  # as if it had been killed before its last checkpoint
     lengthened(run, 10)
@@ -181,21 +184,21 @@ def test_an_environment_without_a_state_says_how_to_go_on(tmp_path: Path, monkey
 
     run = job("torch").create_run("", tmp_path / "run")
     monkeypatch.delattr(MotrixVectorEnv, "get_state")
-    carry_out(run, Stopper(2))
+    train_run(run, Stopper(2))
     with pytest.raises(UsageError, match=r"cannot save its state: start a new run with --init-from .*last\.pt"):
-        carry_out(run, Stopper())
+        train_run(run, Stopper())
 
 
 def test_a_damaged_configuration_is_one_line(whole: RunDirectory, tmp_path: Path):
-    run = Job.of(whole).create_run("", tmp_path / "run")
+    run = TrainRequest.from_run(whole).create_run("", tmp_path / "run")
     run.amend(config={"rolouts": 3})
     with pytest.raises(RunError, match=r"config.json is damaged or of another version \(unknown setting 'rolouts'"):
-        carry_out(run, Stopper())
+        train_run(run, Stopper())
 
 
 def test_a_full_disk_loses_nothing(whole: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    run = Job.of(whole).create_run("", tmp_path / "run")
-    carry_out(run, Stopper(2))
+    run = TrainRequest.from_run(whole).create_run("", tmp_path / "run")
+    train_run(run, Stopper(2))
     before = everything(run)
 
     def full(path: Path, content: bytes) -> None:
@@ -204,7 +207,7 @@ def test_a_full_disk_loses_nothing(whole: RunDirectory, tmp_path: Path, monkeypa
     with monkeypatch.context() as disk:
         disk.setattr("motrix_train.storage.checkpoint.write_whole", full)
         with pytest.raises(RunError, match="No space left"):
-            carry_out(run, Stopper(2))
+            train_run(run, Stopper(2))
     assert {name: everything(run)[name] for name in ("last",)} == {"last": before["last"]}
-    carry_out(run, Stopper())
+    train_run(run, Stopper())
     assert everything(run) == everything(whole)

@@ -9,20 +9,20 @@ from hypothesis import strategies as st
 from test_resume import TINY, Stopper, job
 
 from motrix_train.ppo.agent import Agent, successors
-from motrix_train.training.job import carry_out
-from motrix_train.training.staggering import Staggering
+from motrix_train.training.episode_cuts import FirstEpisodeCuts
+from motrix_train.training.run import train_run
 
 LIMIT = 24
 
 
 @given(num_envs=st.integers(1, 300), limit=st.integers(1, 200), seed=st.integers(0, 2**63))
 def test_each_row_is_cut_at_most_once_and_the_moments_are_spread_evenly(num_envs: int, limit: int, seed: int):
-    staggering = Staggering(num_envs, limit, seed)
-    due = np.array([staggering.due(step) for step in range(1, limit)]).reshape(-1, num_envs)
+    cuts = FirstEpisodeCuts(num_envs, limit, seed)
+    due = np.array([cuts.after(step) for step in range(1, limit)]).reshape(-1, num_envs)
     assert (due.sum(axis=0) <= 1).all()
     every_step = due.sum(axis=1)
     assert every_step.max(initial=0) - every_step.min(initial=num_envs) <= 1
-    assert not staggering.due(limit).any()
+    assert not cuts.after(limit).any()
 
 
 def recorded(tmp_path, monkeypatch, **changes) -> list[tuple[np.ndarray, ...]]:
@@ -42,7 +42,7 @@ def recorded(tmp_path, monkeypatch, **changes) -> list[tuple[np.ndarray, ...]]:
     cfg = replace(TINY, num_envs=6, max_env_steps=6 * 16 * 6, evaluation_interval=0, **changes)
     pendulum = replace(job("torch", cfg), env_id="Motrix/Pendulum-v0", env_kwargs={"max_episode_steps": LIMIT})
     run = pendulum.create_run("", tmp_path / "run")
-    carry_out(run, Stopper())
+    train_run(run, Stopper())
     lengths = run.progress()["mean_episode_length"]
     assert set(lengths[np.isfinite(lengths)]) == {LIMIT}  # what was cut is no episode in the statistics
     return seen

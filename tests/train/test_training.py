@@ -6,7 +6,6 @@ import signal
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import gymnasium
 import numpy as np
@@ -22,7 +21,11 @@ from motrix_train.ppo.agent import Agent
 from motrix_train.ppo.backend import Backend
 from motrix_train.storage import checkpoint
 from motrix_train.storage.run_directory import RunDirectory
-from motrix_train.training.loop import Ranking, RolloutStats, Seeds, TrainingPlan, TrainingSummary, train
+from motrix_train.training.best_policy import BestPolicy
+from motrix_train.training.records import RolloutStats, TrainingPlan, TrainingSummary
+from motrix_train.training.request import TrainRequest
+from motrix_train.training.seeds import Seeds
+from motrix_train.training.trainer import train_policy
 
 CARTPOLE = "Motrix/CartPole-v0"
 TINY = PPOCfg(
@@ -75,25 +78,30 @@ class Run:
     summary: TrainingSummary
 
 
-def run(name: str, path: Path, cfg: PPOCfg = TINY, env_id: str = CARTPOLE, record: Record | None = None, **more: Any):
+def run(
+    name: str,
+    path: Path,
+    cfg: PPOCfg = TINY,
+    env_id: str = CARTPOLE,
+    record: Record | None = None,
+    seed: int = 7,
+    device: str = "cpu",
+) -> Run:
     pytest.importorskip(name)
     chosen, record = backend.select(name), record or Record()
     path.mkdir(parents=True, exist_ok=True)
     (path / "checkpoints").mkdir(exist_ok=True)
-    arguments = {
-        "env_id": env_id,
-        "env_kwargs": {},
-        "cfg": cfg,
-        "backend": chosen,
-        "seed": 7,
-        "num_envs": cfg.num_envs,
-        "device": "cpu",
-        "run": RunDirectory(path),
-        "listener": record,
-        "num_threads": 1,
-        **more,
-    }
-    return Run(chosen, RunDirectory(path), record, train(**arguments))
+    request = TrainRequest(
+        env_id=env_id,
+        env_kwargs={},
+        backend=name,
+        cfg=replace(cfg, seed=seed),
+        device=device,
+        num_threads=1,
+    )
+    summary = train_policy(request, run=RunDirectory(path), callback=record)
+    assert summary is not None
+    return Run(chosen, RunDirectory(path), record, summary)
 
 
 @pytest.fixture(scope="module", params=["torch", "jax"])
@@ -124,7 +132,7 @@ def test_checkpoints(done: Run):
     assert checkpoint.read(done.directory.checkpoints / f"step_384{suffix}").env_steps == 384
 
 
-def test_the_time_of_a_listener_is_not_in_the_rate(tmp_path: Path):
+def test_the_time_of_a_callback_is_not_in_the_rate(tmp_path: Path):
     class Slow(Record):
         def checkpoint_written(self, path: Path) -> None:
             time.sleep(1.0)
@@ -259,12 +267,12 @@ def test_divergence_is_one_line_with_a_remedy(tmp_path: Path, monkeypatch: pytes
 
 
 def test_neighbouring_seeds_share_no_row():
-    spread = [Seeds.spread(seed) for seed in range(200)]
+    spread = [Seeds.from_run_seed(seed) for seed in range(200)]
     assert len({seeds.networks for seeds in spread}) == len(spread)
     starts = sorted(seeds.env for seeds in spread)
     assert min(np.diff(starts)) > 2**20
     assert all(0 <= seeds.env < 2**63 and 0 <= seeds.networks < 2**32 for seeds in spread)
-    assert Seeds.spread(3) == Seeds.spread(3)
+    assert Seeds.from_run_seed(3) == Seeds.from_run_seed(3)
 
 
 def test_torch_learns_cartpole(tmp_path: Path):
@@ -278,7 +286,7 @@ def test_torch_learns_cartpole(tmp_path: Path):
     error=st.floats(0, 50),
 )
 def test_the_best_policy_is_the_last_that_is_not_measurably_worse(returns, error):
-    ranking = Ranking()
-    admitted = [k for k, mean in enumerate(returns) if ranking.admits(mean, error)]
+    best = BestPolicy()
+    admitted = [k for k, mean in enumerate(returns) if best.is_improved_by(mean, error)]
     slack = math.hypot(error, error)
     assert admitted == [k for k, mean in enumerate(returns) if mean >= max(returns[: k + 1]) - slack]

@@ -10,7 +10,7 @@ from test_resume import TINY, Stopper, job
 from motrix_train import environment
 from motrix_train.config import override
 from motrix_train.errors import UsageError
-from motrix_train.training.job import carry_out
+from motrix_train.training.run import train_run
 
 LIMIT, TRAINING_LIMIT = 20, 5
 SHORTER = {"max_episode_steps": TRAINING_LIMIT}
@@ -21,7 +21,7 @@ def columns(tmp_path, env_kwargs: dict, training_env: dict, env_id: str = PENDUL
     """The curves of a short training."""
     cfg = replace(TINY, staggered_starts=False, training_env=training_env)
     run = replace(job("torch", cfg), env_id=env_id, env_kwargs=env_kwargs).create_run("", tmp_path / "run")
-    carry_out(run, Stopper())
+    train_run(run, Stopper())
     return run.progress()
 
 

@@ -12,7 +12,7 @@ from motrix_train.errors import UsageError
 from motrix_train.ppo.transfer import Origin, Transfer
 from motrix_train.storage import checkpoint
 from motrix_train.storage.run_directory import RunDirectory
-from motrix_train.training.job import carry_out
+from motrix_train.training.run import train_run
 
 STILL = replace(TINY, learning_rate=1e-12, learning_rate_scheduler_kl_threshold=0.0)
 NORMALISERS = ("observation_preprocessor", "value_preprocessor")
@@ -22,7 +22,7 @@ NORMALISERS = ("observation_preprocessor", "value_preprocessor")
 def source(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     """A short training of the easier task, to be read only."""
     run = job(request.param).create_run("", tmp_path_factory.mktemp("source") / "run")
-    carry_out(run, Stopper())
+    train_run(run, Stopper())
     return run
 
 
@@ -30,11 +30,11 @@ def started(source: RunDirectory, path: Path, cfg=STILL, **how: bool) -> tuple[T
     """What came along, and the policy after a training that hardly learns."""
     origin = Origin(checkpoint.read(source.checkpoint("last")), **how)
     run = job(origin.checkpoint.backend, cfg, origin=origin).create_run("", path)
-    listener = Stopper()
-    carry_out(run, listener)
-    assert listener.plan is not None
-    assert listener.plan.transfer is not None
-    return listener.plan.transfer, checkpoint.read(run.checkpoint("last"))
+    callback = Stopper()
+    train_run(run, callback)
+    assert callback.plan is not None
+    assert callback.plan.transfer is not None
+    return callback.plan.transfer, checkpoint.read(run.checkpoint("last"))
 
 
 def arrays(policy: checkpoint.Checkpoint) -> dict[str, np.ndarray]:
@@ -78,9 +78,9 @@ def test_a_standardiser_that_fits_in_part_is_left_whole(source: RunDirectory, tm
     narrow["observation_preprocessor"]["running_mean"] = np.zeros(3, np.float32)
     origin = Origin(replace(taken, state=narrow), partial=True)
     run = job(taken.backend, STILL, origin=origin).create_run("", tmp_path / "run")
-    listener = Stopper()
-    carry_out(run, listener)
-    left = {name.split("/")[1] for name in listener.plan.transfer.left}
+    callback = Stopper()
+    train_run(run, callback)
+    left = {name.split("/")[1] for name in callback.plan.transfer.left}
     assert left == {"running_mean", "running_variance", "current_count"}
 
 
@@ -97,9 +97,9 @@ def test_it_resumes_without_the_file_that_it_started_from(source: RunDirectory, 
     origin = Origin(checkpoint.read(source.checkpoint("last")))
     run = job(origin.checkpoint.backend, origin=origin).create_run("", tmp_path / "run")
     assert run.config()["origin"]["env_steps"] == TINY.max_env_steps
-    listener = Stopper()
-    carry_out(RunDirectory.open(run.path), listener)
-    assert listener.plan.transfer.left == ()
+    callback = Stopper()
+    train_run(RunDirectory.open(run.path), callback)
+    assert callback.plan.transfer.left == ()
 
 
 def test_from_the_command_line(source: RunDirectory, work: Path, tiny: tuple[str, ...], capsys):

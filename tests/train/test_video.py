@@ -10,7 +10,8 @@ from motrix_train.cli import run
 from motrix_train.config import PPOCfg
 from motrix_train.storage import checkpoint
 from motrix_train.storage.run_directory import RunDirectory
-from motrix_train.training.loop import TrainingPlan, video
+from motrix_train.training import video
+from motrix_train.training.records import TrainingPlan
 
 CARTPOLE = "Motrix/CartPole-v0"
 
@@ -50,9 +51,11 @@ def test_a_resumed_run_is_filmed_on(work, tiny, monkeypatch):
 @pytest.mark.parametrize(("every", "resumed_at"), [(1, 0), (2, 0), (3, 40), (2, 64)])
 def test_every_kth_checkpoint_is_filmed_once(tmp_path, monkeypatch, every, resumed_at, workers):
     filmed = []
-    monkeypatch.setattr(video, "film", lambda policy, env_id, env_kwargs, path, **options: filmed.append(path.stem))
+    monkeypatch.setattr(
+        video, "film_policy", lambda policy, env_id, env_kwargs, path, **options: filmed.append(path.stem)
+    )
     monkeypatch.setattr(video, "_frames", lambda env: ())
-    listener = video.TrainingVideos(every, CARTPOLE, {})
+    callback = video.TrainingVideos(every, CARTPOLE, {})
     directory = RunDirectory.create(tmp_path, CARTPOLE, "torch", 0, {}, tmp_path / "run")
     plan = TrainingPlan(
         env_id=CARTPOLE,
@@ -66,20 +69,20 @@ def test_every_kth_checkpoint_is_filmed_once(tmp_path, monkeypatch, every, resum
         transfer=None,
         policy=np.asarray,
     )
-    listener.started(plan)
+    callback.started(plan)
     for env_steps in range(resumed_at + 8, 129, 8):
-        listener.rollout(_stats(env_steps))
-        listener.checkpoint_written(Path("best.pt"))
+        callback.rollout(_stats(env_steps))
+        callback.checkpoint_written(Path("best.pt"))
         if env_steps % 32 == 0:
             for stem in (f"step_{env_steps}", "last", "last"):
-                listener.checkpoint_written(Path(f"{stem}.pt"))
+                callback.checkpoint_written(Path(f"{stem}.pt"))
     due = range(32 * every, 129, 32 * every)
     assert filmed == [f"step_{env_steps}" for env_steps in due if env_steps > resumed_at]
     assert directory.config()["video_every"] == every
 
 
 def _stats(env_steps: int):
-    from motrix_train.training.loop import RolloutStats
+    from motrix_train.training.records import RolloutStats
 
     numbers = dict.fromkeys(RolloutStats.__dataclass_fields__, 0)
     return RolloutStats(**{**numbers, "env_steps": env_steps})  # pyright: ignore[reportArgumentType]

@@ -16,88 +16,90 @@ import numpy as np
 from test_resume import TINY, Stopper
 
 from motrix_train import environment
-from motrix_train.distributed import ALONE, Place, Workers
+from motrix_train.distributed import SINGLE_PROCESS, ProcessGroup
 from motrix_train.errors import EndedElsewhere, RunError, UsageError
+from motrix_train.launcher import ProcessInfo
 from motrix_train.ppo.agent import Agent
 from motrix_train.ppo.backend import select
 from motrix_train.storage import checkpoint
 from motrix_train.storage.run_directory import RunDirectory
-from motrix_train.training import loop as training
-from motrix_train.training.job import Job, assist, carry_out
+from motrix_train.training.loop import TrainingLoop
+from motrix_train.training.request import TrainRequest
+from motrix_train.training.run import train_as_worker, train_run
 
 KAPPA = 3
 
 
 class Scribe:
-    """Keeps the agent, the environment and the observations of this process in every training."""
+    """Keeps the loop, the first agent and the first observations of this process in every training."""
 
     def __init__(self) -> None:
-        self.session: Any = None
-        begin, go_on = training._Session.begin, training._Session.go_on
+        self.loop: Any = None
+        begin, resume = TrainingLoop.begin, TrainingLoop.resume
 
-        def watched_begin(session: Any, env_seed: int) -> None:
-            begin(session, env_seed)
-            self.session, self.first_observations = session, session._observations.copy()
-            self.first_state = session._backend.agent_state(session._agent)
+        def watched_begin(loop: Any, env_seed: int) -> None:
+            begin(loop, env_seed)
+            self.loop, self.first_observations = loop, loop.collector.observations.copy()
+            self.first_state = loop._backend.agent_state(loop.agent)
 
-        def watched_go_on(session: Any, previous: Any) -> None:
-            go_on(session, previous)
-            self.session = session
+        def watched_resume(loop: Any, resume_state: Any) -> None:
+            resume(loop, resume_state)
+            self.loop = loop
 
-        training._Session.begin, training._Session.go_on = watched_begin, watched_go_on
+        TrainingLoop.begin, TrainingLoop.resume = watched_begin, watched_resume
 
     @property
     def state(self) -> dict[str, Any]:
-        return self.session._backend.agent_state(self.session._agent)
+        return self.loop._backend.agent_state(self.loop.agent)
 
 
 def main(name: str, directory: Path) -> None:
-    place = Place.of()
-    workers = Workers(place, select(name).connect(place))
-    job = Job(
+    process = ProcessInfo.from_environ()
+    group = ProcessGroup(process, select(name).connect(process))
+    job = TrainRequest(
         env_id="Motrix/CartPole-v0", env_kwargs={}, backend=name, cfg=TINY, device="cpu", num_threads=0, workers=2
     )
-    seen: dict[str, Any] = {"cpus": workers.cpus}
+    seen: dict[str, Any] = {"cpus": group.cpus}
     scribe = Scribe()
 
-    train(job, directory / "whole", workers)
+    train(job, directory / "whole", group)
     arrays = {f"first/{path}": value for path, value in checkpoint.leaves(scribe.first_state)}
     arrays |= {f"last/{path}": value for path, value in checkpoint.leaves(scribe.state)}
     arrays["observations"] = scribe.first_observations
-    seen["threads"] = scribe.session._env.unwrapped.num_threads
-    seen["mean_return"] = scribe.session._episodes.mean_return
-    seen["episodes"] = scribe.session._episodes.count
+    seen["threads"] = scribe.loop.collector.env.unwrapped.num_threads
+    seen["mean_return"] = scribe.loop.collector.episodes.mean_return
+    seen["episodes"] = scribe.loop.collector.episodes.count
 
-    stop_after_updates(2, if_rank=1, workers=workers)
-    train(job, directory / "resumed", workers)
-    seen["updates before the stop"] = scribe.session._updates
-    train(None, directory / "resumed", workers)
+    stop_after_updates(2, if_rank=1, group=group)
+    train(job, directory / "resumed", group)
+    seen["updates before the stop"] = scribe.loop.updates
+    train(None, directory / "resumed", group)
     arrays |= {f"resumed/{path}": value for path, value in checkpoint.leaves(scribe.state)}
 
-    arrays |= pooled_scaler(name, workers)
-    arrays |= learned_from_halves(name, workers)
-    arrays["mean_gradient"] = mean_gradient(name, scribe.session._agent, workers.rank)
+    arrays |= pooled_scaler(name, group)
+    arrays |= learned_from_halves(name, group)
+    arrays["mean_gradient"] = mean_gradient(name, scribe.loop.agent, group.rank)
 
     stopper = replace(job, cfg=replace(TINY, kl_threshold=0.1))
-    seen["mistake of all"] = how_it_ended(stopper, directory / "a", workers)
-    make = environment.make
-    if workers.rank == 1:
-        environment.make = refuse
-    seen["mistake of one"] = how_it_ended(job, directory / "b", workers)
-    environment.make = make
-    np.savez(directory / f"arrays{workers.rank}.npz", **arrays)
-    (directory / f"seen{workers.rank}.json").write_text(json.dumps(seen))
+    seen["mistake of all"] = how_it_ended(stopper, directory / "a", group)
+    make = environment.make_env
+    if group.rank == 1:
+        environment.make_env = refuse
+    seen["mistake of one"] = how_it_ended(job, directory / "b", group)
+    environment.make_env = make
+    np.savez(directory / f"arrays{group.rank}.npz", **arrays)
+    (directory / f"seen{group.rank}.json").write_text(json.dumps(seen))
 
 
-def train(job: Job | None, path: Path, workers: Workers) -> None:
+def train(job: TrainRequest | None, path: Path, group: ProcessGroup) -> None:
     """A new run, or with no job the rest of one."""
-    if not workers.is_main:
-        assist(workers)
+    if not group.is_main:
+        train_as_worker(group)
         return
-    carry_out(job.create_run("", path) if job else RunDirectory.open(path), Stopper(), workers=workers)
+    train_run(job.create_run("", path) if job else RunDirectory.open(path), Stopper(), group=group)
 
 
-def stop_after_updates(updates: int, if_rank: int, workers: Workers) -> None:
+def stop_after_updates(updates: int, if_rank: int, group: ProcessGroup) -> None:
     """One worker alone is asked to stop, amid the next rollout; the other hears of it from that one."""
     act, calls = Agent.act, 0
 
@@ -109,15 +111,15 @@ def stop_after_updates(updates: int, if_rank: int, workers: Workers) -> None:
             signal.raise_signal(signal.SIGTERM)
         return act(self, *seen)
 
-    if workers.rank == if_rank:
+    if group.rank == if_rank:
         Agent.act = asked_to_stop
 
 
-def pooled_scaler(name: str, workers: Workers) -> dict[str, np.ndarray]:
-    """The scalers of an agent after rows that differ between the workers."""
+def pooled_scaler(name: str, group: ProcessGroup) -> dict[str, np.ndarray]:
+    """The scalers of an agent after rows that differ between the group."""
     spaces = gymnasium.spaces.Box(-9, 9, (KAPPA,)), gymnasium.spaces.Box(-1, 1, (2,))
-    agent = select(name).make_agent(*spaces, TINY.num_envs, TINY, None, "cpu", workers, spaces[0])
-    for rows in batches()[workers.rank]:
+    agent = select(name).make_agent(*spaces, TINY.num_envs, TINY, None, "cpu", group, spaces[0])
+    for rows in batches()[group.rank]:
         agent.ppo._observation_preprocessor(agent._to_device(rows), train=True)
         agent.ppo._state_preprocessor(agent._to_device(rows[:, ::-1].copy()), train=True)
         agent.ppo._value_preprocessor(agent._to_device(rows[:, None, :1]), train=True)
@@ -132,7 +134,7 @@ def batches() -> np.ndarray:  # (workers, batches, rows, k) float32
     return (np.random.default_rng(1).normal(2.0, 3.0, (2, 4, 10, KAPPA)) + shift).astype(np.float32)
 
 
-def learned_from_halves(name: str, workers: Workers) -> dict[str, np.ndarray]:
+def learned_from_halves(name: str, group: ProcessGroup) -> dict[str, np.ndarray]:
     """The networks after three updates from half of the rows each, and after the same from all rows in one process.
 
     Advantages are left as they are here, since each worker standardises its own, and a mini-batch is the whole rollout.
@@ -148,15 +150,15 @@ def learned_from_halves(name: str, workers: Workers) -> dict[str, np.ndarray]:
     setattr(ppo, compute, plain)
     half = TINY.num_envs
     parts = {
-        "together": (workers, slice(workers.rank * half, (workers.rank + 1) * half)),
-        "alone": (ALONE, slice(None)),
+        "together": (group, slice(group.rank * half, (group.rank + 1) * half)),
+        "alone": (SINGLE_PROCESS, slice(None)),
     }
     learned = {part: learned_from(name, *where) for part, where in parts.items()}
     setattr(ppo, compute, standardised)
     return {f"{part}/{path}": value for part, state in learned.items() for path, value in checkpoint.leaves(state)}
 
 
-def learned_from(name: str, workers: Workers, rows: slice) -> dict[str, Any]:
+def learned_from(name: str, group: ProcessGroup, rows: slice) -> dict[str, Any]:
     """The state of an agent after three updates from the same transitions of some rows."""
     chosen, steps, every = select(name), 3 * TINY.rollouts, 2 * TINY.num_envs
     rng = np.random.default_rng(2)
@@ -167,7 +169,7 @@ def learned_from(name: str, workers: Workers, rows: slice) -> dict[str, Any]:
     spaces = gymnasium.spaces.Box(-9, 9, (KAPPA,)), gymnasium.spaces.Box(-1, 1, (2,))
     chosen.seed_everything(4)
     cfg = replace(TINY, num_envs=observations.shape[1], mini_batches=1)
-    agent = chosen.make_agent(*spaces, cfg.num_envs, cfg, None, "cpu", workers)
+    agent = chosen.make_agent(*spaces, cfg.num_envs, cfg, None, "cpu", group)
     for step in range(steps):
         agent.act(observations[step])
         agent._actions = agent._to_device(actions[step])
@@ -194,10 +196,10 @@ def mean_gradient(name: str, agent: Agent, rank: int) -> np.ndarray:
     return np.unique(np.concatenate([parameter.grad.numpy().ravel() for parameter in policy.parameters()]))
 
 
-def how_it_ended(job: Job, path: Path, workers: Workers) -> str:
+def how_it_ended(job: TrainRequest, path: Path, group: ProcessGroup) -> str:
     """The error of this worker."""
     try:
-        train(job, path, workers)
+        train(job, path, group)
     except (UsageError, RunError, EndedElsewhere) as error:
         return f"{type(error).__name__}: {error}"
     return "well"

@@ -14,8 +14,8 @@ from motrix_train.commands.options import PROGRAM, Device, Imports, NumThreads, 
 from motrix_train.curriculum import report as curriculum_report
 from motrix_train.curriculum.plan import Plan
 from motrix_train.curriculum.run import Curriculum, Ending, Outcome
-from motrix_train.distributed import Place
 from motrix_train.errors import RunError, UsageError
+from motrix_train.launcher import ProcessInfo
 from motrix_train.storage.run_directory import RunDirectory, changed_versions
 from motrix_train.training.progress import TrainingProgress
 
@@ -44,7 +44,7 @@ def curriculum(
     Example: motrix-train curriculum --resume runs/curricula/go1_curriculum/2026-11-22_19-30-00
     """
     console = Console(stderr=True, quiet=quiet)
-    if (size := Place.of().size) > 1:
+    if (size := ProcessInfo.from_environ().size) > 1:
         raise UsageError(f"a curriculum is trained by one process, not by {size}: start it without a launcher")
     if resume is not None:
         if plan is not None or run_dir is not None:
@@ -52,7 +52,7 @@ def curriculum(
             raise UsageError(f"{given} does not go with --resume: a curriculum goes on as it was begun; leave it out")
         whole = Curriculum.open(resume, context.obj, device, num_threads)
         if changed := changed_versions(whole.begun_with):
-            _say(console, f"with {', '.join(changed)} it goes on, but not bit for bit")
+            _print_line(console, f"with {', '.join(changed)} it goes on, but not bit for bit")
     elif plan is None:
         raise UsageError(f"name a plan, as in {PROGRAM} curriculum plan.toml, or a curriculum, as in --resume DIR")
     else:
@@ -60,32 +60,33 @@ def curriculum(
         asked.check(device)
         whole = Curriculum.create(asked, context.obj, run_dir, device, num_threads)
     try:
-        final = whole.carry_out(lambda number, run: _watch(whole, number, run, console))
-        curriculum_report.write(whole)
+        final = whole.train(lambda number, run: _watch(whole, number, run, console))
+        curriculum_report.write_report(whole)
     except KeyboardInterrupt:
-        _say_how_to_go_on(whole)
+        _print_how_to_resume(whole)
         raise
-    _tell(whole, final)
+    _print_result(whole, final)
 
 
 @contextmanager
 def _watch(whole: Curriculum, number: int, run: RunDirectory, console: Console) -> Iterator[TrainingProgress]:
+    """Prints the beginning and the end of a stage, and shows its progress between."""
     if number:
-        curriculum_report.write(whole)
+        curriculum_report.write_report(whole)
     stage = whole.plan.stages[number]
     aim = f", until {stage.condition}" if stage.advance_when else ""
-    _say(console, f"Stage {number + 1} of {len(whole.plan.stages)}: {stage.name}{aim}")
+    _print_line(console, f"Stage {number + 1} of {len(whole.plan.stages)}: {stage.name}{aim}")
     with TrainingProgress(run, console) as progress:
         yield progress
     if outcome := whole.outcome(number):
-        _say(console, f"{stage.name}: {outcome.ending} after {outcome.env_steps:,} env steps")
+        _print_line(console, f"{stage.name}: {outcome.ending} after {outcome.env_steps:,} env steps")
 
 
-def _tell(whole: Curriculum, final: Outcome) -> None:
-    print(curriculum_report.table(whole.outcomes()))
+def _print_result(whole: Curriculum, final: Outcome) -> None:
+    print(curriculum_report.report_table(whole.outcomes()))
     print(f"Report:      {whole.path / 'report.md'}")
     if final.ending is Ending.OPEN:
-        _say_how_to_go_on(whole)
+        _print_how_to_resume(whole)
         raise typer.Exit(130)
     if final.is_dead_end:
         more = command("train", "--resume", final.run.path, "--max-env-steps", "N")
@@ -99,10 +100,10 @@ def _tell(whole: Curriculum, final: Outcome) -> None:
     print(f"Watch it:    {command('play', final.run.path, '--video', 'play.mp4')}")
 
 
-def _say_how_to_go_on(whole: Curriculum) -> None:
+def _print_how_to_resume(whole: Curriculum) -> None:
     print(f"Stopped early: {whole.path}")
     print(f"Go on:       {command('curriculum', '--resume', whole.path)}")
 
 
-def _say(console: Console, line: str) -> None:
+def _print_line(console: Console, line: str) -> None:
     console.print(line, markup=False, highlight=False, soft_wrap=True)

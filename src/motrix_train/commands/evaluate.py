@@ -1,4 +1,4 @@
-"""`motrix-train evaluate`: how good a policy is."""
+"""`motrix-train evaluate`: measures a policy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rich.table import Table
 from motrix_train import environment
 from motrix_train.commands.options import AsJson, BackendName, Device, EnvFields, Imports, NumThreads, OtherEnv, Target
 from motrix_train.storage.policies import TrainedPolicy
-from motrix_train.training import evaluation
+from motrix_train.training.evaluation import Evaluation, evaluate_policy
 from motrix_train.training.progress import share_bar
 
 
@@ -42,9 +42,7 @@ def evaluate(
     trained = TrainedPolicy.open(target, None, backend, device, env_id, environment.parse_kwargs(env_fields or ()))
     checkpoint, act = trained.checkpoint, trained.acting(np.random.default_rng(seed) if stochastic else None)
     with share_bar(Console(stderr=True), "evaluating") as on_progress:
-        measured = evaluation.evaluate(
-            act, trained.env_id, trained.env_kwargs, episodes, seed, num_threads, on_progress
-        )
+        measured = evaluate_policy(act, trained.env_id, trained.env_kwargs, episodes, seed, num_threads, on_progress)
     if as_json:
         about = {"env_id": measured.env_id, "backend": checkpoint.backend, "policy": str(trained.path)}
         about |= {"env_steps": checkpoint.env_steps, "stochastic": stochastic}
@@ -56,7 +54,7 @@ def evaluate(
     Console().print(_evaluation_table(measured))
 
 
-def _evaluation_table(measured: evaluation.Evaluation) -> Table:
+def _evaluation_table(measured: Evaluation) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_row("episodes", f"{measured.episodes}  (seed {measured.seed})")
     table.add_row("return", f"{measured.mean_return:.4g}{_between(measured.return_ci95, '.4g')}")

@@ -21,7 +21,7 @@ def list_environments() -> None:
     for heading in ("id", "what it is", "episode", "budget"):
         table.add_column(heading, overflow="fold", no_wrap=heading != "what it is")
     for env_id in presets.preset_ids():
-        spec = environment.find(env_id)
+        spec = environment.find_spec(env_id)
         budgets = {backend: presets.preset(env_id, backend).max_env_steps for backend in NAMES}
         table.add_row(
             env_id,

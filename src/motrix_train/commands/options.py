@@ -20,7 +20,7 @@ PROGRAM = "motrix-train"
 
 
 def complete_env_id(typed: str) -> list[str]:
-    """For the completion of the shell."""
+    """Completes an environment id in the shell."""
     return [env_id for env_id in gymnasium.registry if env_id.startswith("Motrix/") and env_id.startswith(typed)]
 
 
@@ -81,12 +81,12 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of
 
 
 def command(*words: object) -> str:
-    """A command line of this program as it works in the shell that this one was typed in."""
+    """A command line that calls this program in the shell of the user."""
     return shlex.join([*_program(), *map(str, words)])
 
 
 def _program() -> list[str]:
-    """How to call this program: by its name where that finds it, else by its path, or with `python -m`."""
+    """The words that call this program: its name if the shell finds it, else its path, or `python -m`."""
     called = Path(sys.argv[0])
     if called.parts[-2:] == ("motrix_train", "__main__.py"):
         return [sys.executable, "-m", "motrix_train"]
@@ -96,8 +96,8 @@ def _program() -> list[str]:
     return [os.path.relpath(called) if called.is_relative_to(Path.cwd()) else str(called)]
 
 
-def count(text: str) -> int:
-    """A whole number of at least 1, also when written as 8e6."""
+def parse_count(text: str) -> int:
+    """Parses a whole number of at least 1, also in the form 8e6."""
     try:
         number = float(text)
     except ValueError:

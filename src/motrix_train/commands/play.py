@@ -59,7 +59,7 @@ def play(
     trained = TrainedPolicy.open(target, policy, backend, device, env_id, fields)
     rows = num_envs or (1 if video_path.suffix == ".png" else trained.checkpoint.config.get("play_num_envs", 1))
     with share_bar(Console(stderr=True), "playing") as on_progress:
-        video.film(
+        video.film_policy(
             trained.policy,
             trained.env_id,
             trained.env_kwargs,

@@ -1,4 +1,4 @@
-"""`motrix-train plot`: runs beside each other, in one picture."""
+"""`motrix-train plot`: several runs in one picture."""
 
 from __future__ import annotations
 
@@ -45,17 +45,17 @@ def plot(
         raise UsageError(f"--out {out}: the name must end in .png")
     runs, problems = _read(targets)
     panels = _panels(runs, columns)
-    groups = comparison.group(runs)
-    plots.compare(groups, x, panels, out, runs[0].env_id)
+    groups = comparison.group_runs(runs)
+    plots.draw_comparison(groups, x, panels, out, runs[0].env_id)
     for problem in problems:
         print(f"left out: {problem}", file=sys.stderr)
     print(f"{_count(runs, 'run')} in {_count(groups, 'group')} -> {out}")
 
 
 def _read(targets: Sequence[str]) -> tuple[list[Run], list[RunError]]:
-    """The runs of one environment that can be drawn, and why others cannot."""
+    """The runs of one environment that can be drawn, and the errors of the others."""
     runs, problems = [], []
-    for directory in comparison.find(targets):
+    for directory in comparison.find_runs(targets):
         try:
             runs.append(Run.read(directory))
         except RunError as problem:
@@ -69,7 +69,7 @@ def _read(targets: Sequence[str]) -> tuple[list[Run], list[RunError]]:
 
 
 def _panels(runs: Sequence[Run], columns: str | None) -> list[str]:
-    """The columns to draw, groups spelt out."""
+    """The columns to draw, with every column of a group."""
     known = list(dict.fromkeys(name for run in runs for name in run.progress))
     wanted = plots.COMPARED if columns is None else [name.strip() for name in columns.split(",") if name.strip()]
     panels: dict[str, None] = {}

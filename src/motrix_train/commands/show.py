@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from motrix_train import environment, presets
+from motrix_train import env_protocol, environment, presets
 from motrix_train.commands.options import AsJson, BackendName, EnvFields, EnvId, Settings, split_assignments
 from motrix_train.config import override, to_json
 from motrix_train.errors import UsageError
@@ -28,7 +28,7 @@ def show(
 
     Example: motrix-train show Motrix/Go1-v0 --set rollouts=32 --env reward_weights.torques=0
     """
-    spec = environment.find_typed(env_id)
+    spec = environment.import_and_find_spec(env_id)
     name = select(backend).NAME
     default = presets.preset(spec.id, name)
     cfg = override(default, split_assignments(settings))
@@ -55,8 +55,8 @@ def show(
 
 def _task_fields(env_id: str, env_kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a task with every reward weight, plain JSON; none of an environment that has no task."""
-    env = environment.make(env_id, 1, env_kwargs)
-    task = environment.task_of(env)
+    env = environment.make_env(env_id, 1, env_kwargs)
+    task = env_protocol.task_of(env)
     env.close()
     if not hasattr(task, "weights"):
         return dict(env_kwargs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -20,27 +21,29 @@ from motrix_train.commands.options import (
     Settings,
     command,
     complete_env_id,
-    count,
+    parse_count,
     split_assignments,
 )
-from motrix_train.distributed import ALONE, Place, Workers
+from motrix_train.commands.processes import LAUNCHERS, connect_processes
+from motrix_train.distributed import ProcessGroup
 from motrix_train.errors import UsageError
-from motrix_train.interface import prepare
+from motrix_train.interface import train_request
 from motrix_train.plotting import seeds_report
-from motrix_train.ppo.backend import select
 from motrix_train.ppo.transfer import Origin
 from motrix_train.storage.checkpoint import read
 from motrix_train.storage.policies import locate
 from motrix_train.storage.run_directory import RunDirectory, changed_versions
 from motrix_train.storage.run_record import RunRecord
-from motrix_train.training.job import Job, Resumption, assist, carry_out
-from motrix_train.training.loop import Listener, Listeners, TrainingSummary
+from motrix_train.training.callbacks import Callback, CallbackList
 from motrix_train.training.progress import TrainingProgress
+from motrix_train.training.records import TrainingSummary
+from motrix_train.training.request import TrainRequest
+from motrix_train.training.resume import ResumeRequest
+from motrix_train.training.run import train_as_worker, train_run
 from motrix_train.training.video import TrainingVideos
 from motrix_train.training.weights_and_biases import WandbLog
 
-LAUNCHERS = "torchrun starts torch, `python -m skrl.utils.distributed.jax` jax, and srun either"
-# what does not change what is learned
+# parameters that do not change what is learned
 WITH_RESUME = ("resume", "max_env_steps", "device", "num_threads", "imports", "video_every", "wandb", "quiet")
 
 
@@ -67,7 +70,7 @@ def train(
     ] = None,
     random_seed: Annotated[bool, typer.Option("--random-seed", help="Draw a seed.")] = False,
     max_env_steps: Annotated[
-        int | None, typer.Option(parser=count, metavar="N", help="Environment steps in all, 8000000 or 8e6.")
+        int | None, typer.Option(parser=parse_count, metavar="N", help="Environment steps in all, 8000000 or 8e6.")
     ] = None,
     settings: Settings = None,
     env_fields: EnvFields = None,
@@ -93,7 +96,7 @@ def train(
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the result.")] = False,
 ) -> None:
-    """Trains a policy, into runs/ENV/TIME_BACKEND_seedN/. Ctrl-C ends it early and keeps the last policy.
+    """Trains a policy into runs/ENV/TIME_BACKEND_seedN/. Ctrl-C ends the training early and keeps the last policy.
 
     Under torchrun, SKRL's launcher for JAX or srun, all processes train it together; docs/scaling.md says how.
 
@@ -103,98 +106,104 @@ def train(
 
     Example: motrix-train train --resume runs/Motrix/Go1-v0/2026-11-22_19-30-00_torch_seed1
     """
-    workers, backend = _meet(backend, resume)
-    if not workers.is_main:
-        with workers.together():  # while the main one prepares the run
-            if env_id is not None:
-                environment.find_typed(env_id)
-        return assist(workers)
+    group, backend = connect_processes(backend, resume)
     console = Console(stderr=True, quiet=quiet)
-    if resume is not None:
-        with workers.together():
+
+    def prepare() -> _Prepared | None:
+        """Checks the command line: rank 0 makes or opens the run, the other processes import its environment."""
+        if not group.is_main:
+            if env_id is not None:
+                environment.import_and_find_spec(env_id)
+            return None
+        if resume is not None:
             _refuse_changes(context)
-            resumption = Resumption(
+            request = ResumeRequest(
                 command=context.obj, max_env_steps=max_env_steps, device=device, num_threads=num_threads
             )
-            run, listeners = _gone_on_with(resume, resumption, workers, backend, console, video_every, wandb)
-        return _end_of(run, _watched(run, console, listeners, workers, resumption))
+            return _resumed(resume, request, group, backend, console, video_every, wandb)
+        _require_environment(env_id, init_from, partial, fresh_normaliser)
+        chosen_seeds = _parse_seeds(seeds, seed, random_seed, group) if seeds else [seed]
+        requests = [request_for(chosen) for chosen in chosen_seeds]
+        _print_budget(console, max_env_steps, requests[0])
+        callbacks = [_callbacks(request, video_every, wandb) for request in requests]
+        return _Prepared(requests, callbacks, requests[0].create_run(context.obj, path_of(requests[0])))
 
-    def job_of(seed: int | None) -> Job:
-        return prepare(
+    def request_for(seed: int | None) -> TrainRequest:
+        return train_request(
             env_id or "",
             backend=backend,
             seed=seed,
             random_seed=random_seed,
             settings=_settings(settings, num_envs, max_env_steps),
             env_kwargs=environment.parse_kwargs(env_fields or ()),
-            origin=None if init_from is None else _origin(init_from, partial, fresh_normaliser),
+            origin=None if init_from is None else _read_origin(init_from, partial, fresh_normaliser),
             device=device,
             num_threads=num_threads,
-            workers=workers.size,
+            workers=group.size,
         )
 
-    with workers.together():
-        _refuse_nothing_to_train(env_id, init_from, partial, fresh_normaliser)
-        jobs = [job_of(one) for one in _seeds(seeds, seed, random_seed, workers)] if seeds else [job_of(seed)]
-        _say_what_is_trained(console, max_env_steps, jobs[0])
-        listeners = [_other_listeners(job, video_every, wandb) for job in jobs]
-        first = jobs[0].create_run(context.obj, _path_of(jobs[0], run_dir, seeds))
+    def path_of(request: TrainRequest) -> Path | None:
+        """The directory that the user gave for a run, None for one named after the time."""
+        return run_dir / f"seed{request.cfg.seed}" if run_dir and seeds else run_dir
+
+    prepared = group.run(prepare)
+    if prepared is None:
+        return train_as_worker(group)
     trained: list[tuple[RunDirectory, TrainingSummary]] = []
-    for position, (job, others) in enumerate(zip(jobs, listeners, strict=True)):
-        run = job.create_run(context.obj, _path_of(job, run_dir, seeds)) if position else first
-        trained.append((run, _watched(run, console, others, workers)))
-        if trained[-1][1].interrupted:
+    for request, callbacks in zip(prepared.requests, prepared.callbacks, strict=True):
+        run = request.create_run(context.obj, path_of(request)) if trained else prepared.first_run
+        with TrainingProgress(run, console) as progress:
+            summary = train_run(run, CallbackList([*callbacks, progress]), group=group, resume=prepared.resume)
+        trained.append((run, summary))
+        if summary.interrupted:
             break
     if seeds:
-        seeds_report.tell(trained)
-    _end_of(*trained[-1])
-
-
-def _path_of(job: Job, run_dir: Path | None, seeds: str | None) -> Path | None:
-    """The directory that the user gave for a run, None for one named after the time."""
-    return run_dir / f"seed{job.cfg.seed}" if run_dir and seeds else run_dir
-
-
-def _watched(
-    run: RunDirectory,
-    console: Console,
-    listeners: Sequence[Listener],
-    workers: Workers,
-    resumption: Resumption | None = None,
-) -> TrainingSummary:
-    """Trains a run and shows how it goes."""
-    with TrainingProgress(run, console) as progress:
-        return carry_out(run, Listeners([*listeners, progress]), workers=workers, resumption=resumption)
-
-
-def _end_of(run: RunDirectory, summary: TrainingSummary) -> None:
-    _tell(run, summary)
-    if summary.interrupted:
+        seeds_report.print_report(trained)
+    _print_result(*trained[-1])
+    if trained[-1][1].interrupted:
         raise typer.Exit(130)
 
 
-def _gone_on_with(
+@dataclass(frozen=True)
+class _Prepared:
+    """The trainings of one command, one for each seed.
+
+    Attributes:
+        requests: How to train each.
+        callbacks: The hooks of each.
+        first_run: The run of the first.
+        resume: Settings that change, if the first run is resumed.
+    """
+
+    requests: Sequence[TrainRequest]
+    callbacks: Sequence[Sequence[Callback]]
+    first_run: RunDirectory
+    resume: ResumeRequest | None = None
+
+
+def _resumed(
     path: Path,
-    resumption: Resumption,
-    workers: Workers,
+    request: ResumeRequest,
+    group: ProcessGroup,
     backend: str,
     console: Console,
     video_every: int | None,
     wandb: str | None,
-) -> tuple[RunDirectory, list[Listener]]:
-    """The run that is gone on with, and who is told of it. Nothing is written."""
+) -> _Prepared:
+    """Opens a run to be resumed. Writes nothing."""
     run = RunDirectory.open(path)
     record = RunRecord.of(run)
-    if workers.size > 1 and record.backend != backend:
+    if group.size > 1 and record.backend != backend:
         raise UsageError(f"{run.path} was begun with {record.backend}, not {backend}: {LAUNCHERS}")
-    resumption.changes(run, workers.size)  # refused before anything is prepared
-    listeners = _other_listeners(Job.of(run), video_every, wandb, record)
+    request.changes(run, group.size)  # refused before anything is prepared
+    training = TrainRequest.from_run(run)
+    callbacks = _callbacks(training, video_every, wandb, record)
     if changed := changed_versions(record.versions):
-        _say(console, f"with {', '.join(changed)} it goes on, but not bit for bit")
-    return run, listeners
+        _print_line(console, f"with {', '.join(changed)} it goes on, but not bit for bit")
+    return _Prepared([training], [callbacks], run, request)
 
 
-def _refuse_nothing_to_train(env_id: str | None, init_from: str | None, partial: bool, fresh_normaliser: bool) -> None:
+def _require_environment(env_id: str | None, init_from: str | None, partial: bool, fresh_normaliser: bool) -> None:
     if env_id is None:
         raise UsageError(f"name an environment, as in {PROGRAM} train Motrix/Go1-v0, or a run, as in --resume RUN")
     if (partial or fresh_normaliser) and init_from is None:
@@ -202,11 +211,11 @@ def _refuse_nothing_to_train(env_id: str | None, init_from: str | None, partial:
         raise UsageError(f"{given} is about the policy to start from: give one with --init-from")
 
 
-def _seeds(text: str, seed: int | None, random_seed: bool, workers: Workers) -> list[int]:
+def _parse_seeds(text: str, seed: int | None, random_seed: bool, group: ProcessGroup) -> list[int]:
     """The seeds of ``--seeds 0,1,2``."""
     if seed is not None or random_seed:
         raise UsageError(f"--seeds {text} does not go with --seed and --random-seed: give one of them")
-    if workers.size > 1:
+    if group.size > 1:
         raise UsageError(f"--seeds {text} is for one process, which trains one after another: start without a launcher")
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not parts or not all(part.isdecimal() and len(part) < 19 for part in parts) or len(set(parts)) < len(parts):
@@ -214,27 +223,11 @@ def _seeds(text: str, seed: int | None, random_seed: bool, workers: Workers) -> 
     return [int(part) for part in parts]
 
 
-def _say_what_is_trained(console: Console, max_env_steps: int | None, job: Job) -> None:
-    total = job.cfg.env_steps(job.workers)
+def _print_budget(console: Console, max_env_steps: int | None, request: TrainRequest) -> None:
+    total = request.cfg.env_steps(request.workers)
     if max_env_steps not in (None, total):
-        intervals = f"whole checkpoint intervals of {job.cfg.check_point_interval:,} vector steps"
-        _say(console, f"{max_env_steps:,} env steps asked for, {total:,} trained: whole rollouts, {intervals}")
-
-
-def _meet(backend: str, resume: Path | None) -> tuple[Workers, str]:
-    """All workers that a launcher started, and the backend with which they reach each other."""
-    place = Place.of()
-    if place.size == 1:
-        return ALONE, backend
-    if place.backend is not None:
-        if backend not in ("auto", place.backend):
-            raise UsageError(f"--backend {backend} is not possible with this launcher: {LAUNCHERS}")
-        backend = place.backend
-    elif resume is not None:
-        backend = Job.of(RunDirectory.open(resume)).backend
-    elif backend == "auto":
-        raise UsageError(f"--backend auto may mean another one to each of {place.size} workers: give torch or jax")
-    return Workers(place, select(backend).connect(place)), backend
+        intervals = f"whole checkpoint intervals of {request.cfg.check_point_interval:,} vector steps"
+        _print_line(console, f"{max_env_steps:,} env steps asked for, {total:,} trained: whole rollouts, {intervals}")
 
 
 def _settings(
@@ -244,26 +237,26 @@ def _settings(
     return {**split_assignments(settings), **{name: value for name, value in given.items() if value is not None}}
 
 
-def _origin(target: str, partial: bool, fresh_normaliser: bool) -> Origin:
+def _read_origin(target: str, partial: bool, fresh_normaliser: bool) -> Origin:
     _, path = locate(target, None)
     return Origin(read(path), partial=partial, normaliser=not fresh_normaliser)
 
 
-def _other_listeners(
-    job: Job, video_every: int | None, wandb: str | None, before: RunRecord | None = None
-) -> list[Listener]:
-    """Who is told of a training beside the terminal: whom the options name, or those that the run had `before`."""
-    listeners: list[Listener] = []
+def _callbacks(
+    request: TrainRequest, video_every: int | None, wandb: str | None, before: RunRecord | None = None
+) -> list[Callback]:
+    """The callbacks beside the terminal: those that the options name, or those that a resumed run had before."""
+    callbacks: list[Callback] = []
     if every := video_every or (before and before.video_every):
-        listeners.append(TrainingVideos(every, job.env_id, job.env_kwargs, job.num_threads))
+        callbacks.append(TrainingVideos(every, request.env_id, request.env_kwargs, request.num_threads))
     known = before and before.wandb
     if project := wandb or (known and known.project):
-        listeners.append(WandbLog(project, known.id if known and project == known.project else None))
-    return listeners
+        callbacks.append(WandbLog(project, known.id if known and project == known.project else None))
+    return callbacks
 
 
 def _refuse_changes(context: typer.Context) -> None:
-    """Refuses whatever would make a resumed run another one."""
+    """Refuses options that would change what a resumed run learns."""
     given = [name for name in context.params if _is_typed(context, name)]
     changes = [name for name in given if name not in WITH_RESUME]
     if changes:
@@ -279,11 +272,11 @@ def _is_typed(context: typer.Context, name: str) -> bool:
     return source is not None and source.name == "COMMANDLINE"
 
 
-def _say(console: Console, line: str) -> None:
+def _print_line(console: Console, line: str) -> None:
     console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _tell(run: RunDirectory, summary: TrainingSummary) -> None:
+def _print_result(run: RunDirectory, summary: TrainingSummary) -> None:
     print(f"{'Stopped early' if summary.interrupted else 'Trained'}: {run.path}")
     if summary.interrupted:
         print(f"Go on:       {command('train', '--resume', run.path)}")

@@ -21,7 +21,7 @@ class Condition:
     Attributes:
         quantity: A column of ``progress.csv``.
         comparison: ``>=``, ``>``, ``<=`` or ``<``.
-        number: What it is compared with, finite.
+        number: The finite number that it is compared with.
     """
 
     quantity: str
@@ -30,10 +30,10 @@ class Condition:
 
     @classmethod
     def parse(cls, text: str) -> Condition:
-        """Reads what `str` gives.
+        """Parses a condition, written as `str` writes it.
 
         Raises:
-            UsageError: It is written otherwise.
+            UsageError: The text is not a condition.
         """
         match = _GRAMMAR.fullmatch(text)
         number = _finite(match[3]) if match else None
@@ -42,7 +42,7 @@ class Condition:
         return cls(match[1], match[2], number)
 
     def holds(self, line: Mapping[str, float]) -> bool:
-        """Whether it is true of a line of progress; it is not where the quantity is unknown."""
+        """Whether it holds for a line of progress; False where the quantity is unknown."""
         return _COMPARISONS[self.comparison](line.get(self.quantity, math.nan), self.number)
 
     def __str__(self) -> str:

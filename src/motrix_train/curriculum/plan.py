@@ -1,6 +1,6 @@
 """The plan of a curriculum: stages that are trained one after another, each from the policy of the one before.
 
-A plan is a TOML file. Whatever is wrong with it is found before anything is trained.
+A plan is a TOML file. All mistakes in it are found before anything is trained.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ from motrix_train.ppo.backend import select
 from motrix_train.ppo.transfer import fit
 from motrix_train.schema import Bound
 from motrix_train.storage.progress_table import flat
-from motrix_train.training.loop import RolloutStats, fresh_agent
+from motrix_train.training.agents import fresh_agent
+from motrix_train.training.records import RolloutStats
 
 QUANTITIES = ("env_steps", "mean_return", "mean_episode_length", "episodes", "policy_std", "learning_rate")
-"""Columns of `progress.csv` that a condition may name for any task. Those that depend on the clock may not be:
-a resumed run must end where an uninterrupted one does."""
+"""Columns of `progress.csv` that a condition may name for any task. None of them depends on the clock, so that a
+resumed run ends where an uninterrupted one does."""
 EVALUATED = ("mean_return", "standard_error", "mean_length")
 GO_ON: Literal["go_on"] = "go_on"
 STOP: Literal["stop"] = "stop"
@@ -58,14 +59,14 @@ class Stage:
     """One training of a curriculum.
 
     Attributes:
-        name: Of its directory and in the report.
+        name: Names its directory and its line in the report.
         env_id: Registered id.
         env_kwargs: Fields of the task.
         cfg: How to train, with its seed and its budget.
         advance_when: The stage ends as soon as all of these hold after the same rollout; without any it uses its
             whole budget.
-        otherwise: What follows if the budget is used up first: "go_on" to the next stage, or "stop".
-        partial: Whether layers that do not fit the policy of the stage before begin anew.
+        otherwise: If the budget is used up first, "go_on" to the next stage or "stop" the curriculum.
+        partial: Whether layers that do not fit the policy of the previous stage start untrained.
     """
 
     name: str
@@ -85,12 +86,12 @@ class Stage:
         return bool(self.advance_when) and all(condition.holds(line) for condition in self.advance_when)
 
     def goal(self, stats: RolloutStats) -> bool:
-        """The same, of what a training tells."""
+        """Whether the statistics of a rollout meet its conditions."""
         return self.is_passed(dict(flat(asdict(stats))))
 
     @property
     def condition(self) -> str:
-        """Its conditions in words, empty without any."""
+        """Its conditions as text, empty without any."""
         return " and ".join(map(str, self.advance_when))
 
 
@@ -99,7 +100,7 @@ class Plan:
     """A whole curriculum.
 
     Attributes:
-        name: Of its directory.
+        name: Names its directory.
         backend: "torch" or "jax".
         stages: In their order, at least one.
     """
@@ -116,10 +117,10 @@ class Plan:
 
     @classmethod
     def read(cls, path: Path) -> Plan:
-        """The plan in a TOML file.
+        """Reads the plan in a TOML file.
 
         Raises:
-            UsageError: There is none, or it says something that cannot be meant.
+            UsageError: There is no such file, or the plan has a mistake.
             RunError: The file cannot be read.
         """
         try:
@@ -164,7 +165,7 @@ class Plan:
         return cls(name, backend, tuple(made))
 
     def to_json(self) -> dict[str, Any]:
-        """The plan, resolved, as plain JSON."""
+        """The resolved plan as plain JSON."""
         stages = [
             asdict(stage) | {"cfg": config.to_json(stage.cfg), "advance_when": list(map(str, stage.advance_when))}
             for stage in self.stages
@@ -173,28 +174,28 @@ class Plan:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Plan:
-        """The plan that `to_json` wrote.
+        """Reads a plan that `to_json` wrote.
 
         Raises:
-            UsageError: Something in it cannot be meant.
+            UsageError: A value in it is wrong.
         """
         return schema.build(cls, values, "plan.")
 
     def check(self, device: str | None = None) -> None:
-        """Makes every stage's environment and agent, and sees whether each policy fits the next stage.
+        """Makes every stage's environment and agent, and checks that each policy fits the next stage.
 
         Args:
             device: Of the networks, None takes a GPU if there is one.
 
         Raises:
-            UsageError: A stage cannot be made, does not fit the one before, or its condition names what is not known.
+            UsageError: A stage cannot be made or does not fit the previous one, or a condition is wrong.
         """
         backend = select(self.backend)
         before = None
         for stage in self.stages:
             with (
                 _in(f"stage {stage.name!r}"),
-                closing(environment.make(stage.env_id, 1, stage.env_kwargs)) as env,
+                closing(environment.make_env(stage.env_id, 1, stage.env_kwargs)) as env,
             ):
                 policy = backend.network_state(fresh_agent(env, stage.env_id, stage.cfg, backend, device))
                 if before is not None:
@@ -204,12 +205,12 @@ class Plan:
 
 
 def _stage(table: Mapping[str, Any], backend: str, seed: int) -> Stage:
-    """The stage that a table of known keys means."""
+    """The stage in a table with known keys."""
     for key in ("name", "env_id"):
         if key not in table:
             raise UsageError(f"{key} is missing: give {_STAGE_KEYS[key][1]}")
     env_id = table["env_id"]
-    spec = environment.find(env_id)
+    spec = environment.find_spec(env_id)
     settings = {"max_env_steps": table["max_env_steps"]} if "max_env_steps" in table else {}
     for field, value in table.get("set", {}).items():
         if field in _ELSEWHERE:
@@ -254,7 +255,7 @@ def _conditions(written: str | list[Any]) -> tuple[Condition, ...]:
 
 
 def _require_keys(table: Mapping[str, Any], known: Mapping[str, tuple[tuple[type, ...], str]]) -> None:
-    """Refuses a key that is unknown, or whose value has another type."""
+    """Refuses an unknown key, and a value of another type."""
     for key, value in table.items():
         if key not in known:
             raise UsageError(f"unknown key {key!r}{schema.nearest(key, known)}")
@@ -264,7 +265,7 @@ def _require_keys(table: Mapping[str, Any], known: Mapping[str, tuple[tuple[type
 
 
 def _require_quantities(stage: Stage, env: VectorEnv) -> None:
-    """Refuses a condition on what the training will not tell."""
+    """Refuses a condition on a quantity that the training does not report."""
     known = _quantities(env, evaluated=stage.cfg.evaluation_interval > 0)
     for condition in stage.advance_when:
         if condition.quantity not in known:
@@ -289,7 +290,7 @@ def _names(values: Mapping[str, Any]) -> list[str]:
 
 @contextmanager
 def _in(place: str) -> Iterator[None]:
-    """Says where in the plan a mistake is."""
+    """Adds the place in the plan to the message of a mistake."""
     try:
         yield
     except UsageError as mistake:

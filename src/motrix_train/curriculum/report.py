@@ -1,4 +1,4 @@
-"""What a curriculum came to: one table and one picture of all its stages."""
+"""The report of a curriculum: one table and one picture of all its stages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from itertools import accumulate
 import numpy as np
 
 from motrix_train.curriculum.run import Curriculum, Outcome
-from motrix_train.plotting.plots import learning_curve
+from motrix_train.plotting.plots import draw_learning_curve
 from motrix_train.storage.files import write_whole
 from motrix_train.training.progress import clock
 
@@ -18,23 +18,23 @@ policy that the stage hands on, measured in the stage's own environment while it
 """
 
 
-def write(curriculum: Curriculum) -> None:
+def write_report(curriculum: Curriculum) -> None:
     """Writes ``report.md`` and ``report.png``.
 
     Raises:
         RunError: The disk refuses.
     """
     outcomes = curriculum.outcomes()
-    text = f"# {curriculum.plan.name}\n\n{table(outcomes)}\n{_ABOUT}\n![Curves of all stages](report.png)\n"
+    text = f"# {curriculum.plan.name}\n\n{report_table(outcomes)}\n{_ABOUT}\n![Curves of all stages](report.png)\n"
     write_whole(curriculum.path / "report.md", text.encode())
     starts = [0, *accumulate(outcome.env_steps for outcome in outcomes)]
     marks = {outcome.stage.name: start for outcome, start in zip(outcomes, starts, strict=False)}
     title = f"{curriculum.plan.name}   {curriculum.plan.backend}   seed {curriculum.plan.stages[0].cfg.seed}"
-    learning_curve(joined(outcomes), curriculum.path / "report.png", title, marks)
+    draw_learning_curve(joined_progress(outcomes), curriculum.path / "report.png", title, marks)
 
 
-def table(outcomes: Sequence[Outcome]) -> str:
-    """One line for each stage, Markdown that also reads well as it is."""
+def report_table(outcomes: Sequence[Outcome]) -> str:
+    """A Markdown table with one line for each stage, aligned as plain text."""
     measured = list(dict.fromkeys(name for outcome in outcomes for name in outcome.evaluation))
     further = [name for name in measured if name not in ("mean_return", "standard_error", "mean_length")]
     head = ["stage", "environment", "env steps", "time", "ended", "moves on when", "return", "length", *further]
@@ -61,8 +61,8 @@ def table(outcomes: Sequence[Outcome]) -> str:
     )
 
 
-def joined(outcomes: Sequence[Outcome]) -> dict[str, np.ndarray]:
-    """The tables of progress one after another, their env steps counted on; NaN where a stage lacks a column."""
+def joined_progress(outcomes: Sequence[Outcome]) -> dict[str, np.ndarray]:
+    """The progress tables of all stages as one, with env steps counted on; NaN where a stage lacks a column."""
     names = dict.fromkeys(name for outcome in outcomes for name in outcome.progress)
     starts = [0, *accumulate(outcome.env_steps for outcome in outcomes)]
     whole: dict[str, list[np.ndarray]] = {name: [] for name in names}

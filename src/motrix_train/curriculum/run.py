@@ -1,14 +1,14 @@
-"""A curriculum as it is trained: a directory of ordinary runs, one for each stage.
+"""Trains a curriculum: a directory of ordinary runs, one for each stage.
 
 ```
 runs/curricula/<plan>/<time>/
-  curriculum.json   the resolved plan; what makes a directory a curriculum, never written again
+  curriculum.json   the resolved plan, written once; it marks the directory as a curriculum
   01_<stage>/       the run of a stage
   report.md         how each stage went
   report.png        the curves of all stages, one after another
 ```
 
-Where a curriculum is follows from what the runs hold, so that it cannot be at odds with them after a kill.
+The position of a curriculum is read from its runs, so the two agree even after a kill.
 """
 
 from __future__ import annotations
@@ -32,15 +32,17 @@ from motrix_train.schema import Bound
 from motrix_train.storage import checkpoint
 from motrix_train.storage.files import numbered, write_whole
 from motrix_train.storage.run_directory import RUNS, RunDirectory, read_record, versions
-from motrix_train.training.job import Job, Resumption, carry_out
-from motrix_train.training.loop import Listener
+from motrix_train.training.callbacks import Callback
+from motrix_train.training.request import TrainRequest
+from motrix_train.training.resume import ResumeRequest
+from motrix_train.training.run import train_run
 
 CURRICULA = RUNS / "curricula"
 RECORD = "curriculum.json"
 
 
-Watch = Callable[[int, RunDirectory], AbstractContextManager[Listener]]
-"""Gives the listener of a stage, by its number from 0 and its run; entered around its training."""
+Watch = Callable[[int, RunDirectory], AbstractContextManager[Callback]]
+"""Returns the callback of a stage, by its number from 0 and its run; the context is entered around its training."""
 
 
 class Ending(StrEnum):
@@ -53,16 +55,16 @@ class Ending(StrEnum):
 
 @dataclass(frozen=True)
 class Outcome:
-    """How far a stage came.
+    """The progress of a stage.
 
     Attributes:
         stage: The stage.
         run: Its run.
         ending: How it ended.
-        env_steps: Env steps that it trained.
-        seconds: Wall clock that it took, s.
-        progress: Its table of progress up to there, columns (lines,).
-        evaluation: Of the policy that it hands on, as the training measured it; empty without evaluations.
+        env_steps: Env steps trained.
+        seconds: Wall clock of its training, s.
+        progress: Columns of its progress table up to there, (lines,) each.
+        evaluation: Of the policy that the next stage starts from, measured during training; empty without evaluations.
     """
 
     stage: Stage
@@ -75,13 +77,13 @@ class Outcome:
 
     @property
     def is_dead_end(self) -> bool:
-        """Whether the plan says that no stage follows upon this."""
+        """Whether the plan stops the curriculum after this stage."""
         return self.ending is Ending.SPENT and bool(self.stage.advance_when) and self.stage.otherwise == STOP
 
 
 @dataclass(frozen=True, kw_only=True)
 class CurriculumRecord:
-    """What `curriculum.json` says; the fields are those of `Curriculum`, and when it was begun."""
+    """The content of `curriculum.json`: the fields of `Curriculum`, and the time when it was created."""
 
     plan: Plan
     device: str | None
@@ -93,15 +95,15 @@ class CurriculumRecord:
 
 @dataclass(frozen=True)
 class Curriculum:
-    """A curriculum and its directory.
+    """A curriculum in its directory.
 
     Attributes:
         path: The directory.
-        plan: What is trained.
+        plan: The stages.
         device: Of the networks; None takes a GPU if there is one.
         num_threads: Physics threads, 0 for all CPUs.
         command: The command line, for the record of the runs.
-        begun_with: The versions of what a result depends on, as they were when it was begun.
+        begun_with: The versions, by package, with which it was begun.
     """
 
     path: Path
@@ -115,10 +117,10 @@ class Curriculum:
     def create(
         cls, plan: Plan, command: str, path: Path | None = None, device: str | None = None, num_threads: int = 0
     ) -> Curriculum:
-        """Makes the directory of a plan that was checked.
+        """Makes the directory of a checked plan.
 
         Args:
-            plan: What is to be trained.
+            plan: The stages.
             command: The command line, for the record.
             path: The directory, in place of one named after the time.
             device: Of the networks.
@@ -138,7 +140,7 @@ class Curriculum:
             "command": command,
         }
         wanted = CURRICULA / plan.name / f"{created.astimezone():%Y-%m-%d_%H-%M-%S}"
-        free = _made(numbered(wanted)) if path is None else _made([path])
+        free = _make_first(numbered(wanted)) if path is None else _make_first([path])
         if free is None:
             raise UsageError(f"curriculum directory {path} exists: name a new one, or remove it")
         try:
@@ -150,16 +152,16 @@ class Curriculum:
 
     @classmethod
     def open(cls, path: Path, command: str, device: str | None = None, num_threads: int = 0) -> Curriculum:
-        """The curriculum in a directory, to be gone on with.
+        """Opens the curriculum in a directory, to resume it.
 
         Args:
             path: The directory.
             command: The command line, for the record.
-            device: Of the networks, None for what it was begun with.
-            num_threads: Physics threads, 0 for what it was begun with.
+            device: Of the networks, None for the one that it was begun with.
+            num_threads: Physics threads, 0 for the number that it was begun with.
 
         Raises:
-            UsageError: There is none.
+            UsageError: There is none in the directory.
             RunError: Its plan is damaged.
         """
         record = path / RECORD
@@ -175,15 +177,15 @@ class Curriculum:
         device, num_threads = device or asked.device, num_threads or asked.num_threads
         return cls(path, asked.plan, device, num_threads, command, asked.versions)
 
-    def carry_out(self, watch: Watch) -> Outcome:
-        """Trains from where the curriculum is to its end.
+    def train(self, watch: Watch) -> Outcome:
+        """Trains the curriculum from where it is to its end.
 
         Args:
-            watch: Gives each stage its listener.
+            watch: Returns the callback of a stage.
 
         Returns:
-            Of the stage with which it ended: the last one, one that Ctrl-C or SIGTERM left open, or one that
-            missed its condition and is to stop then.
+            The outcome of the final stage: the last one, one that Ctrl-C or SIGTERM interrupted, or one that missed
+            its condition and stops the curriculum.
 
         Raises:
             UsageError: Another process trains it, or a stage is refused.
@@ -192,24 +194,24 @@ class Curriculum:
         with RunDirectory(self.path).exclusive():
             number = 0
             while True:
-                outcome = self._train(number, watch)
+                outcome = self._train_stage(number, watch)
                 is_last = number + 1 == len(self.plan.stages)
                 if is_last or outcome.is_dead_end or outcome.ending is Ending.OPEN:
                     return outcome
                 number += 1
 
     def outcomes(self) -> list[Outcome]:
-        """The stages that have begun to learn, in their order."""
+        """The outcomes of the stages that have a checkpoint, in their order."""
         every = (self.outcome(number) for number in range(len(self.plan.stages)))
         return [outcome for outcome in every if outcome is not None]
 
     def outcome(self, number: int) -> Outcome | None:
-        """How far a stage came at its last checkpoint, None before its first."""
+        """The outcome of a stage at its last checkpoint, None before its first."""
         stage, run = self.plan.stages[number], self.run(number)
         last = run.checkpoint("last")
         if last is None:
             return None
-        cfg, env_steps = Job.of(run).cfg, checkpoint.read(last).env_steps
+        cfg, env_steps = TrainRequest.from_run(run).cfg, checkpoint.read(last).env_steps
         table = run.progress()
         known = table.get("env_steps", np.zeros(0)) <= env_steps
         progress = {name: column[known] for name, column in table.items()}
@@ -234,30 +236,30 @@ class Curriculum:
         )
 
     def run(self, number: int) -> RunDirectory:
-        """The run of a stage, by its number from 0."""
+        """The run of a stage, by its number from 0; it may not exist yet."""
         return RunDirectory(self.path / f"{number + 1:02}_{self.plan.stages[number].name}")
 
-    def _train(self, number: int, watch: Watch) -> Outcome:
+    def _train_stage(self, number: int, watch: Watch) -> Outcome:
         """Trains a stage to its end, if it has not ended before."""
         outcome = self.outcome(number)
         if outcome is None or outcome.ending is Ending.OPEN:
-            run = self._begin(number)
-            this = Resumption(command=self.command, device=self.device, num_threads=self.num_threads)
-            with watch(number, run) as listener:
-                carry_out(run, listener, until=self.plan.stages[number].goal, resumption=None if run.is_new else this)
+            run = self._prepare_run(number)
+            resume = ResumeRequest(command=self.command, device=self.device, num_threads=self.num_threads)
+            with watch(number, run) as callback:
+                train_run(run, callback, self.plan.stages[number].goal, resume=None if run.is_new else resume)
             outcome = self.outcome(number)
         assert outcome is not None
         return outcome
 
-    def _begin(self, number: int) -> RunDirectory:
-        """The run of a stage, ready to be carried out: where it was, or new."""
+    def _prepare_run(self, number: int) -> RunDirectory:
+        """The run of a stage, ready to be trained: the existing one, or a new one."""
         run, stage = self.run(number), self.plan.stages[number]
         if run.checkpoint("last") is not None:
             return run
         origin = None
         if number > 0:
             origin = Origin(checkpoint.read(self.run(number - 1).best_policy()), partial=stage.partial)
-        job = Job(
+        request = TrainRequest(
             env_id=stage.env_id,
             env_kwargs=stage.env_kwargs,
             backend=self.plan.backend,
@@ -267,16 +269,16 @@ class Curriculum:
             origin=origin,
         )
         if not run.config_path.exists():
-            return job.create_run(self.command, run.path)
+            return request.create_run(self.command, run.path)
         run.checkpoints.mkdir(exist_ok=True)
         if origin is not None and run.checkpoint("origin") is None:
-            for name, data in job.origin_file(origin).items():
+            for name, data in request.origin_file(origin).items():
                 write_whole(run.checkpoints / name, data)
         return run
 
 
-def _made(candidates: Iterable[Path]) -> Path | None:
-    """The first directory that is not there yet, made; None if all are there.
+def _make_first(candidates: Iterable[Path]) -> Path | None:
+    """Makes the first directory that does not exist yet; None if all exist.
 
     Raises:
         RunError: The disk refuses.
@@ -293,6 +295,6 @@ def _made(candidates: Iterable[Path]) -> Path | None:
 
 
 def _line(progress: dict[str, Any], env_steps: int) -> dict[str, float]:
-    """The line of progress at a number of env steps, empty without one."""
+    """The line of a progress table at a number of env steps; empty without one."""
     at = np.flatnonzero(progress.get("env_steps", np.zeros(0)) == env_steps)
     return {name: float(column[at[-1]]) for name, column in progress.items()} if at.size else {}

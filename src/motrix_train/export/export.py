@@ -18,13 +18,13 @@ import mujoco
 import numpy as np
 from gymnasium.vector import VectorEnv
 
-from motrix_train import environment
+from motrix_train import env_protocol, environment
 from motrix_train.errors import RunError, UsageError
 from motrix_train.export import actuation
 from motrix_train.export.actuation import Affine
 from motrix_train.storage.checkpoint import Checkpoint
 from motrix_train.storage.files import replacement
-from motrix_train.training.evaluation import Policy, act
+from motrix_train.training.evaluation import PolicyFunction, act
 
 TOLERANCE = 1e-5  # in units of the action
 OBSERVATIONS = 1000
@@ -59,7 +59,7 @@ def require_onnx() -> None:
         raise UsageError(f"export needs {' and '.join(missing)}: pip install 'motrix-gym[onnx]'")
 
 
-def export(checkpoint: Checkpoint, policy: Policy, path: Path) -> Export:
+def export(checkpoint: Checkpoint, policy: PolicyFunction, path: Path) -> Export:
     """Writes a policy as an ONNX file in one piece, or writes nothing.
 
     Args:
@@ -74,7 +74,7 @@ def export(checkpoint: Checkpoint, policy: Policy, path: Path) -> Export:
     require_onnx()
     from motrix_train.export.onnx_graph import policy_model
 
-    env = environment.make(checkpoint.env_id, ROWS, checkpoint.env_kwargs)
+    env = environment.make_env(checkpoint.env_id, ROWS, checkpoint.env_kwargs)
     try:
         seen = _observe(env, policy)
         model = _model(env)
@@ -106,7 +106,7 @@ def write_model(checkpoint: Checkpoint, path: Path) -> None:
         UsageError: The environment has no MuJoCo model that is known.
         RunError: The model cannot be had as such a file, or the disk refuses.
     """
-    env = environment.make(checkpoint.env_id, 1, checkpoint.env_kwargs)
+    env = environment.make_env(checkpoint.env_id, 1, checkpoint.env_kwargs)
     env.close()
     model = _model(env)
     if model is None:
@@ -121,20 +121,15 @@ def write_model(checkpoint: Checkpoint, path: Path) -> None:
             raise RunError(f"the model of {checkpoint.env_id} is another one once written as one file")
 
 
-def _task(env: VectorEnv) -> Any:
-    """The task of an environment of `motrix_gym`, None for one from elsewhere."""
-    return getattr(env.unwrapped, "task", None)
-
-
 def _model(env: VectorEnv) -> mujoco.MjModel | None:
     """The model of an environment of `motrix_gym`; None for one from elsewhere, and for one of several models."""
-    task = _task(env)
+    task = env_protocol.task_of(env)
     return task.model() if hasattr(task, "model") else None
 
 
 def _write_mjcf(env: VectorEnv, model: mujoco.MjModel, path: Path) -> None:
     """Writes a model that was just made, from what it was compiled from."""
-    task = _task(env)
+    task = env_protocol.task_of(env)
     if hasattr(task, "spec"):
         spec = task.spec()
         spec.compile()
@@ -143,7 +138,7 @@ def _write_mjcf(env: VectorEnv, model: mujoco.MjModel, path: Path) -> None:
         mujoco.mj_saveLastXML(str(path), model)
 
 
-def _observe(env: VectorEnv, policy: Policy) -> np.ndarray:
+def _observe(env: VectorEnv, policy: PolicyFunction) -> np.ndarray:
     """What the policy sees in the first steps of its episodes, (n, k)."""
     space: Any = env.action_space
     observations, _ = env.reset(seed=0)
@@ -195,7 +190,7 @@ def _metadata(
         "seed": checkpoint.seed,
         "versions": checkpoint.versions,
     }
-    task, blocks = _task(env), getattr(env, "observation_blocks", None)  # which a wrapper may change
+    task, blocks = env_protocol.task_of(env), env_protocol.observation_blocks(env)
     if task is not None:
         content |= {"task": dataclasses.asdict(task), "control_dt": task.control_dt}
     if blocks is not None:

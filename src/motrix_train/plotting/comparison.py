@@ -1,4 +1,4 @@
-"""Runs beside each other: which of them differ by their seed alone, and what these have in common."""
+"""Groups runs that differ by their seed alone, and averages their curves."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from motrix_train.storage.progress_table import measured
 from motrix_train.storage.run_directory import RUNS, RunDirectory
 from motrix_train.storage.run_record import RunRecord
 
-# entries of a run's configuration that say nothing of what it learns
+# entries of a run's configuration that do not change what it learns
 RECORDS = ("env_id", "created", "command", "versions", "resumed", "device", "num_threads", "wandb", "video_every")
-REPEATED = ("seed", "num_envs")  # stands in the configuration of PPO, too
-NOT_LEARNT_WITH = (  # fields of that one
+REPEATED = ("seed", "num_envs")  # also in the PPO configuration
+NOT_LEARNT_WITH = (  # fields of the PPO configuration that do not change what a run learns
     "seed",
     "max_env_steps",
     "check_point_interval",
@@ -36,12 +36,12 @@ Settings = Mapping[tuple[str, str], str]  # section of the configuration and nam
 
 @dataclass(frozen=True)
 class Run:
-    """What one run was asked for and how it went.
+    """The settings and the progress of one run.
 
     Attributes:
         path: Its directory.
         env_id: Registered id.
-        settings: What may make it learn differently from others.
+        settings: The settings that change what it learns.
         progress: Columns of ``progress.csv``, (lines,) each.
     """
 
@@ -52,10 +52,10 @@ class Run:
 
     @classmethod
     def read(cls, directory: RunDirectory) -> Run:
-        """A run, also one that is still in training.
+        """Reads a run, also one that is still in training.
 
         Raises:
-            RunError: It is damaged, or has no progress yet.
+            RunError: The run is damaged, or has no progress yet.
         """
         config = directory.config()
         try:
@@ -74,7 +74,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that differ by their seed alone, and what makes them differ from the other groups."""
+    """Runs that differ by their seed alone, labelled with the settings that differ from other groups."""
 
     label: str
     runs: tuple[Run, ...]
@@ -82,14 +82,14 @@ class Group:
 
 @dataclass(frozen=True)
 class Curve:
-    """A column over another one, where both are known: (k,) each, the abscissa ascending, at least one point."""
+    """A column over another one, where both are finite: (k,) each, k >= 1, the abscissa ascending."""
 
     x: np.ndarray
     y: np.ndarray
 
     @classmethod
     def of(cls, run: Run, x: str, column: str) -> Curve | None:
-        """The curve of a run, None where nothing is known."""
+        """The curve of a run, None without a finite point."""
         nothing = np.full(len(next(iter(run.progress.values()))), np.nan)
         xs, ys = run.progress.get(x, nothing), measured(run.progress, column) if column in run.progress else nothing
         known = np.isfinite(xs) & np.isfinite(ys)
@@ -99,7 +99,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Band:
-    """Several curves as one, where all of them are known: (k,) each."""
+    """The mean of several curves and their range, where all of them are known: (k,) each."""
 
     x: np.ndarray
     mean: np.ndarray
@@ -108,7 +108,7 @@ class Band:
 
     @classmethod
     def of(cls, curves: Sequence[Curve]) -> Band | None:
-        """Mean, smallest and greatest of the curves, between their points linear; None if they share no abscissa."""
+        """Interpolates the curves linearly; None if they share no abscissa."""
         grid = np.unique(np.concatenate([curve.x for curve in curves]))
         grid = grid[(grid >= max(curve.x[0] for curve in curves)) & (grid <= min(curve.x[-1] for curve in curves))]
         if not len(grid):
@@ -117,12 +117,12 @@ class Band:
         return cls(grid, values.mean(axis=0), values.min(axis=0), values.max(axis=0))
 
 
-def find(targets: Iterable[str], root: Path = RUNS) -> list[RunDirectory]:
-    """The runs that the command line means, each once.
+def find_runs(targets: Iterable[str], root: Path = RUNS) -> list[RunDirectory]:
+    """Finds the runs that are named on the command line, each once.
 
     Args:
-        targets: A run, a directory with runs somewhere in it, or an environment id, each.
-        root: Where the runs of all environments are.
+        targets: Each a run, a directory with runs somewhere below it, or an environment id.
+        root: Parent directory of the runs of all environments.
 
     Raises:
         UsageError: One of the targets has no run.
@@ -131,8 +131,8 @@ def find(targets: Iterable[str], root: Path = RUNS) -> list[RunDirectory]:
     return list(found.values())
 
 
-def group(runs: Iterable[Run]) -> list[Group]:
-    """The runs by what they were trained with, in the order in which they come; at least one run."""
+def group_runs(runs: Iterable[Run]) -> list[Group]:
+    """Groups one or more runs by their settings, in their order."""
     by_settings: dict[frozenset[Any], list[Run]] = {}
     for run in runs:
         by_settings.setdefault(frozenset(run.settings.items()), []).append(run)
@@ -147,7 +147,7 @@ def _runs_of(target: str, root: Path) -> list[RunDirectory]:
     path = Path(target)
     if not path.is_dir():
         try:
-            path = root / environment.find_typed(target).id
+            path = root / environment.import_and_find_spec(target).id
         except UsageError as unknown:
             raise UsageError(f"there is no run directory {target}, and {unknown}") from unknown
     runs = list(_below(path))
@@ -167,7 +167,7 @@ def _below(path: Path) -> Iterator[RunDirectory]:
 
 
 def _settings(config: Mapping[str, Any]) -> Iterator[tuple[tuple[str, str], str]]:
-    """Whatever of a run's configuration may make a difference; fields that are newer than the run by their default."""
+    """The settings that change what a run learns; fields that are newer than the run have their default."""
     ppo = {**to_json(PPOCfg()), **config["config"]}
     yield from _flat("config", {name: value for name, value in ppo.items() if name not in NOT_LEARNT_WITH})
     for section, value in config.items():

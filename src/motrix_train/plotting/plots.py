@@ -1,4 +1,4 @@
-"""Learning curves as pictures: of one run, and of several beside each other."""
+"""Draws learning curves, of one run and of several in comparison."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ ABSCISSAS = {"env_steps": "environment steps", "seconds": "seconds of training"}
 LEGEND_WIDTH = 70  # characters
 
 
-def learning_curve(
+def draw_learning_curve(
     progress: Mapping[str, np.ndarray], path: Path, title: str, marks: Mapping[str, float] = MappingProxyType({})
 ) -> None:
     """Draws return, episode length, metrics and reward terms over the environment steps, PNG.
 
     Args:
         progress: Columns of `progress.csv`, each (lines,); a panel without a column is left out.
-        path: Where to write; replaced in one piece.
+        path: The file, replaced atomically.
         title: Above the panels.
         marks: Env steps of events that get a line across every panel, by name.
 
@@ -59,14 +59,14 @@ def learning_curve(
     _write(figure, path)
 
 
-def compare(groups: Sequence[Group], x: str, columns: Sequence[str], path: Path, title: str) -> None:
-    """Draws columns of several runs, PNG: for each group the mean, how far its runs spread, and each of them.
+def draw_comparison(groups: Sequence[Group], x: str, columns: Sequence[str], path: Path, title: str) -> None:
+    """Draws columns of several runs, PNG: for each group the mean, the range of its runs, and each of them.
 
     Args:
-        groups: Runs that belong together.
+        groups: The runs, grouped by their settings.
         x: Column to draw over, "env_steps" or "seconds".
-        columns: What to draw, a panel each.
-        path: Where to write; replaced in one piece.
+        columns: The columns to draw, a panel each.
+        path: The file, replaced atomically.
         title: Above the panels.
 
     Raises:
@@ -88,7 +88,7 @@ def compare(groups: Sequence[Group], x: str, columns: Sequence[str], path: Path,
 
 
 def _figure(panels: int, title: str) -> tuple[Any, list[Any]]:
-    """A figure, and the axes of so many panels, two in a row."""
+    """A figure and the axes of its panels, two in a row."""
     from matplotlib.figure import Figure
 
     rows = max(1, math.ceil(panels / 2))
@@ -101,7 +101,7 @@ def _figure(panels: int, title: str) -> tuple[Any, list[Any]]:
 
 
 def _plot(axis: Any, x: np.ndarray, y: np.ndarray, **style: Any) -> None:
-    """A line, or a dot where it would have no length."""
+    """Draws a line, or a dot for a single point."""
     axis.plot(x, y, marker="o" if len(x) == 1 else None, **style)
 
 

@@ -1,4 +1,4 @@
-"""What several seeds of one training came to: a table, and their curves in one picture."""
+"""The results of several seeds of one training: a table, and their curves in one picture."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from motrix_train.plotting import comparison, plots
 from motrix_train.plotting.comparison import Run
 from motrix_train.storage.run_directory import RunDirectory
 from motrix_train.storage.run_record import RunRecord
-from motrix_train.training.loop import TrainingSummary
 from motrix_train.training.progress import clock
+from motrix_train.training.records import TrainingSummary
 
 
-def tell(trained: Sequence[tuple[RunDirectory, TrainingSummary]]) -> None:
-    """Prints a table with a line for each run, and draws the curves of all beside the first run."""
+def print_report(trained: Sequence[tuple[RunDirectory, TrainingSummary]]) -> None:
+    """Prints a table with a line for each run, and draws all curves in a picture beside the first run."""
     Console().print(_table(trained))
     try:
         runs = [Run.read(run) for run, _ in trained]
     except RunError:
-        return  # one was stopped before its first rollout was over
+        return  # a run was stopped before its first update
     panels = [name for name in plots.COMPARED if any(name in run.progress for run in runs)]
     first = trained[0][0].path
     picture = first.with_name(f"{first.name}_seeds.png")
-    plots.compare(comparison.group(runs), "env_steps", panels, picture, runs[0].env_id)
+    plots.draw_comparison(comparison.group_runs(runs), "env_steps", panels, picture, runs[0].env_id)
     print(f"Curves:      {picture}")
 
 

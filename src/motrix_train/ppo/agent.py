@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from motrix_train.beyond_gymnasium import final
+from motrix_train.infos import final
 
 _LOSSES = {"Loss / Policy loss": "policy", "Loss / Value loss": "value", "Loss / Entropy loss": "entropy"}
 _STANDARD_DEVIATION = "Policy / Standard deviation"

@@ -8,8 +8,9 @@ from typing import Any, Protocol, cast
 import gymnasium
 
 from motrix_train.config import BackendName, PPOCfg
-from motrix_train.distributed import ALONE, Place, Transport, Workers, unnoticed
+from motrix_train.distributed import SINGLE_PROCESS, ProcessGroup, Transport
 from motrix_train.errors import UsageError
+from motrix_train.launcher import ProcessInfo, hidden_launcher
 from motrix_train.ppo.agent import Agent, Policy
 from motrix_train.ppo.mirror import Symmetry
 from motrix_train.storage.checkpoint import Checkpoint
@@ -28,7 +29,7 @@ class Backend(Protocol):
         """Whether it can compute on a GPU here."""
         ...
 
-    def connect(self, place: Place) -> Transport:
+    def connect(self, process: ProcessInfo) -> Transport:
         """Meet the other workers, before anything is computed."""
         ...
 
@@ -44,7 +45,7 @@ class Backend(Protocol):
         cfg: PPOCfg,
         symmetry: Symmetry | None,
         device: str | None,
-        workers: Workers = ALONE,
+        workers: ProcessGroup = SINGLE_PROCESS,
         state_space: gymnasium.spaces.Box | None = None,
     ) -> Agent:
         """A fresh agent for one row's spaces; what it learns from is the rollouts of all workers. Its value network
@@ -106,5 +107,5 @@ def installed(name: str) -> bool:
 
 
 def _load(name: str) -> Backend:
-    with unnoticed():
+    with hidden_launcher():
         return cast(Backend, importlib.import_module(f"motrix_train.ppo.{name}_backend"))

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from motrix_train.beyond_gymnasium import columns
 from motrix_train.errors import RunError
+from motrix_train.infos import columns
 from motrix_train.storage.checkpoint import leaves
 
 ROWS_NAMED = 5

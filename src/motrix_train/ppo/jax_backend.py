@@ -24,8 +24,9 @@ from skrl.resources.preprocessors.jax import RunningStandardScaler
 from skrl.resources.schedulers.jax import KLAdaptiveLR
 
 from motrix_train.config import Activation, PPOCfg
-from motrix_train.distributed import ALONE, PATIENCE, Place, Transport, Workers
+from motrix_train.distributed import SINGLE_PROCESS, TIMEOUT, ProcessGroup, Transport
 from motrix_train.errors import RunError, UsageError
+from motrix_train.launcher import ProcessInfo
 from motrix_train.ppo import skrl_mapping
 from motrix_train.ppo.agent import Agent, Policy, numpy_random_state, seed_skrl, set_numpy_random_state
 from motrix_train.ppo.mirror import Mirror, Symmetry
@@ -55,7 +56,7 @@ class _Transport:
         return np.asarray(multihost_utils.broadcast_one_to_all(_padded(data), is_source))[: data.size]
 
 
-def connect(place: Place) -> Transport:
+def connect(process: ProcessInfo) -> Transport:
     """Meet the other workers, before anything is computed.
 
     Raises:
@@ -64,16 +65,16 @@ def connect(place: Place) -> Transport:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
     try:
         jax.distributed.initialize(
-            place.address,
-            place.size,
-            place.rank,
-            local_device_ids=0 if len(visible) == 1 and visible[0] else place.local_rank,
-            initialization_timeout=int(PATIENCE.total_seconds()),
+            process.address,
+            process.size,
+            process.rank,
+            local_device_ids=0 if len(visible) == 1 and visible[0] else process.local_rank,
+            initialization_timeout=int(TIMEOUT.total_seconds()),
             shutdown_timeout_seconds=60,
         )
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise RunError(f"worker {place.rank} cannot meet the others at {place.address} ({reason})") from None
+        raise RunError(f"worker {process.rank} cannot meet the others at {process.address} ({reason})") from None
     return _Transport()
 
 
@@ -89,7 +90,7 @@ def make_agent(
     cfg: PPOCfg,
     symmetry: Symmetry | None,
     device: str | None,
-    workers: Workers = ALONE,
+    workers: ProcessGroup = SINGLE_PROCESS,
     state_space: gymnasium.spaces.Box | None = None,
 ) -> Agent:
     """A fresh agent for one row's spaces; what it learns from is the rollouts of all workers. Its value network sees
@@ -249,7 +250,9 @@ def _policy(network: Any, scaler: RunningStandardScaler, where: Any) -> Policy:
 class ObservationScaler(RunningStandardScaler):
     """SKRL's running standardiser, of the rows of all workers; with a mirror, of the inputs and their images."""
 
-    def __init__(self, size: Any, *, mirror: Mirror | None = None, workers: Workers = ALONE, **kwargs: Any) -> None:
+    def __init__(
+        self, size: Any, *, mirror: Mirror | None = None, workers: ProcessGroup = SINGLE_PROCESS, **kwargs: Any
+    ) -> None:
         super().__init__(size, **kwargs)
         self._mirror = mirror
         self._workers = workers

@@ -21,8 +21,9 @@ from skrl.resources.schedulers.torch import KLAdaptiveLR
 from torch import distributed, nn
 
 from motrix_train.config import Activation, PPOCfg
-from motrix_train.distributed import ALONE, PATIENCE, Place, Transport, Workers
+from motrix_train.distributed import SINGLE_PROCESS, TIMEOUT, ProcessGroup, Transport
 from motrix_train.errors import RunError, UsageError
+from motrix_train.launcher import ProcessInfo
 from motrix_train.ppo import skrl_mapping
 from motrix_train.ppo.agent import Agent, Policy, numpy_random_state, seed_skrl, set_numpy_random_state
 from motrix_train.ppo.mirror import Mirror, Symmetry
@@ -54,7 +55,7 @@ class _Transport:
         return tensor.numpy()
 
 
-def connect(place: Place) -> Transport:
+def connect(process: ProcessInfo) -> Transport:
     """Meet the other workers, before anything is computed: with Gloo, and NCCL for what is on GPUs.
 
     Raises:
@@ -63,14 +64,14 @@ def connect(place: Place) -> Transport:
     try:
         distributed.init_process_group(
             "cpu:gloo,cuda:nccl" if has_gpu() and distributed.is_nccl_available() else "gloo",
-            init_method=f"tcp://{place.address}",
-            rank=place.rank,
-            world_size=place.size,
-            timeout=PATIENCE,
+            init_method=f"tcp://{process.address}",
+            rank=process.rank,
+            world_size=process.size,
+            timeout=TIMEOUT,
         )
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise RunError(f"worker {place.rank} cannot meet the others at {place.address} ({reason})") from None
+        raise RunError(f"worker {process.rank} cannot meet the others at {process.address} ({reason})") from None
     atexit.register(distributed.destroy_process_group)
     return _Transport()
 
@@ -87,7 +88,7 @@ def make_agent(
     cfg: PPOCfg,
     symmetry: Symmetry | None,
     device: str | None,
-    workers: Workers = ALONE,
+    workers: ProcessGroup = SINGLE_PROCESS,
     state_space: gymnasium.spaces.Box | None = None,
 ) -> Agent:
     """A fresh agent for one row's spaces; what it learns from is the rollouts of all workers. Its value network sees
@@ -136,7 +137,7 @@ def make_agent(
     )
 
 
-def _choose_threads(cfg: PPOCfg, workers: Workers = ALONE) -> None:
+def _choose_threads(cfg: PPOCfg, workers: ProcessGroup = SINGLE_PROCESS) -> None:
     """Computes in one thread where layers are small; ``OMP_NUM_THREADS``, where it is set, counts instead.
 
     The threads of Torch wait for each other by spinning. Where another program has one of the CPUs, each matrix product
@@ -274,7 +275,9 @@ def _policy(network: "_GaussianPolicy", scaler: RunningStandardScaler, where: to
 class ObservationScaler(RunningStandardScaler):
     """SKRL's running standardiser, of the rows of all workers; with a mirror, of the inputs and their images."""
 
-    def __init__(self, size: Any, *, mirror: Mirror | None = None, workers: Workers = ALONE, **kwargs: Any) -> None:
+    def __init__(
+        self, size: Any, *, mirror: Mirror | None = None, workers: ProcessGroup = SINGLE_PROCESS, **kwargs: Any
+    ) -> None:
         super().__init__(size, **kwargs)
         self._mirror = mirror
         self._workers = workers
@@ -444,7 +447,7 @@ def _on_device(symmetry: Symmetry | None, device: torch.device) -> Symmetry | No
 
 
 @contextlib.contextmanager
-def _averaging_over(workers: Workers) -> Iterator[None]:
+def _averaging_over(workers: ProcessGroup) -> Iterator[None]:
     """Has SKRL average gradients and the KL divergence over the workers.
 
     SKRL has no function for it: it looks at the environment when it is imported, and insists on NCCL. For good, it
@@ -458,7 +461,7 @@ def _averaging_over(workers: Workers) -> Iterator[None]:
         skrl_config.torch._world_size, skrl_config.torch._is_distributed = alone
 
 
-def _device(name: str | None, workers: Workers = ALONE) -> torch.device:
+def _device(name: str | None, workers: ProcessGroup = SINGLE_PROCESS) -> torch.device:
     """The named device; by default the GPU if there is one, and its own for each worker."""
     if name is None:
         name = "cuda" if torch.cuda.is_available() else "cpu"

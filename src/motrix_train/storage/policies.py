@@ -60,8 +60,8 @@ class TrainedPolicy:
         checkpoint = read(path)
         checkpoint.require_environment(wanted or checkpoint.env_id)
         env_kwargs = environment.merged(checkpoint.env_kwargs if env_id is None else {}, env_fields or {})
-        env_id = checkpoint.env_id if env_id is None else environment.find_typed(env_id).id
-        env = environment.make(env_id, 1, env_kwargs)
+        env_id = checkpoint.env_id if env_id is None else environment.import_and_find_spec(env_id).id
+        env = environment.make_env(env_id, 1, env_kwargs)
         spaces = env.single_observation_space, env.single_action_space
         env.close()
         checkpoint.require_spaces(env_id, *spaces, "give an environment of the same spaces, or another policy")
@@ -88,7 +88,7 @@ def locate(target: str, policy: Path | None) -> tuple[str | None, Path]:
             raise UsageError(f"{target} and --policy {policy} are two policies: give one of them")
         return None, path
     try:
-        env_id = environment.find_typed(target).id
+        env_id = environment.import_and_find_spec(target).id
     except UsageError as unknown:
         raise UsageError(f"there is no run directory {target}, and {unknown}") from unknown
     return env_id, policy or RunDirectory.find_newest(RUNS, env_id).best_policy()

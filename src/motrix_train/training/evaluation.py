@@ -1,4 +1,4 @@
-"""How good a policy is: the first whole episode of each of many fresh rows."""
+"""Evaluates a policy over whole episodes: the first one of each of many fresh rows."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from typing import Any
 import numpy as np
 from gymnasium.vector import VectorEnv
 
-from motrix_train import beyond_gymnasium, environment
+from motrix_train import env_protocol, environment
+from motrix_train import infos as step_infos
 from motrix_train.errors import RunError, UsageError
 from motrix_train.ppo.divergence import require_finite
 
-Policy = Callable[[np.ndarray], np.ndarray]  # observations (N, k) float32 -> actions (N, m) float32
+PolicyFunction = Callable[[np.ndarray], np.ndarray]  # observations (N, k) float32 -> actions (N, m) float32
 
 MAX_ROWS = 1024
-SEED_WORD = 0x6576616C  # keeps the rows of an evaluation apart from those of a training of the same seed
+SEED_WORD = 0x6576616C  # the rows of an evaluation differ from those of a training of the same seed
 
 
 @dataclass(frozen=True)
 class TaskEvaluation:
-    """What was measured over the episodes of one of several joined tasks; the fields are those of `Evaluation`."""
+    """Measurements over the episodes of one of several joined tasks; the fields are those of `Evaluation`."""
 
     episodes: int
     mean_return: float
@@ -37,25 +38,25 @@ class TaskEvaluation:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was measured over whole episodes.
+    """Measurements over whole episodes.
 
     Attributes:
         env_id: Registered id.
-        episodes: How many episodes.
+        episodes: Number of episodes.
         seed: Seed of the rows.
         mean_return: Mean sum of the rewards of an episode.
-        std_return: Its standard deviation over the episodes.
-        return_ci95: Where the mean return of all possible episodes lies with 95 % confidence: the mean plus and
-            minus Student's t times the standard error. None for a single episode.
+        std_return: Standard deviation of the return over the episodes.
+        return_ci95: 95 % confidence interval of the mean return: the mean plus and minus Student's t times the standard
+            error. None for a single episode.
         mean_length: Mean length of an episode, control steps.
         termination: Share of the episodes that ended for each reason; with `truncation` they sum to 1.
-        termination_ci95: Where each of these shares lies with 95 % confidence, by Wilson's score interval
+        termination_ci95: 95 % confidence interval of each of these shares, Wilson's score interval
             (Wilson 1927, https://doi.org/10.1080/01621459.1927.10502953).
         truncation: Share of the episodes that reached the time limit.
-        success: Share of the episodes that ended in success; None for a task that is never solved.
-        success_ci95: Where this share lies with 95 % confidence, by Wilson's score interval.
+        success: Share of the episodes that ended in success; None for a task that cannot be solved.
+        success_ci95: 95 % confidence interval of this share, Wilson's score interval.
         metrics: The task's own metrics, each averaged over all steps that have it, in the task's units.
-        by_task: The same of each task's episodes, where several are joined; else empty.
+        by_task: Measurements of each of several joined tasks; empty for a single task.
     """
 
     env_id: str
@@ -80,7 +81,7 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class _Episodes:
+class _FirstEpisodes:
     """Sums over the first episode of each of N rows.
 
     Attributes:
@@ -106,8 +107,8 @@ class _Episodes:
     task: np.ndarray
 
 
-def evaluate(
-    policy: Policy,
+def evaluate_policy(
+    policy: PolicyFunction,
     env_id: str,
     env_kwargs: Mapping[str, Any],
     episodes: int = 256,
@@ -121,26 +122,26 @@ def evaluate(
     `first_row_seed(seed)` + i, however many rows step together.
 
     Args:
-        policy: Actions for observations.
+        policy: Returns the actions for observations.
         env_id: Registered id.
         env_kwargs: Fields of the task.
-        episodes: How many, at least 1.
-        seed: Which episodes.
+        episodes: Number of episodes, at least 1.
+        seed: Of the episodes.
         num_threads: Physics threads, 0 for all CPUs.
-        on_progress: Told, at every step, the share that is done for certain or has become superfluous.
+        on_progress: Called at every step with the share of the longest possible evaluation that is done.
 
     Raises:
         UsageError: The environment cannot be made, or its episodes need not end.
-        RunError: The policy gives an action that is not finite, or the environment a number.
+        RunError: An action of the policy or a number of the environment is not finite.
     """
     if episodes < 1:
         raise UsageError(f"episodes is {episodes}; it takes a whole number from 1")
-    parts: list[_Episodes] = []
+    parts: list[_FirstEpisodes] = []
     task_names: tuple[str, ...] = ()
     for done in range(0, episodes, MAX_ROWS):
         rows = min(MAX_ROWS, episodes - done)
-        env = environment.make(env_id, rows, env_kwargs, num_threads)
-        task_names = beyond_gymnasium.task_names(env)
+        env = environment.make_env(env_id, rows, env_kwargs, num_threads)
+        task_names = env_protocol.task_names(env)
         try:
             parts.append(
                 _first_episodes(
@@ -155,7 +156,7 @@ def evaluate(
     found = _joined(parts)
     ended = {name: int(rows.sum()) for name, rows in found.reasons.items()}
     return Evaluation(
-        env_id=environment.find(env_id).id,
+        env_id=environment.find_spec(env_id).id,
         seed=seed,
         **vars(_summary(found, np.ones(episodes, dtype=bool))),
         termination_ci95={name: share_interval(count, episodes) for name, count in ended.items()},
@@ -175,8 +176,8 @@ def evaluate(
     )
 
 
-def _summary(found: _Episodes, rows: np.ndarray) -> TaskEvaluation:
-    """What the episodes of some rows, (N,) bool, were like."""
+def _summary(found: _FirstEpisodes, rows: np.ndarray) -> TaskEvaluation:
+    """Measurements over the episodes of some rows, (N,) bool."""
     returns = found.returns[rows]
     solvable = rows & found.solvable
     return TaskEvaluation(
@@ -196,11 +197,11 @@ def first_row_seed(seed: int) -> int:
     return int(np.random.SeedSequence([SEED_WORD, seed]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-def act(policy: Policy, observations: np.ndarray) -> np.ndarray:
+def act(policy: PolicyFunction, observations: np.ndarray) -> np.ndarray:
     """The policy's actions, (N, m), checked.
 
     Raises:
-        RunError: One of them is not finite, or was an observation.
+        RunError: An action is not finite, or an observation is not.
     """
     actions = policy(observations)
     if not np.isfinite(actions).all():
@@ -209,8 +210,10 @@ def act(policy: Policy, observations: np.ndarray) -> np.ndarray:
     return actions
 
 
-def _first_episodes(policy: Policy, env: VectorEnv, seed: int, on_progress: Callable[[float], None]) -> _Episodes:
-    limit = beyond_gymnasium.time_limit(env)
+def _first_episodes(
+    policy: PolicyFunction, env: VectorEnv, seed: int, on_progress: Callable[[float], None]
+) -> _FirstEpisodes:
+    limit = env_protocol.time_limit(env)
     if limit is None:
         raise UsageError("this environment has no time limit: its episodes need not end, so none can be awaited")
     n = env.num_envs
@@ -230,26 +233,26 @@ def _first_episodes(policy: Policy, env: VectorEnv, seed: int, on_progress: Call
         truncated = truncated | (step >= limit) & ~terminated  # also where only the registration knows the limit
         returns += np.where(running, rewards, 0.0)
         lengths += running
-        task = task if (named := beyond_gymnasium.row_tasks(env, info)) is None else named
-        for name, values, rows in beyond_gymnasium.columns(info, "metrics"):
+        task = task if (named := env_protocol.row_tasks(env, info)) is None else named
+        for name, values, rows in step_infos.columns(info, "metrics"):
             having = running if rows is None else running & rows
             metrics[name] = metrics.get(name, np.zeros(n)) + np.where(having, values, 0.0)
             measured[name] = measured.get(name, np.zeros(n, dtype=np.int64)) + having
-        for name, applies in beyond_gymnasium.reasons(info, running & terminated):
+        for name, applies in step_infos.reasons(info, running & terminated):
             reasons[name] = reasons.get(name, np.zeros(n, dtype=bool)) | applies
         truncations |= running & truncated
-        if (success := beyond_gymnasium.column(info, "success")) is not None:
+        if (success := step_infos.column(info, "success")) is not None:
             values, rows = success
             having = running if rows is None else running & rows
             solvable |= having
             succeeded = np.where(having, values.astype(bool), succeeded)
         running &= ~(terminated | truncated)
         on_progress(step / limit if running.any() else 1.0)
-    return _Episodes(returns, lengths, reasons, truncations, succeeded, solvable, metrics, measured, task)
+    return _FirstEpisodes(returns, lengths, reasons, truncations, succeeded, solvable, metrics, measured, task)
 
 
 def mean_interval(values: np.ndarray) -> tuple[float, float] | None:
-    """Where the mean lies with 95 % confidence."""
+    """95 % confidence interval of the mean, None for a single value."""
     from scipy import stats  # here, since it takes half a second to import
 
     n = len(values)
@@ -260,15 +263,15 @@ def mean_interval(values: np.ndarray) -> tuple[float, float] | None:
 
 
 def share_interval(count: float, n: int) -> tuple[float, float]:
-    """Where a share of which `count` of `n` were seen lies with 95 % confidence."""
+    """95 % confidence interval of a share of which `count` of `n` were observed."""
     from scipy import stats
 
     interval = stats.binomtest(round(count), n).proportion_ci(method="wilson")
     return float(interval.low), float(interval.high)
 
 
-def _joined(parts: list[_Episodes]) -> _Episodes:
-    """All episodes, one part after another; what is known of some parts only is 0 in the others."""
+def _joined(parts: list[_FirstEpisodes]) -> _FirstEpisodes:
+    """All episodes in the order of the parts; a reason or metric that a part lacks is 0 there."""
 
     def joined(name: str) -> Any:
         every = [getattr(part, name) for part in parts]
@@ -282,4 +285,4 @@ def _joined(parts: list[_Episodes]) -> _Episodes:
             for key, kind in kinds.items()
         }
 
-    return _Episodes(**{field.name: joined(field.name) for field in dataclasses.fields(_Episodes)})
+    return _FirstEpisodes(**{field.name: joined(field.name) for field in dataclasses.fields(_FirstEpisodes)})

@@ -1,4 +1,4 @@
-"""What a training tells the terminal: a live line where there is one, else a plain line now and then."""
+"""Progress of a training on the terminal: a live line, or a plain line now and then where the output is a file."""
 
 from __future__ import annotations
 
@@ -7,27 +7,26 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from motrix_train.plotting.plots import learning_curve
+from motrix_train.plotting.plots import draw_learning_curve
 from motrix_train.storage.run_directory import RunDirectory
-
-if TYPE_CHECKING:
-    from motrix_train.training.loop import RolloutStats, TrainingPlan, TrainingSummary
+from motrix_train.training.callbacks import Callback
+from motrix_train.training.records import RolloutStats, TrainingPlan, TrainingSummary
 
 PLAIN_INTERVAL = 15.0  # s between two lines where the output is no terminal
 CURVE_INTERVAL = 60.0  # s between two drawings of the learning curve, each of which takes about half a second
 
 
-class TrainingProgress:
-    """Shows a training as it goes and keeps its learning curve drawn; to be entered around the training.
+class TrainingProgress(Callback):
+    """Shows the progress of a training and redraws its learning curve. Enter it around the training.
 
     Args:
-        run: Where the curve goes.
-        console: Where the lines go.
+        run: Directory of the curve.
+        console: Prints the lines.
     """
 
     def __init__(self, run: RunDirectory, console: Console):
@@ -55,7 +54,7 @@ class TrainingProgress:
         self._bar.stop()
 
     def started(self, plan: TrainingPlan) -> None:
-        """Says what is trained, and where to."""
+        """Prints the environment, the budget and the run directory."""
         together = f"   {plan.workers} workers" if plan.workers > 1 else ""
         self._title = f"{plan.env_id}   {plan.backend}   seed {plan.seed}{together}"
         self._print(f"{self._title}   {plan.total_env_steps:,} steps -> {self._run.path}")
@@ -67,7 +66,7 @@ class TrainingProgress:
             self._print(f"left as they were drawn: {', '.join(plan.transfer.left)}")
 
     def rollout(self, stats: RolloutStats) -> None:
-        """Shows where the training is."""
+        """Updates the live line, or prints a plain one."""
         if stats.episodes > self._episodes:
             self._episodes, self._episodes_at = stats.episodes, stats.env_steps
         self._latest = line = describe(stats, stats.env_steps - self._episodes_at)
@@ -77,16 +76,16 @@ class TrainingProgress:
             self._print(line)
 
     def checkpoint_written(self, path: Path) -> None:
-        """Draws the curve anew, now and then."""
+        """Redraws the curve now and then."""
         if time.monotonic() >= self._next_curve:
             self._draw()
 
     def stop_requested(self) -> None:
-        """Says that it was heard."""
+        """Confirms the stop request."""
         self._print("stopping after this step; again to stop now")
 
     def finished(self, summary: TrainingSummary) -> None:
-        """Draws the whole curve and leaves the last line on the screen."""
+        """Draws the whole curve and prints the last line."""
         self._draw()
         self._print(self._latest)
         if summary.interrupted:
@@ -96,16 +95,16 @@ class TrainingProgress:
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def _draw(self) -> None:
-        learning_curve(self._run.progress(), self._run.curve_path, self._title)
+        draw_learning_curve(self._run.progress(), self._run.curve_path, self._title)
         self._next_curve = time.monotonic() + CURVE_INTERVAL
 
 
 def describe(stats: RolloutStats, age: int = 0) -> str:
-    """One line on where a training is: steps, rate, time left, return and length of the last episodes.
+    """One line of progress: steps, rate, time left, return and length of the last episodes.
 
     Args:
         stats: Of the last rollout.
-        age: Env steps since an episode ended, on which return and length are the newest.
+        age: Env steps since the last episode ended.
     """
     share = stats.env_steps / stats.total_env_steps
     left = stats.seconds * (1 / share - 1) if share > 0 else math.nan
@@ -118,7 +117,7 @@ def describe(stats: RolloutStats, age: int = 0) -> str:
 
 
 def clock(seconds: float) -> str:
-    """A duration as h:mm:ss or m:ss, ``-`` if it is not known."""
+    """A duration as h:mm:ss or m:ss, ``-`` if it is not finite."""
     if not math.isfinite(seconds):
         return "-"
     minutes, rest = divmod(round(seconds), 60)
@@ -128,7 +127,7 @@ def clock(seconds: float) -> str:
 
 @contextmanager
 def share_bar(console: Console, label: str) -> Iterator[Callable[[float], None]]:
-    """A bar for what has a known end: yields a function that takes the share done. Terminals only."""
+    """Shows a progress bar on a terminal; yields a function that takes the share done."""
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=None), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(label, total=1.0)

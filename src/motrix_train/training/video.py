@@ -1,4 +1,4 @@
-"""What a policy does, to be watched: an mp4, or a PNG strip of moments; and what it does as it trains."""
+"""Films a policy: as an mp4 video, as a PNG strip of moments, and regularly during its training."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 
 from motrix_gym.rendering import grid
-from motrix_train import beyond_gymnasium, environment
+from motrix_train import env_protocol, environment
 from motrix_train.errors import RunError, UsageError
 from motrix_train.storage.files import replacement
-from motrix_train.training.evaluation import Policy, act, first_row_seed
-from motrix_train.training.loop import Listener, RolloutStats, TrainingPlan
+from motrix_train.training.callbacks import Callback
+from motrix_train.training.evaluation import PolicyFunction, act, first_row_seed
+from motrix_train.training.records import RolloutStats, TrainingPlan
 
 SUFFIXES = (".mp4", ".png")
-FRAME_RATE = 30  # Hz, of an environment that does not say how long a step is; Gymnasium's own default
+FRAME_RATE = 30  # Hz, of an environment whose step has no known length; Gymnasium's own default
 MAX_FRAME_RATE = 30  # Hz; a frame drawn in software costs more than many control steps
 GRID_WIDTH = 1280  # pixels
 STRIP_MOMENTS = 6
@@ -33,10 +34,10 @@ TRAINING_WIDTH = 640  # pixels
 
 
 def check_path(path: Path) -> None:
-    """Refuses a video that cannot be written, before anything is played.
+    """Refuses a path that no video can be written to, before anything is played.
 
     Raises:
-        UsageError: A suffix of no known format, or no place for a file.
+        UsageError: The suffix is not of a known format, or the path is a directory.
         RunError: The disk refuses.
     """
     if path.suffix not in SUFFIXES:
@@ -51,8 +52,8 @@ def check_path(path: Path) -> None:
         raise RunError(f"cannot write {path}: {refusal.strerror}") from refusal
 
 
-def film(
-    policy: Policy,
+def film_policy(
+    policy: PolicyFunction,
     env_id: str,
     env_kwargs: Mapping[str, Any],
     path: Path,
@@ -67,31 +68,31 @@ def film(
     num_threads: int = 0,
     on_progress: Callable[[float], None] = lambda share: None,
 ) -> None:
-    """Plays a policy in fresh rows and writes what is seen; rows that end go on with their next episode.
+    """Plays a policy in fresh rows and writes the pictures; rows whose episode ends start their next one.
 
     Args:
         policy: Actions for observations.
         env_id: Registered id.
         env_kwargs: Fields of the task.
-        path: Ends in ``.mp4`` for a video in real time, all rows in a grid, or in ``.png`` for a strip: time
-            to the right, a line for each row.
+        path: Ends in ``.mp4`` for a video in real time with all rows in a grid, or in ``.png`` for a strip with time to
+            the right and a line for each row.
         num_envs: Rows.
-        seconds: How long, in simulated time.
-        steps: How long, in control steps; wins over `seconds`.
-        seed: Which episodes.
-        width: Of the grid of a video, pixels, at most.
-        size: Of the picture of each row, width and height in pixels, in place of what fits into the grid.
-        camera: Name of a camera of the model, None for the environment's own choice.
+        seconds: Length, in simulated time.
+        steps: Length in control steps, None for `seconds`.
+        seed: Of the episodes.
+        width: Largest width of the grid of a video, pixels.
+        size: Width and height of each row's picture in pixels, None for one that fits into the grid.
+        camera: Name of a camera of the model, None for the environment's default.
         num_threads: Physics threads, 0 for all CPUs.
-        on_progress: Told the share that is done.
+        on_progress: Called with the share that is done.
 
     Raises:
         UsageError: The environment cannot be made.
-        RunError: There is no OpenGL, the policy is no good or the disk refuses; nothing is written.
+        RunError: There is no OpenGL, the actions are not finite, or the disk refuses; nothing is written.
     """
     tile = size or (STRIP_TILE if path.suffix == ".png" else _tile_size(num_envs, width))
     with closing(_visible(env_id, env_kwargs, num_envs, tile, num_threads, camera)) as env:
-        control_dt = beyond_gymnasium.step_seconds(env) or 1 / FRAME_RATE
+        control_dt = env_protocol.step_seconds(env) or 1 / FRAME_RATE
         steps = steps or max(1, round(seconds / control_dt))
         if path.suffix == ".png":
             shown = np.linspace(0, steps, STRIP_MOMENTS).round().astype(int).tolist()
@@ -107,17 +108,17 @@ def film(
                 _write_mp4(images, temporary, 1 / control_dt / stride)
 
 
-class TrainingVideos(Listener):
-    """Films the policy in training, always in the same episodes, into ``videos/step_<env steps>.mp4``.
+class TrainingVideos(Callback):
+    """Films the policy in training, always in the same episodes, as ``videos/step_<env steps>.mp4``.
 
     Args:
-        every: Checkpoints from one video to the next.
+        every: Number of checkpoints from one video to the next.
         env_id: Registered id.
         env_kwargs: Fields of the task.
         num_threads: Physics threads, 0 for all CPUs.
 
     Raises:
-        UsageError: The environment cannot be made, or has no pictures.
+        UsageError: The environment cannot be made, or cannot be drawn.
         RunError: There is no OpenGL.
     """
 
@@ -128,22 +129,22 @@ class TrainingVideos(Listener):
             _frames(env)
 
     def started(self, plan: TrainingPlan) -> None:
-        """Counts from where the run is."""
+        """Starts to count from the present checkpoint."""
         plan.run.amend(video_every=self._every)
         self._plan, self._env_steps = plan, plan.env_steps
         self._filmed = self._due()
 
     def rollout(self, stats: RolloutStats) -> None:
-        """Keeps where the run is."""
+        """Keeps the number of env steps."""
         self._env_steps = stats.env_steps
 
     def checkpoint_written(self, path: Path) -> None:
-        """Films, once the run could be resumed from here."""
+        """Films after ``last``, so that a run that is killed while it films is resumed from here."""
         if path.stem == "last" and self._due() > self._filmed:
             self._filmed = self._due()
             target = self._plan.run.videos / f"step_{self._env_steps}.mp4"
             target.parent.mkdir(exist_ok=True)
-            film(
+            film_policy(
                 self._plan.policy,
                 self._env_id,
                 self._env_kwargs,
@@ -155,7 +156,7 @@ class TrainingVideos(Listener):
             )
 
     def _due(self) -> int:
-        """How many videos a run has that is here."""
+        """Number of videos that the run should have by now."""
         vector_steps = self._env_steps // (self._plan.cfg.num_envs * self._plan.workers)
         return vector_steps // (self._every * self._plan.cfg.check_point_interval)
 
@@ -168,16 +169,16 @@ def _visible(
     num_threads: int = 0,
     camera: str | None = None,
 ) -> VectorEnv:
-    """An environment of which there are pictures, each row's `size` wide and high where it can be chosen."""
+    """An environment that can be drawn, with pictures of this `size` for each row where it can be chosen."""
     chosen = {"render_camera": camera} if camera else {}
     try:
-        return environment.make(
+        return environment.make_env(
             env_id, num_envs, env_kwargs, num_threads, render_mode="rgb_array", render_size=size, **chosen
         )
     except UsageError as refusal:
         if "render_size" not in str(refusal):
             raise
-    return environment.make(env_id, num_envs, env_kwargs, num_threads, render_mode="rgb_array", **chosen)
+    return environment.make_env(env_id, num_envs, env_kwargs, num_threads, render_mode="rgb_array", **chosen)
 
 
 def _tile_size(num_envs: int, width: int) -> tuple[int, int]:
@@ -191,9 +192,9 @@ def _columns(count: int) -> int:
 
 
 def _played(
-    policy: Policy, env: VectorEnv, seed: int, shown: Sequence[int], on_progress: Callable[[float], None]
+    policy: PolicyFunction, env: VectorEnv, seed: int, shown: Sequence[int], on_progress: Callable[[float], None]
 ) -> Iterator[tuple[np.ndarray, ...]]:
-    """The frames of all rows at the step numbers `shown`, ascending."""
+    """Yields the pictures of all rows at the step numbers `shown`, which ascend."""
     observations, _ = env.reset(seed=first_row_seed(seed))
     step = 0
     for moment in shown:
@@ -205,14 +206,14 @@ def _played(
 
 
 def _frames(env: VectorEnv) -> tuple[np.ndarray, ...]:
-    """A picture of every row, (h, w, 3) uint8 each, or one of all where the environment draws them together.
+    """A picture of every row, (h, w, 3) uint8 each, or one of all rows where the environment draws them together.
 
     Raises:
-        RunError: There is none.
+        RunError: The environment cannot be drawn.
     """
     try:
         frames = env.render()
-    except Exception as refusal:  # of another package's environment too, whatever it raises
+    except Exception as refusal:  # an environment of another package may raise anything
         raise RunError(str(refusal) or f"the environment cannot be drawn: {refusal!r}") from refusal
     if frames is None:
         raise RunError("the environment cannot be drawn: its render() gives None with render_mode='rgb_array'")
@@ -238,7 +239,7 @@ def _write_mp4(images: Iterator[np.ndarray], path: Path, frame_rate: float) -> N
     even = ["-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2"]  # H.264 halves the colours' resolution
     frames = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(frame_rate), "-i", "-"]
     coding = ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", "20", "-movflags", "+faststart"]
-    # a process group of its own keeps Ctrl-C from the encoder
+    # in its own process group, the encoder does not receive Ctrl-C
     with subprocess.Popen(
         [get_ffmpeg_exe(), "-y", "-loglevel", "error", *frames, *even, *coding, str(path)],
         stdin=subprocess.PIPE,
@@ -246,7 +247,7 @@ def _write_mp4(images: Iterator[np.ndarray], path: Path, frame_rate: float) -> N
         process_group=0,
     ) as ffmpeg:
         assert ffmpeg.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # it has given up, and says why
+        with contextlib.suppress(BrokenPipeError):  # the encoder has ended, and its stderr has the reason
             for image in itertools.chain([first], images):
                 ffmpeg.stdin.write(image.tobytes())
         _, complaint = ffmpeg.communicate()

@@ -1,4 +1,4 @@
-"""A training's scalars in Weights & Biases, the same as in TensorBoard's files."""
+"""Logs a training to Weights & Biases, with the same scalars as TensorBoard's event files."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from typing import Any
 import numpy as np
 
 from motrix_train.errors import RunError, UsageError
-from motrix_train.training.loop import Listener, RolloutStats, TrainingPlan, TrainingSummary, scalars
+from motrix_train.training.callbacks import Callback
+from motrix_train.training.records import RolloutStats, TrainingPlan, TrainingSummary, tensorboard_scalars
 
 
-class WandbLog(Listener):
-    """Logs a training to a project; what its name and its id there are stands in the run's configuration.
+class WandbLog(Callback):
+    """Logs a training to a project, and stores the project and the id there in the run's configuration.
 
-    Where to and whether at once is up to the environment variables of Weights & Biases: with ``WANDB_MODE=offline``
-    everything stays in the run directory until ``wandb sync``.
+    Weights & Biases is configured with its own environment variables: with ``WANDB_MODE=offline`` everything stays in
+    the run directory until ``wandb sync``.
 
     Args:
         project: Name of the project.
-        run_id: The run there that is gone on with, None begins one.
+        run_id: The run there that is resumed; None starts a new one.
 
     Raises:
         UsageError: The package is not installed.
@@ -35,7 +36,7 @@ class WandbLog(Listener):
         self._run_id = run_id or secrets.token_hex(4)
 
     def started(self, plan: TrainingPlan) -> None:
-        """Begins the run there, or goes on with it."""
+        """Starts or resumes the run there."""
         plan.run.amend(wandb={"project": self._project, "id": self._run_id})
         try:
             self._run = self._wandb.init(
@@ -52,10 +53,12 @@ class WandbLog(Listener):
             raise RunError(f"Weights & Biases refuses: {refusal}; {remedy}") from refusal
 
     def rollout(self, stats: RolloutStats) -> None:
-        """Logs what is finite, unless a process that was killed has logged it before."""
+        """Logs the finite scalars, unless a killed process has logged them before."""
         if stats.env_steps >= self._run.starting_step:
-            self._run.log({tag: value for tag, value in scalars(stats).items() if np.isfinite(value)}, stats.env_steps)
+            self._run.log(
+                {tag: value for tag, value in tensorboard_scalars(stats).items() if np.isfinite(value)}, stats.env_steps
+            )
 
     def finished(self, summary: TrainingSummary) -> None:
-        """Waits until everything is where it belongs."""
+        """Waits until everything is uploaded or stored."""
         self._run.finish()

@@ -1,0 +1,214 @@
+"""Makes the parts of a training, starts it or continues it from a checkpoint, and runs its loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from typing import Any
+
+from gymnasium.vector import VectorEnv
+
+from motrix_train import config, env_protocol, environment
+from motrix_train.distributed import SINGLE_PROCESS, ProcessGroup
+from motrix_train.errors import RunError, UsageError
+from motrix_train.ppo.agent import Agent
+from motrix_train.ppo.backend import Backend, select
+from motrix_train.ppo.divergence import first_not_finite
+from motrix_train.ppo.transfer import Transfer, transfer
+from motrix_train.storage import run_directory
+from motrix_train.storage.checkpoint import Checkpoint
+from motrix_train.storage.run_directory import RunDirectory
+from motrix_train.training.agents import box, fresh_agent
+from motrix_train.training.callbacks import Callback
+from motrix_train.training.collector import RolloutCollector
+from motrix_train.training.divergence_check import DivergenceCheck
+from motrix_train.training.episode_cuts import FirstEpisodeCuts
+from motrix_train.training.evaluation import Evaluation, evaluate_policy
+from motrix_train.training.loop import TrainingLoop
+from motrix_train.training.recorder import Recorder
+from motrix_train.training.records import Goal, TrainingPlan, TrainingSummary, never
+from motrix_train.training.reporter import Reporter
+from motrix_train.training.request import TrainRequest
+from motrix_train.training.seeds import Seeds
+
+
+def train_policy(
+    request: TrainRequest,
+    *,
+    run: RunDirectory | None = None,
+    callback: Callback | None = None,
+    resumed: Checkpoint | None = None,
+    goal: Goal = never,
+    group: ProcessGroup = SINGLE_PROCESS,
+) -> TrainingSummary | None:
+    """Trains one policy, called by all processes of the group.
+
+    The same request on the same machine gives the same policy, bit for bit.
+
+    Args:
+        request: How to train.
+        run: Directory of the events, the progress and the checkpoints; on rank 0 alone, as all that follows.
+        callback: Hooks of the training.
+        resumed: The run's last checkpoint, from which the training continues as if it had never stopped.
+        goal: Ends the training before its budget does.
+        group: The processes, of which each one passes this.
+
+    Returns:
+        How the training ended, on rank 0. Ctrl-C or SIGTERM ends it early, with the last checkpoint written; a second
+        signal ends it at once.
+
+    Raises:
+        UsageError: The settings do not go together.
+        RunError: The disk refuses, or the training diverges.
+    """
+    cfg, backend = request.cfg, select(request.backend)
+    assert cfg.seed is not None
+    seeds = Seeds.from_run_seed(cfg.seed).for_worker(group.rank, cfg.num_envs)
+    with ExitStack() as opened:
+        env, agent, transferred = group.run(_make_agent, opened, request, backend, resumed, seeds.networks, group)
+        if group.size > 1:
+            backend.load_agent_state(agent, group.from_main(lambda: backend.agent_state(agent)))
+        reporter = None
+        if run is not None and callback is not None:
+            recorder = Recorder(run, callback, _checkpoint_template(env, request), backend.SUFFIX)
+            reporter = _make_reporter(opened.enter_context(closing(recorder)), request, agent, seeds.evaluation, goal)
+        check = DivergenceCheck(agent, backend, cfg, run)
+        cuts = group.run(_first_episode_cuts, env, request, seeds.env)
+        collector = RolloutCollector(env, agent, cfg, cuts, check, cfg.num_envs * group.size)
+        loop = TrainingLoop(collector, agent, backend, cfg, group, check, reporter)
+        resume_state = group.from_main(lambda: resumed.session if resumed else {})
+
+        def start() -> None:
+            if resume_state:
+                with _misfits_as_run_errors():
+                    loop.resume(resume_state)
+            else:
+                loop.begin(seeds.env)
+            if reporter is not None:
+                plan = _plan(request, reporter.recorder.run, loop, group.size, transferred)
+                reporter.recorder.start(plan, resumed)
+
+        group.run(start)
+        summary = loop.learn()
+    if callback is not None and summary is not None:
+        callback.finished(summary)
+    return summary
+
+
+def _make_agent(
+    opened: ExitStack,
+    request: TrainRequest,
+    backend: Backend,
+    resumed: Checkpoint | None,
+    seed: int,
+    group: ProcessGroup,
+) -> tuple[VectorEnv, Agent, Transfer | None]:
+    """Makes the environment, open as long as `opened`, and its agent: from a checkpoint, from a policy, or fresh."""
+    if request.cfg.kl_threshold and group.size > 1:
+        raise UsageError(
+            f"kl_threshold {request.cfg.kl_threshold} is not possible with {group.size} workers, which would stop an "
+            "epoch each at another step: give kl_threshold=0"
+        )
+    num_threads = request.num_threads if request.num_threads or group.size == 1 else group.cpus
+    env = opened.enter_context(closing(_make_training_env(request, request.cfg.num_envs, num_threads)))
+    backend.seed_everything(seed)
+    agent = fresh_agent(env, request.env_id, request.cfg, backend, request.device, group)
+    transferred = None
+    if resumed is not None:
+        with _misfits_as_run_errors():
+            backend.load_agent_state(agent, resumed.state)
+    elif request.origin is not None:
+        transferred = transfer(agent, backend, request.origin)
+    if resumed is not None or request.origin is not None:
+        _require_finite_state(backend.agent_state(agent))
+    return env, agent, transferred
+
+
+def _make_training_env(request: TrainRequest, num_envs: int, num_threads: int) -> VectorEnv:
+    env_kwargs = environment.merged(request.cfg.training_env, request.env_kwargs)
+    return environment.make_env(request.env_id, num_envs, env_kwargs, num_threads)
+
+
+def _first_episode_cuts(env: VectorEnv, request: TrainRequest, seed: int) -> FirstEpisodeCuts | None:
+    """When the first episodes are cut; None if they are not to be, or cannot be."""
+    limit = env_protocol.time_limit(env)
+    if limit is None or not request.cfg.staggered_starts:
+        return None
+    resets_rows = env_protocol.resets_rows(env, lambda rows: _make_training_env(request, rows, request.num_threads))
+    return FirstEpisodeCuts(env.num_envs, limit, seed) if resets_rows else None
+
+
+def _make_reporter(recorder: Recorder, request: TrainRequest, agent: Agent, seed: int, goal: Goal) -> Reporter:
+    """Makes a reporter that evaluates on the same episodes every time; no training uses them."""
+    episodes = request.cfg.evaluation_episodes
+
+    def evaluate() -> Evaluation:
+        return evaluate_policy(agent.policy, request.env_id, request.env_kwargs, episodes, seed, request.num_threads)
+
+    backend = select(request.backend)
+    return Reporter(recorder, request.cfg.evaluation_interval, evaluate, lambda: backend.agent_state(agent), goal)
+
+
+def _plan(
+    request: TrainRequest, run: RunDirectory, loop: TrainingLoop, workers: int, transferred: Transfer | None
+) -> TrainingPlan:
+    assert request.cfg.seed is not None
+    return TrainingPlan(
+        env_id=request.env_id,
+        backend=request.backend,
+        seed=request.cfg.seed,
+        cfg=request.cfg,
+        total_env_steps=request.cfg.env_steps(workers),
+        run=run,
+        env_steps=loop.env_steps,
+        workers=workers,
+        transfer=transferred,
+        policy=loop.agent.policy,
+        resumable=env_protocol.is_resumable(loop.collector.env),
+    )
+
+
+def _checkpoint_template(env: VectorEnv, request: TrainRequest) -> Checkpoint:
+    """A checkpoint without networks, with the fields that all checkpoints of the training share."""
+    observation_space, action_space = box(env.single_observation_space), box(env.single_action_space)
+    assert request.cfg.seed is not None
+    return Checkpoint(
+        env_id=request.env_id,
+        env_kwargs=dict(request.env_kwargs),
+        backend=select(request.backend).NAME,
+        config=config.to_json(request.cfg),
+        observation_shape=observation_space.shape,
+        action_shape=action_space.shape,
+        action_low=tuple(map(float, action_space.low)),
+        action_high=tuple(map(float, action_space.high)),
+        env_steps=0,
+        seed=request.cfg.seed,
+        versions=run_directory.versions(),
+        state={},
+    )
+
+
+def _require_finite_state(state: Mapping[str, Any]) -> None:
+    """Refuses to continue from a policy that is not finite."""
+    name = first_not_finite(state)
+    if name is not None:
+        raise RunError(
+            f"the policy to go on from is no good: its {name} is not finite, since its training diverged; begin a new "
+            "run from an older one with --init-from POLICY"
+        )
+
+
+@contextmanager
+def _misfits_as_run_errors() -> Iterator[None]:
+    """A block that loads a checkpoint.
+
+    Raises:
+        RunError: Its content does not fit this training.
+    """
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as misfit:
+        raise RunError(
+            f"the run's last checkpoint does not fit ({type(misfit).__name__}: {str(misfit)[:200]}): it is damaged or "
+            "of another version; start a new run with --init-from"
+        ) from misfit
