@@ -23,7 +23,7 @@ from motrix_train.errors import RunError, UsageError
 from motrix_train.ppo.agent import Agent, Update
 from motrix_train.ppo.backend import Backend
 from motrix_train.ppo.divergence import first_not_finite, is_finite, require_finite
-from motrix_train.ppo.mirror import Symmetry
+from motrix_train.ppo.symmetry import NetworkSymmetry
 from motrix_train.ppo.transfer import Origin, Transfer, transfer
 from motrix_train.storage import checkpoint, event_log, run_directory
 from motrix_train.storage.checkpoint import Checkpoint, leaves, nest
@@ -987,7 +987,7 @@ def fresh_agent(
         raise UsageError(f"{env_id} has no time limit, so it cannot be evaluated: give evaluation_interval=0")
     if env.metadata.get("autoreset_mode") != AutoresetMode.SAME_STEP:
         raise UsageError(f"{env_id} does not reset its rows in the step in which they end: make it with SAME_STEP")
-    symmetry = Symmetry.of(env) if cfg.mirror != "none" else None
+    symmetry = NetworkSymmetry.of(env) if cfg.mirror != "none" else None
     if cfg.mirror != "none" and symmetry is None:
         raise UsageError(f"mirror {cfg.mirror!r} is not possible: {env_id} has no mirror image; give mirror=none")
     state_space = beyond_gymnasium.state_space(env) if cfg.critic == "state" else None
