@@ -175,7 +175,7 @@ def test_what_is_not_finite_is_never_written_and_the_run_goes_on(backend, part, 
             carry_out(run, Stopper())
     for path in run.checkpoints.iterdir():
         read = checkpoint.read(path)
-        assert first_not_finite({"state": read.state, "session": read.session}) is None
+        assert first_not_finite({"state": read.state, "session": read.resume_state}) is None
         assert read.env_steps <= 384
     carry_out(RunDirectory.open(run.path), Stopper())
     assert everything(run) == everything(whole)

@@ -28,11 +28,12 @@ from motrix_train.errors import UsageError
 from motrix_train.interface import prepare
 from motrix_train.plotting import seeds_report
 from motrix_train.ppo.backend import select
-from motrix_train.ppo.transfer import Origin
+from motrix_train.ppo.transfer import InitFrom
 from motrix_train.storage.checkpoint import read
 from motrix_train.storage.policies import locate
-from motrix_train.storage.run_directory import RunDirectory, changed_versions
+from motrix_train.storage.run_directory import RunDirectory
 from motrix_train.storage.run_record import RunRecord
+from motrix_train.storage.versions import changed_versions
 from motrix_train.training.job import Job, Resumption, assist, carry_out
 from motrix_train.training.loop import Listener, Listeners, TrainingSummary
 from motrix_train.training.progress import TrainingProgress
@@ -244,9 +245,9 @@ def _settings(
     return {**split_assignments(settings), **{name: value for name, value in given.items() if value is not None}}
 
 
-def _origin(target: str, partial: bool, fresh_normaliser: bool) -> Origin:
+def _origin(target: str, partial: bool, fresh_normaliser: bool) -> InitFrom:
     _, path = locate(target, None)
-    return Origin(read(path), partial=partial, normaliser=not fresh_normaliser)
+    return InitFrom(read(path), partial=partial, normalizer=not fresh_normaliser)
 
 
 def _other_listeners(

@@ -23,12 +23,12 @@ from motrix_train.config import BackendName, PPOCfg, from_json
 from motrix_train.errors import RunError, UsageError
 from motrix_train.schema import Bound, Limit
 from motrix_train.storage import torch_archive
-from motrix_train.storage.files import write_whole
+from motrix_train.storage.files import atomic_write
 
 FORMAT = "motrix-checkpoint-2"
 _BACKENDS = {".pt": "torch", ".msgpack": "jax"}
 _PICKLES = (".pickle", ".pkl")
-_SESSION = "session"
+_RESUME_STATE = "session"  # its name in the file
 _REMEDY = "train again or give another file"
 
 
@@ -60,9 +60,9 @@ class Checkpoint(Header):
 
     state: dict[str, Any] = field(repr=False)
     """Nested dicts of NumPy arrays and numbers: networks, optimizers, standardisers."""
-    session: dict[str, Any] = field(default_factory=dict, repr=False)
-    """The same, of what else a training needs to go on exactly: the environments, the random numbers, the
-    statistics. Only in the checkpoint that a run is resumed from."""
+    resume_state: dict[str, Any] = field(default_factory=dict, repr=False)
+    """Nested dicts of what else an exact resumption needs: environments, random generators, statistics. Only the
+    checkpoint that a run is resumed from has it."""
 
     @property
     def cfg(self) -> PPOCfg:
@@ -135,7 +135,7 @@ def backend_of(path: str | Path) -> str:
 
 def write(path: str | Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint: the whole file appears under its name, or nothing does."""
-    write_whole(Path(path), to_bytes(path, checkpoint))
+    atomic_write(Path(path), to_bytes(path, checkpoint))
 
 
 def to_bytes(path: str | Path, checkpoint: Checkpoint) -> bytes:
@@ -148,7 +148,7 @@ def to_bytes(path: str | Path, checkpoint: Checkpoint) -> bytes:
         raise UsageError(f"{path}: the suffix belongs to {backend_of(path)}, the policy to {checkpoint.backend}")
     header = {name: getattr(checkpoint, name) for name in schema.annotations(Header)}
     text = json.dumps(header, sort_keys=True)
-    tree = {**checkpoint.state, _SESSION: checkpoint.session}
+    tree = {**checkpoint.state, _RESUME_STATE: checkpoint.resume_state}
     state = {name: np.asarray(value) for name, value in leaves(tree)}
     content = {"format": FORMAT, "header": text, "digest": _digest(text, state), "state": state}
     return (_pack_torch if checkpoint.backend == "torch" else _pack_msgpack)(content)
@@ -213,11 +213,11 @@ def _checked(path: Path, content: Any) -> Checkpoint:
     try:
         header = schema.build(Header, schema.parse_json(text.encode()))
         tree = nest(state)
-        session = tree.pop(_SESSION, {})
-        if not isinstance(session, dict):
-            raise UsageError(f"{_SESSION} is an array; it takes arrays by name")
+        resume_state = tree.pop(_RESUME_STATE, {})
+        if not isinstance(resume_state, dict):
+            raise UsageError(f"{_RESUME_STATE} is an array; it takes arrays by name")
         from_json(header.config, "config.")
-        return Checkpoint(**vars(header), state=tree, session=session)
+        return Checkpoint(**vars(header), state=tree, resume_state=resume_state)
     except UsageError as mistake:
         raise RunError(f"{path} is damaged or of another version ({mistake}): {_REMEDY}") from mistake
 

@@ -17,13 +17,13 @@ _UNFINISHED = re.compile(
 )
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def atomic_write(path: Path, content: bytes) -> None:
     """Writes a file atomically and durably: readers see the old content or the new, even after a loss of power.
 
     Raises:
         RunError: The disk refuses; the old content stays.
     """
-    with replacement(path) as temporary, temporary.open("wb") as file:
+    with atomic_replace(path) as temporary, temporary.open("wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
@@ -32,7 +32,7 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 @contextlib.contextmanager
-def replacement(path: Path) -> Iterator[Path]:
+def atomic_replace(path: Path) -> Iterator[Path]:
     """A temporary file beside `path` that takes its place once the block has ended well.
 
     Raises:

@@ -17,11 +17,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import importlib.metadata
 import itertools
-import json
 import os
-import platform
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -34,14 +31,12 @@ from typing import Any
 
 import numpy as np
 
-from motrix_train import schema
 from motrix_train.errors import RunError, UsageError
 from motrix_train.storage import progress_table
-from motrix_train.storage.files import numbered, os_errors, remove_unfinished, write_whole
+from motrix_train.storage.files import atomic_write, numbered, os_errors, remove_unfinished
+from motrix_train.storage.json_file import json_bytes, read_json_object
 
 RUNS = Path("runs")
-MAX_RECORD_BYTES = 4 * 2**20
-DISTRIBUTIONS = ("motrix-gym", "gymnasium", "mujoco", "numpy", "skrl", "torch", "jax", "flax")
 
 
 @dataclass(frozen=True)
@@ -51,12 +46,12 @@ class RunDirectory:
     Attributes:
         path: Its directory.
         is_new: Whether it was made here, so that `discard` may remove it.
-        made: The directories around it that had to be made for it, innermost first.
+        created_parents: Parent directories that were created for it, innermost first.
     """
 
     path: Path
     is_new: bool = False
-    made: tuple[Path, ...] = ()
+    created_parents: tuple[Path, ...] = ()
 
     @property
     def config_path(self) -> Path:
@@ -119,21 +114,21 @@ class RunDirectory:
         else:
             candidates = iter([path])
         first = next(candidates)
-        made = tuple(parent for parent in first.parents if not parent.exists())
+        created_parents = tuple(parent for parent in first.parents if not parent.exists())
         unfinished = cls(first.with_name(f".{first.name}.{secrets.token_hex(4)}"))
         try:
             with os_errors(first):
                 unfinished.checkpoints.mkdir(parents=True)
-                write_whole(unfinished.config_path, _text(content))
+                atomic_write(unfinished.config_path, json_bytes(content))
                 for file_name, data in policies.items():
-                    write_whole(unfinished.checkpoints / file_name, data)
+                    atomic_write(unfinished.checkpoints / file_name, data)
                 for candidate in itertools.chain([first], candidates):
                     if _renamed(unfinished.path, candidate):
-                        return cls(candidate, is_new=True, made=made)
+                        return cls(candidate, is_new=True, created_parents=created_parents)
             raise _taken(first)
         except BaseException:
             shutil.rmtree(unfinished.path, ignore_errors=True)
-            _remove_empty(made)
+            _remove_empty(created_parents)
             raise
 
     @classmethod
@@ -185,7 +180,7 @@ class RunDirectory:
         Raises:
             RunError: It cannot be read, or is no JSON object.
         """
-        return read_record(self.config_path)
+        return read_json_object(self.config_path)
 
     def _created(self) -> str:
         """When the run began, ISO 8601 in UTC; empty where the configuration cannot be read."""
@@ -210,13 +205,13 @@ class RunDirectory:
         finally:
             os.close(directory)
 
-    def amend(self, **changes: Any) -> None:
+    def update_config(self, **changes: Any) -> None:
         """Changes entries of the configuration.
 
         Raises:
             RunError: The disk refuses; the old configuration stays.
         """
-        write_whole(self.config_path, _text({**self.config(), **changes}))
+        atomic_write(self.config_path, json_bytes({**self.config(), **changes}))
 
     def remove_unfinished(self) -> None:
         """Removes what processes that were killed in this run had half written; for whoever has it `exclusive`."""
@@ -282,31 +277,7 @@ class RunDirectory:
             return
         for path in (self.config_path, *self.checkpoints.glob("origin.*"), *self.path.glob("events.out.tfevents.*")):
             path.unlink(missing_ok=True)
-        _remove_empty((self.checkpoints, self.path, *self.made))
-
-
-def read_record(path: Path) -> dict[str, Any]:
-    """The JSON object in a file of a run.
-
-    Raises:
-        RunError: The file cannot be read, or holds no JSON object.
-    """
-    with os_errors(path, "read"):
-        size = path.stat().st_size
-        data = path.read_bytes() if size <= MAX_RECORD_BYTES else b""
-    try:
-        if size > MAX_RECORD_BYTES:
-            raise UsageError(f"it has {size:,} bytes, at most {MAX_RECORD_BYTES:,} are read")
-        content = schema.parse_json(data)
-        if not isinstance(content, dict):
-            raise UsageError("it holds no JSON object")
-    except UsageError as damage:
-        raise RunError(f"{path} is damaged: {damage}; put back what motrix-train wrote, or train anew") from damage
-    return content
-
-
-def _text(record: Mapping[str, Any]) -> bytes:
-    return (json.dumps(record, indent=2) + "\n").encode()
+        _remove_empty((self.checkpoints, self.path, *self.created_parents))
 
 
 def _taken(path: Path) -> UsageError:
@@ -330,20 +301,6 @@ def _remove_empty(directories: Iterable[Path]) -> None:
     for directory in directories:
         with suppress(OSError):
             directory.rmdir()
-
-
-def versions() -> dict[str, str]:
-    """The versions of what a result depends on, of Python and of the packages that are installed."""
-    found = {"python": platform.python_version()}
-    for name in DISTRIBUTIONS:
-        with suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found
-
-
-def changed_versions(before: Mapping[str, str]) -> list[str]:
-    """What is of another version than before, with its version now, as in ``mujoco 3.17.0``."""
-    return [f"{name} {now}" for name, now in versions().items() if before.get(name) != now]
 
 
 _STEP = 1

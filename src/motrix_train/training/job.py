@@ -18,11 +18,12 @@ from motrix_train.config import PPOCfg, to_json
 from motrix_train.distributed import ALONE, Workers
 from motrix_train.errors import RunError, UsageError
 from motrix_train.ppo.backend import select
-from motrix_train.ppo.transfer import Origin
-from motrix_train.storage import checkpoint, run_directory
+from motrix_train.ppo.transfer import InitFrom
+from motrix_train.storage import checkpoint
 from motrix_train.storage.checkpoint import Checkpoint
 from motrix_train.storage.run_directory import RUNS, RunDirectory
 from motrix_train.storage.run_record import RunRecord
+from motrix_train.storage.versions import installed_versions
 from motrix_train.training import loop as training
 from motrix_train.training.loop import Goal, Listener, Listeners, TrainingPlan, TrainingSummary, never
 
@@ -48,7 +49,7 @@ class Job:
     cfg: PPOCfg
     device: str | None = None
     num_threads: int = 0
-    origin: Origin | None = None
+    origin: InitFrom | None = None
     workers: int = 1
 
     def create_run(self, command: str, path: Path | None = None, root: Path = RUNS) -> RunDirectory:
@@ -75,16 +76,16 @@ class Job:
             "device": self.device,
             "origin": _origin_to_json(self.origin),
             "config": to_json(self.cfg),
-            "versions": run_directory.versions(),
+            "versions": installed_versions(),
             "command": command,
         }
         policies = {} if self.origin is None else self.origin_file(self.origin)
         return RunDirectory.create(root, self.env_id, self.backend, self.cfg.seed, resolved, path, policies)
 
-    def origin_file(self, origin: Origin) -> dict[str, bytes]:
+    def origin_file(self, origin: InitFrom) -> dict[str, bytes]:
         """The checkpoint that a run keeps of the policy that it starts from, by file name."""
         name = f"origin{select(self.backend).SUFFIX}"
-        return {name: checkpoint.to_bytes(name, replace(origin.checkpoint, session={}))}
+        return {name: checkpoint.to_bytes(name, replace(origin.checkpoint, resume_state={}))}
 
     @classmethod
     def of(cls, run: RunDirectory) -> Job:
@@ -141,7 +142,7 @@ class Resumption:
                 f"{run.path} has its {done:,} env steps: give more, as in "
                 f"--max-env-steps {2 * record.config.max_env_steps}"
             )
-        this = {"env_steps": done, "command": self.command, "versions": run_directory.versions()}
+        this = {"env_steps": done, "command": self.command, "versions": installed_versions()}
         return {
             "config": to_json(cfg),
             "device": self.device or record.device,
@@ -159,7 +160,7 @@ class _Amendment(Listener):
     def started(self, plan: TrainingPlan) -> None:
         self._run.remove_unfinished()
         if self._changes:
-            self._run.amend(**self._changes)
+            self._run.update_config(**self._changes)
 
 
 def last_checkpoint(run: RunDirectory, workers: int = 1) -> Checkpoint | None:
@@ -181,7 +182,7 @@ def last_checkpoint(run: RunDirectory, workers: int = 1) -> Checkpoint | None:
     resumed = checkpoint.read(last)
     resumed.require_networks(last)
     _require_same_run(run.config_path, record, last, resumed)
-    if not resumed.session:
+    if not resumed.resume_state:
         raise UsageError(
             f"{run.path} cannot be resumed exactly, since {resumed.env_id} cannot save its state: "
             f"start a new run with --init-from {last}"
@@ -274,17 +275,17 @@ def _train(job: Job, workers: Workers, **of_the_main_one: Any) -> TrainingSummar
     )
 
 
-def _origin_to_json(origin: Origin | None) -> dict[str, Any] | None:
+def _origin_to_json(origin: InitFrom | None) -> dict[str, Any] | None:
     if origin is None:
         return None
     first = {"env_id": origin.checkpoint.env_id, "env_steps": origin.checkpoint.env_steps}
-    return {**first, "partial": origin.partial, "normaliser": origin.normaliser}
+    return {**first, "partial": origin.partial, "normaliser": origin.normalizer}
 
 
-def _origin_of(record: RunRecord, run: RunDirectory) -> Origin | None:
+def _origin_of(record: RunRecord, run: RunDirectory) -> InitFrom | None:
     if record.origin is None:
         return None
     policy = run.checkpoint("origin")
     if policy is None:
         raise RunError(f"{run.path} has lost the policy that it started from: train anew")
-    return Origin(checkpoint.read(policy), partial=record.origin.partial, normaliser=record.origin.normaliser)
+    return InitFrom(checkpoint.read(policy), partial=record.origin.partial, normalizer=record.origin.normaliser)

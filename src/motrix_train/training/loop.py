@@ -24,11 +24,12 @@ from motrix_train.ppo.agent import Agent, Update
 from motrix_train.ppo.backend import Backend
 from motrix_train.ppo.divergence import first_not_finite, is_finite, require_finite
 from motrix_train.ppo.symmetry import NetworkSymmetry
-from motrix_train.ppo.transfer import Origin, Transfer, transfer
-from motrix_train.storage import checkpoint, event_log, run_directory
+from motrix_train.ppo.transfer import InitFrom, Transfer, transfer
+from motrix_train.storage import checkpoint, event_log
 from motrix_train.storage.checkpoint import Checkpoint, leaves, nest
-from motrix_train.storage.files import write_whole
+from motrix_train.storage.files import atomic_write
 from motrix_train.storage.run_directory import RunDirectory
+from motrix_train.storage.versions import installed_versions
 from motrix_train.training.evaluation import Evaluation, Policy, evaluate
 from motrix_train.training.staggering import Staggering, with_final
 
@@ -210,7 +211,7 @@ def train(
     device: str | None,
     run: RunDirectory | None = None,
     listener: Listener | None = None,
-    origin: Origin | None = None,
+    origin: InitFrom | None = None,
     resumed: Checkpoint | None = None,
     num_threads: int = 0,
     until: Goal = never,
@@ -274,7 +275,7 @@ def train(
         measure = _Measure(env_id, env_kwargs, cfg.evaluation_episodes, seeds.evaluation, num_threads)
         staggering = _staggering(env, env_id, env_kwargs, cfg, num_threads, seeds.env)
         session = _Session(env, agent, backend, cfg, workers, records, measure, until, staggering)
-        previous = workers.share(resumed.session if resumed else {})
+        previous = workers.share(resumed.resume_state if resumed else {})
         with workers.together():
             if previous:
                 with _taking_up():
@@ -372,7 +373,7 @@ class _Records:
         """Keep the best policy until now, for a longer run, which is to forget the one that is written next."""
         best = self.run.checkpoint("best")
         if best is not None:
-            write_whole(best.with_stem(SET_ASIDE), best.read_bytes())
+            atomic_write(best.with_stem(SET_ASIDE), best.read_bytes())
 
     def add(self, stats: RolloutStats) -> None:
         """One rollout."""
@@ -390,7 +391,7 @@ class _Records:
         assert self._events is not None
         self._events.flush()
         self.run.flush_progress()
-        return self._write("last", replace(self._template, env_steps=env_steps, state=state, session=session))
+        return self._write("last", replace(self._template, env_steps=env_steps, state=state, resume_state=session))
 
     def _write(self, name: str, content: Checkpoint) -> Path:
         path = self.run.checkpoints / f"{name}{self._suffix}"
@@ -429,7 +430,7 @@ def _rewind(run: RunDirectory, resumed: Checkpoint | None, cfg: PPOCfg, workers:
     if best is not None and period and _env_steps_of(best) % period:
         if before is not None:
             before.replace(best)
-        elif resumed is None or not resumed.session["ranking"]["chosen"].size:
+        elif resumed is None or not resumed.resume_state["ranking"]["chosen"].size:
             best.unlink()
     elif before is not None:
         before.unlink()
@@ -970,7 +971,7 @@ def _template(
         action_high=tuple(map(float, action_space.high)),
         env_steps=0,
         seed=cfg.seed,
-        versions=run_directory.versions(),
+        versions=installed_versions(),
         state={},
     )
 

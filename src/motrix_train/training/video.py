@@ -17,7 +17,7 @@ from gymnasium.vector import VectorEnv
 from motrix_gym.rendering import grid
 from motrix_train import beyond_gymnasium, environment
 from motrix_train.errors import RunError, UsageError
-from motrix_train.storage.files import replacement
+from motrix_train.storage.files import atomic_replace
 from motrix_train.training.evaluation import Policy, act, first_row_seed
 from motrix_train.training.loop import Listener, RolloutStats, TrainingPlan
 
@@ -97,13 +97,13 @@ def film(
             shown = np.linspace(0, steps, STRIP_MOMENTS).round().astype(int).tolist()
             moments = list(_played(policy, env, seed, shown, on_progress))
             rows = [frame for row in zip(*moments, strict=True) for frame in row]
-            with replacement(path) as temporary:
+            with atomic_replace(path) as temporary:
                 _write_png(grid(rows, columns=STRIP_MOMENTS), temporary)
         else:
             stride = math.ceil(1 / control_dt / MAX_FRAME_RATE)
             shown = range(0, steps + 1, stride)
             images = (grid(frames, _columns(len(frames))) for frames in _played(policy, env, seed, shown, on_progress))
-            with replacement(path) as temporary:
+            with atomic_replace(path) as temporary:
                 _write_mp4(images, temporary, 1 / control_dt / stride)
 
 
@@ -129,7 +129,7 @@ class TrainingVideos(Listener):
 
     def started(self, plan: TrainingPlan) -> None:
         """Counts from where the run is."""
-        plan.run.amend(video_every=self._every)
+        plan.run.update_config(video_every=self._every)
         self._plan, self._env_steps = plan, plan.env_steps
         self._filmed = self._due()
 

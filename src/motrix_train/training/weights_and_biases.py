@@ -36,7 +36,7 @@ class WandbLog(Listener):
 
     def started(self, plan: TrainingPlan) -> None:
         """Begins the run there, or goes on with it."""
-        plan.run.amend(wandb={"project": self._project, "id": self._run_id})
+        plan.run.update_config(wandb={"project": self._project, "id": self._run_id})
         try:
             self._run = self._wandb.init(
                 project=self._project,
