@@ -190,7 +190,7 @@ def test_truncated_rows_are_continued_by_the_value_of_their_last_state(name: str
         },
         after,
     )
-    rewards = np.asarray(agent.ppo.state.get_tensor_by_name("rewards"))[0, :, 0]
+    rewards = np.asarray(agent.ppo.memory.get_tensor_by_name("rewards"))[0, :, 0]
     assert rewards == pytest.approx([1.0 + GAMMA * np.clip(final[0, 0], -5, 5), 1.0, 1.0], rel=1e-5)
     assert np.asarray(agent.ppo._current_next_states).tolist() == [*final[:2].tolist(), after[2].tolist()]
 
