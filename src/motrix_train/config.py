@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
-from motrix_train import schema
+from motrix_train import records, schema
 from motrix_train.errors import UsageError
 from motrix_train.schema import Bound
 
@@ -259,12 +259,12 @@ def from_json(values: Any, place: str = "") -> PPOCfg:
 
     Args:
         values: What the JSON says.
-        place: Where in its file it stands, as in `schema.build`.
+        place: Where in its file it stands, as in `records.build`.
 
     Raises:
         UsageError: A field is unknown, of another type, out of bounds, or does not go with another one.
     """
-    return schema.build(PPOCfg, values, place)
+    return records.build(PPOCfg, values, place)
 
 
 def _parse(name: str, text: str, expected: Any) -> Any:
@@ -280,7 +280,7 @@ def _parse(name: str, text: str, expected: Any) -> Any:
         if expected == tuple[int, ...]:
             return tuple(_integer(width) for width in text.strip("()[]").split(",") if width.strip())
         if expected == dict[str, Any]:
-            return schema.parse_json(text.encode())
+            return records.parse_json(text.encode())
         return float(text) if expected is float else _integer(text)
     except (ValueError, KeyError, UsageError):
         raise UsageError(f"{name}={text[:80]} cannot be read: give {schema.described(expected)}") from None

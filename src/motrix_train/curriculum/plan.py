@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from gymnasium.vector import VectorEnv
 
-from motrix_train import config, environment, presets, schema
+from motrix_train import config, environment, presets, records, schema
 from motrix_train.config import BackendName, PPOCfg
 from motrix_train.curriculum.condition import Condition
 from motrix_train.errors import RunError, UsageError
@@ -135,9 +135,9 @@ class Plan:
         with _in(str(path)):
             try:
                 table = tomllib.loads(text)
-                schema.require_plain(table)
+                records.require_plain(table)
             except RecursionError as mistake:
-                raise UsageError(f"it is nested deeper than {schema.MAX_DEPTH} brackets") from mistake
+                raise UsageError(f"it is nested deeper than {records.MAX_DEPTH} brackets") from mistake
             except ValueError as mistake:  # of TOML, or of a number of thousands of digits
                 raise UsageError(f"it is no TOML: {mistake}") from mistake
             return cls._of(table, path.stem)
@@ -178,7 +178,7 @@ class Plan:
         Raises:
             UsageError: Something in it cannot be meant.
         """
-        return schema.build(cls, values, "plan.")
+        return records.build(cls, values, "plan.")
 
     def check(self, device: str | None = None) -> None:
         """Makes every stage's environment and agent, and sees whether each policy fits the next stage.

@@ -23,7 +23,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from motrix_train import schema
+from motrix_train import records
 from motrix_train.curriculum.plan import STOP, Plan, Stage
 from motrix_train.errors import RunError, UsageError
 from motrix_train.ppo.transfer import InitFrom
@@ -168,7 +168,7 @@ class Curriculum:
             raise UsageError(f"{path} is no curriculum: give a directory that `motrix-train curriculum` made")
         content = read_json_object(record)
         try:
-            asked = schema.build(CurriculumRecord, content)
+            asked = records.build(CurriculumRecord, content)
         except UsageError as mistake:
             raise RunError(
                 f"{record} is damaged or of another version ({mistake}): put it back, or train anew"

@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import numpy as np
 from gymnasium import Space
 
-from motrix_train import schema
+from motrix_train import records, schema
 from motrix_train.config import BackendName, PPOCfg, from_json
 from motrix_train.errors import RunError, UsageError
 from motrix_train.schema import Bound, Limit
@@ -211,7 +211,7 @@ def _checked(path: Path, content: Any) -> Checkpoint:
     if parts["digest"] != _digest(text, state):
         raise RunError(f"{path} is damaged: its digest does not fit its content; {_REMEDY}")
     try:
-        header = schema.build(Header, schema.parse_json(text.encode()))
+        header = records.build(Header, records.parse_json(text.encode()))
         tree = nest(state)
         resume_state = tree.pop(_RESUME_STATE, {})
         if not isinstance(resume_state, dict):
@@ -268,7 +268,7 @@ def nest(leaves: Mapping[str, Any]) -> dict[str, Any]:
             branch = branch.setdefault(parent, {})
             if not isinstance(branch, dict):
                 raise UsageError(f"{schema.short(path)} lies in an array")
-        if len(parents) > schema.MAX_DEPTH or name in branch:
+        if len(parents) > records.MAX_DEPTH or name in branch:
             raise UsageError(f"{schema.short(path)} is nested too deep, or there twice")
         branch[name] = value
     return tree

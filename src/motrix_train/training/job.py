@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from motrix_train import environment, schema
+from motrix_train import environment, records, schema
 from motrix_train.config import PPOCfg, to_json
 from motrix_train.distributed import ALONE, Workers
 from motrix_train.errors import RunError, UsageError
@@ -255,7 +255,7 @@ def assist(workers: Workers) -> None:
 
 
 def _job(asked: Mapping[str, Any]) -> Job:
-    return Job.of_record(schema.build(RunRecord, asked))
+    return Job.of_record(records.build(RunRecord, asked))
 
 
 def _train(job: Job, workers: Workers, **of_the_main_one: Any) -> TrainingSummary | None:
