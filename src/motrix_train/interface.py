@@ -20,10 +20,10 @@ import numpy as np
 from rich.console import Console
 
 from motrix_train import environment, presets
-from motrix_train.config import changed
 from motrix_train.errors import UsageError
 from motrix_train.ppo.backend import select
 from motrix_train.ppo.transfer import InitFrom
+from motrix_train.settings import changed
 from motrix_train.storage import checkpoint
 from motrix_train.storage.policies import TrainedPolicy, locate
 from motrix_train.storage.run_directory import RunDirectory

@@ -18,11 +18,12 @@ from motrix_gym.tasks.basic.pendulum import Pendulum
 from motrix_gym.vector_env import MotrixVectorEnv
 from motrix_train import environment
 from motrix_train.cli import run as command
-from motrix_train.config import PPOCfg, from_json, override
+from motrix_train.config import PPOCfg, from_json
 from motrix_train.errors import UsageError
 from motrix_train.ppo import backend
 from motrix_train.ppo.agent import Agent, successors
 from motrix_train.ppo.transfer import InitFrom, Transfer
+from motrix_train.settings import override
 from motrix_train.storage import checkpoint
 from motrix_train.storage.run_directory import RunDirectory
 from motrix_train.training.job import carry_out

@@ -24,6 +24,7 @@ from motrix_train.errors import RunError, UsageError
 from motrix_train.ppo.backend import select
 from motrix_train.ppo.transfer import fit
 from motrix_train.schema import Bound
+from motrix_train.settings import override
 from motrix_train.storage.progress_table import flat
 from motrix_train.training.loop import RolloutStats, fresh_agent
 
@@ -218,7 +219,7 @@ def _stage(table: Mapping[str, Any], backend: str, seed: int) -> Stage:
     texts = {
         field: value if isinstance(value, str) else json.dumps(value, default=str) for field, value in settings.items()
     }
-    cfg = config.override(presets.preset(spec.id, backend), texts)
+    cfg = override(presets.preset(spec.id, backend), texts)
     otherwise = table.get("otherwise", GO_ON)
     if otherwise not in (GO_ON, STOP):
         raise UsageError(f"otherwise is {otherwise!r}; it takes {_STAGE_KEYS['otherwise'][1]}")

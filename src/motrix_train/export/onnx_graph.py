@@ -17,7 +17,7 @@ from motrix_train.ppo.symmetry import NetworkSymmetry, SignedPermutation
 from motrix_train.storage.checkpoint import Checkpoint
 
 OPSET, IR_VERSION = 17, 8  # of 2022: old enough for the runtimes that are in use
-EPSILON, CLIP_THRESHOLD = 1e-8, 5.0  # of the observation standardiser, as in `skrl_mapping`
+EPSILON, CLIP_THRESHOLD = 1e-8, 5.0  # of the observation normalizer, as in `skrl_mapping`
 _ACTIVATIONS = {"elu": "Elu", "relu": "Relu", "tanh": "Tanh"}
 
 
@@ -40,7 +40,7 @@ def policy_model(
     """
     graph = _Graph()
     outputs = {"action": checkpoint.action_shape[0]}
-    mean = _mean_action(graph, checkpoint, _standardised(graph, checkpoint, "observation"))
+    mean = _mean_action(graph, checkpoint, _normalized(graph, checkpoint, "observation"))
     raised = graph.add("Max", mean, graph.constant("action_low", checkpoint.action_low))
     graph.add("Min", raised, graph.constant("action_high", checkpoint.action_high), output="action")
     if control is not None:
@@ -94,7 +94,7 @@ class _Graph:
         return upper, lower
 
 
-def _standardised(graph: _Graph, checkpoint: Checkpoint, observation: str) -> str:
+def _normalized(graph: _Graph, checkpoint: Checkpoint, observation: str) -> str:
     """What SKRL's RunningStandardScaler makes of an observation, term by term in float32."""
     saved = checkpoint.state["observation_preprocessor"]
     deviation = np.sqrt(np.float32(saved["running_variance"])) + np.float32(EPSILON)

@@ -34,7 +34,7 @@ _REMEDY = "train again or give another file"
 
 @dataclass(frozen=True)
 class Header:
-    """What a checkpoint says in words and numbers."""
+    """The text and the numbers of a checkpoint."""
 
     env_id: str
     env_kwargs: dict[str, Any]
@@ -59,7 +59,7 @@ class Checkpoint(Header):
     """Everything that is needed to use a trained policy, and to train it further."""
 
     state: dict[str, Any] = field(repr=False)
-    """Nested dicts of NumPy arrays and numbers: networks, optimizers, standardisers."""
+    """Nested dicts of NumPy arrays and numbers: networks, optimizers, normalizers."""
     resume_state: dict[str, Any] = field(default_factory=dict, repr=False)
     """Nested dicts of what else an exact resumption needs: environments, random generators, statistics. Only the
     checkpoint that a run is resumed from has it."""
@@ -70,7 +70,7 @@ class Checkpoint(Header):
         return from_json(self.config)
 
     def require_networks(self, place: str | Path) -> None:
-        """Refuse to build networks of which parts are missing, or larger ones than the file holds.
+        """Raise an error if parts of the networks are missing, or the networks are larger than the file.
 
         Args:
             place: Where the checkpoint is from, for the message.
@@ -101,7 +101,7 @@ class Checkpoint(Header):
                 )
 
     def require_environment(self, env_id: str) -> None:
-        """Refuse an environment that this policy was not trained for."""
+        """Raise an error if this policy was not trained for an environment."""
         if self.env_id.rpartition(":")[2] != env_id.rpartition(":")[2]:
             raise UsageError(
                 f"the policy was trained for {self.env_id}, not for {env_id}: give one of {env_id}; "
@@ -109,7 +109,7 @@ class Checkpoint(Header):
             )
 
     def require_spaces(self, env_id: str, observation_space: Space, action_space: Space, remedy: str) -> None:
-        """Refuse an environment whose observations or actions are others than this policy's."""
+        """Raise an error if the observations or actions of an environment differ from those of this policy."""
         for name, mine, theirs in (
             ("observations of shape", self.observation_shape, observation_space.shape),
             ("actions of shape", self.action_shape, action_space.shape),
@@ -139,7 +139,7 @@ def write(path: str | Path, checkpoint: Checkpoint) -> None:
 
 
 def to_bytes(path: str | Path, checkpoint: Checkpoint) -> bytes:
-    """What `write` writes to a path.
+    """The content that `write` writes to a path.
 
     Raises:
         UsageError: The suffix belongs to the other backend.
@@ -155,11 +155,11 @@ def to_bytes(path: str | Path, checkpoint: Checkpoint) -> bytes:
 
 
 def read(path: str | Path) -> Checkpoint:
-    """Read a checkpoint, or say in one line why it cannot be used.
+    """Read a checkpoint.
 
     Raises:
         UsageError: There is no such file, or it is of another kind.
-        RunError: It is damaged, or says what cannot be.
+        RunError: It is damaged, or its header is not valid.
     """
     path = Path(path)
     backend = backend_of(path)
@@ -182,7 +182,7 @@ def read(path: str | Path) -> Checkpoint:
 
 
 def require_same_shapes(expected: Mapping[str, Any], found: Mapping[str, Any], what: str) -> None:
-    """Refuse arrays that were saved from networks of other sizes.
+    """Raise an error if arrays were saved from networks of other sizes.
 
     Args:
         expected: Nested dicts of arrays of the networks at hand.
