@@ -5,12 +5,10 @@ A preset is a difference, ``replace(GO1, rollouts=32)``. Every mistake is a
 """
 
 import dataclasses
-import typing
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
-from motrix_train import schema
+from motrix_train import records, schema
 from motrix_train.errors import UsageError
 from motrix_train.schema import Bound
 
@@ -43,7 +41,7 @@ class PPOCfg:
     """Budget of the run, in env steps; see `max_batch_env_steps` for the rounding."""
 
     check_point_interval: Annotated[int, Bound(1, 10**12)] = 500
-    """Vector steps between two checkpoints; each is written at the end of the rollout that reaches it."""
+    """Checkpoint interval, in vector steps; a checkpoint is written at the end of the rollout that reaches it."""
 
     check_points_kept: Annotated[int, Bound(1, 10**9)] = 5
     """How many of these checkpoints stay, the newest; ``best`` and ``last`` always stay."""
@@ -62,9 +60,9 @@ class PPOCfg:
     """Width of each hidden layer of the value network."""
 
     critic: CriticInput = "observation"
-    """What the value network sees: the observation, as the policy does, or the state, which tells more and is there in
-    training only. A state is the observation and what its environment knows beside; only for environments that have
-    one."""
+    """Input of the value network: the observation, as for the policy, or the state, which is the observation and
+    privileged quantities. A policy needs no state, so that a state is necessary in training only. Only for
+    environments that have one."""
 
     share_policy_value_features: bool = False
     """Whether policy and value are two heads on the same hidden layers. Torch only: SKRL gives the two
@@ -87,7 +85,7 @@ class PPOCfg:
     policy and the value. Only for environments that say how they are mirrored."""
 
     rollouts: Annotated[int, Bound(1, 10**6)] = 24
-    """Vector steps collected between two updates."""
+    """Steps of each environment between two updates, which an update learns from."""
 
     learning_epochs: Annotated[int, Bound(1, 10**6)] = 5
     """Passes over the collected steps in one update."""
@@ -112,10 +110,9 @@ class PPOCfg:
     environments do not go through their episodes in step. Matters where most episodes last as long as the limit."""
 
     training_env: dict[str, Any] = field(default_factory=dict)
-    """Fields of the environment that are different while training, as in ``{"max_episode_steps": 200}``, which
-    shows more beginnings in the same number of steps, or a reward that is felt from farther off. Evaluations are
-    of the environment itself. A field that is given for the environment holds for both, and of a table of fields,
-    such as ``reward_weights``, those entries that are given."""
+    """Keyword arguments of the environment in training only, as in ``{"max_episode_steps": 200}``, which gives more
+    initial states in the same number of steps. Evaluations use the environment without them. A keyword argument that
+    the user gives holds for both; of a table, such as ``reward_weights``, the entries that the user gives."""
 
     random_timesteps: int = 0
     """Random actions before learning. SKRL 2 has no such phase, so only 0 is accepted."""
@@ -127,14 +124,14 @@ class PPOCfg:
     """Largest norm of the gradient; 0 does not clip."""
 
     time_limit_bootstrap: bool = True
-    """Whether a truncated episode goes on in thought, with the value of its true last observation. False
+    """Whether to bootstrap from the value of the final observation when the time limit truncates an episode. False
     treats the time limit as a termination."""
 
     ratio_clip: Annotated[float, Bound(0, above=True)] = 0.2
     """Clip range of the probability ratio."""
 
     value_clip: Annotated[float, Bound(0)] = 0.2
-    """Clip range of a change of the (standardised) value; used if `clip_predicted_values`."""
+    """Clip range of a change of the (normalized) value; used if `clip_predicted_values`."""
 
     clip_predicted_values: bool = True
     """Whether the change of the value is clipped."""
@@ -162,11 +159,11 @@ class PPOCfg:
         return max(1, self.max_batch_env_steps // self.rollouts)
 
     def env_steps(self, workers: int = 1) -> int:
-        """Env steps that a run really takes with so many workers, all of them together."""
+        """Env steps that all workers of a run take together, after rounding."""
         return self.for_one_of(workers).updates * self.rollouts * self.num_envs * workers
 
     def for_one_of(self, workers: int) -> "PPOCfg":
-        """What each of several equal workers does of it: the budget is that of all together."""
+        """The configuration of each of several equal workers, which share the budget."""
         return replace(self, max_env_steps=max(1, self.max_env_steps // workers))
 
     def for_acting(self) -> "PPOCfg":
@@ -175,7 +172,7 @@ class PPOCfg:
 
     @property
     def max_batch_env_steps(self) -> int:
-        """Vector steps of the run: a whole number of checkpoint intervals, never 0.
+        """Budget of the run, in vector steps: a whole number of checkpoint intervals, never 0.
 
         ``max_env_steps / num_envs`` is rounded down to whole checkpoint intervals. A budget smaller than one
         interval is rounded up to one, so that a run always trains and always leaves a checkpoint.
@@ -221,33 +218,6 @@ class PPOCfg:
             )
 
 
-def override(cfg: PPOCfg, assignments: Mapping[str, str]) -> PPOCfg:
-    """Replace fields by values written as text, as in ``--set rollouts=32``.
-
-    Args:
-        cfg: What to start from.
-        assignments: Field name to value; layer sizes are written ``256,128``.
-    """
-    return changed(cfg, assignments)
-
-
-def changed(cfg: PPOCfg, settings: Mapping[str, Any]) -> PPOCfg:
-    """Replace fields by values, or by texts as `override` reads them.
-
-    Raises:
-        UsageError: There is no such field, or it does not take the value.
-    """
-    changes, types = {}, typing.get_type_hints(PPOCfg)
-    for name, value in settings.items():
-        if name not in types:
-            raise UsageError(
-                f"unknown setting {name!r}{schema.nearest(name, types)}; `motrix-train show ENV` lists them all"
-            )
-        value = tuple(value) if isinstance(value, list) else value
-        changes[name] = _parse(name, value, types[name]) if isinstance(value, str) else value
-    return replace(cfg, **changes)
-
-
 def to_json(cfg: PPOCfg) -> dict[str, Any]:
     """The fields as plain JSON values."""
     values = dataclasses.asdict(cfg)
@@ -259,42 +229,12 @@ def from_json(values: Any, place: str = "") -> PPOCfg:
 
     Args:
         values: What the JSON says.
-        place: Where in its file it stands, as in `schema.build`.
+        place: Where in its file it stands, as in `records.build`.
 
     Raises:
         UsageError: A field is unknown, of another type, out of bounds, or does not go with another one.
     """
-    return schema.build(PPOCfg, values, place)
-
-
-def _parse(name: str, text: str, expected: Any) -> Any:
-    """The value that `text` means for a field of this type."""
-    text = text.strip()
-    if typing.get_origin(expected) is Literal:
-        return text
-    try:
-        if expected is bool:
-            return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.lower()]
-        if expected == int | None and text.lower() == "none":
-            return None
-        if expected == tuple[int, ...]:
-            return tuple(_integer(width) for width in text.strip("()[]").split(",") if width.strip())
-        if expected == dict[str, Any]:
-            return schema.parse_json(text.encode())
-        return float(text) if expected is float else _integer(text)
-    except (ValueError, KeyError, UsageError):
-        raise UsageError(f"{name}={text[:80]} cannot be read: give {schema.described(expected)}") from None
-
-
-def _integer(text: str) -> int:
-    """An integer, also when written as 8e6."""
-    try:
-        return int(text)
-    except ValueError:
-        number = float(text)
-        if not number.is_integer():
-            raise
-        return int(number)
+    return records.build(PPOCfg, values, place)
 
 
 def _divisors_near(number: int, wanted: int) -> str:

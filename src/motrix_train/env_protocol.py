@@ -1,6 +1,6 @@
 """The members that `motrix_train` reads from a vector environment beyond Gymnasium's `VectorEnv`.
 
-`EnvProtocol` lists them; the functions below read them, and `motrix_train.ppo.mirror` reads the mirror. Every member
+`EnvProtocol` lists them; the functions below read them, and `motrix_train.ppo.symmetry` reads the mirror. Every member
 may be missing: an environment of another package is trained, evaluated and shown without it. `motrix_train.infos` reads
 the infos of a step.
 """

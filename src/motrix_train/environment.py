@@ -15,7 +15,7 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 import motrix_gym  # noqa: F401  (registers the ids)
-from motrix_train import schema
+from motrix_train import records
 from motrix_train.errors import UsageError
 from motrix_train.schema import short
 
@@ -180,5 +180,5 @@ def _parse(text: str) -> Any:
         value = json.loads(text)
     except (ValueError, RecursionError):
         return text
-    schema.require_plain(value)
+    records.require_plain(value)
     return value

@@ -20,10 +20,10 @@ import numpy as np
 from rich.console import Console
 
 from motrix_train import environment, presets
-from motrix_train.config import changed
 from motrix_train.errors import UsageError
 from motrix_train.ppo.backend import select
-from motrix_train.ppo.transfer import Origin
+from motrix_train.ppo.transfer import InitFrom
+from motrix_train.settings import changed
 from motrix_train.storage import checkpoint
 from motrix_train.storage.policies import TrainedPolicy, locate
 from motrix_train.storage.run_directory import RunDirectory
@@ -104,7 +104,7 @@ def train(
         seed=seed,
         settings={**(settings or {}), **_given(num_envs=num_envs, max_env_steps=max_env_steps)},
         env_kwargs=env_kwargs or {},
-        origin=None if init_from is None else Origin(checkpoint.read(locate(str(init_from), None)[1])),
+        origin=None if init_from is None else InitFrom(checkpoint.read(locate(str(init_from), None)[1])),
         device=device,
         num_threads=num_threads,
     )
@@ -154,7 +154,7 @@ def train_request(
     random_seed: bool = False,
     settings: Mapping[str, Any],
     env_kwargs: Mapping[str, Any],
-    origin: Origin | None = None,
+    origin: InitFrom | None = None,
     device: str | None = None,
     num_threads: int = 0,
     workers: int = 1,

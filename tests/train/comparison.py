@@ -25,7 +25,7 @@ def everything(run: RunDirectory) -> dict[str, Any]:
 
 def _content(path: Path) -> dict[str, Any]:
     read = checkpoint.read(path)
-    session = {name: value for name, value in read.session.items() if name != "seconds"}
+    session = {name: value for name, value in read.resume_state.items() if name != "seconds"}
     arrays = checkpoint.leaves({"state": read.state, "session": session})
     return {"env_steps": read.env_steps} | {name: np.asarray(array).tobytes() for name, array in arrays}
 

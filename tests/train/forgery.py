@@ -50,7 +50,7 @@ def forge(
         state: Edits the arrays, by path.
     """
     good = checkpoint.read(path)
-    arrays = {name: np.asarray(x) for name, x in checkpoint.leaves({**good.state, "session": good.session})}
+    arrays = {name: np.asarray(x) for name, x in checkpoint.leaves({**good.state, "session": good.resume_state})}
     state(arrays)
     if callable(header):
         content = {name: getattr(good, name) for name in checkpoint.schema.annotations(checkpoint.Header)}

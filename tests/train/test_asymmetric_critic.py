@@ -18,11 +18,12 @@ from motrix_gym.tasks.basic.pendulum import Pendulum
 from motrix_gym.vector_env import MotrixVectorEnv
 from motrix_train import environment
 from motrix_train.cli import run as command
-from motrix_train.config import PPOCfg, from_json, override
+from motrix_train.config import PPOCfg, from_json
 from motrix_train.errors import UsageError
 from motrix_train.ppo import backend
 from motrix_train.ppo.agent import Agent, successors
-from motrix_train.ppo.transfer import Origin, Transfer
+from motrix_train.ppo.transfer import InitFrom, Transfer
+from motrix_train.settings import override
 from motrix_train.storage import checkpoint
 from motrix_train.storage.run_directory import RunDirectory
 from motrix_train.training.agents import fresh_agent
@@ -265,7 +266,7 @@ def test_policies_from_before_the_field_are_read(whole: RunDirectory):
     assert mean.tolist() == same.tolist()
 
 
-def started(origin: Origin, path: Path) -> tuple[Transfer, checkpoint.Checkpoint]:
+def started(origin: InitFrom, path: Path) -> tuple[Transfer, checkpoint.Checkpoint]:
     """What came along from another policy, and the policy after a short training that hardly learns."""
     cfg = replace(SEEING, learning_rate=1e-12, max_env_steps=1, check_point_interval=16, evaluation_interval=0)
     run = job(origin.checkpoint.backend, cfg, WINDFALL, origin=origin).create_run("", path)
@@ -278,15 +279,15 @@ def started(origin: Origin, path: Path) -> tuple[Transfer, checkpoint.Checkpoint
 
 def test_the_critic_and_its_standardiser_come_along(whole: RunDirectory, tmp_path: Path):
     before = last(whole)
-    transfer, after = started(Origin(before), tmp_path / "run")
-    assert transfer.left == ()
+    transfer, after = started(InitFrom(before), tmp_path / "run")
+    assert transfer.skipped == ()
     steps = SEEING.num_envs * SEEING.rollouts
     count, counted = (part.state["state_preprocessor"]["current_count"].item() for part in (before, after))
     assert counted == count + steps
     for name, array in checkpoint.leaves(before.state["value"]):
         assert dict(checkpoint.leaves(after.state["value"]))[name] == pytest.approx(array, abs=1e-6), name
-    transfer, after = started(Origin(before, normaliser=False), tmp_path / "fresh")
-    assert not [name for name in (*transfer.taken, *transfer.left) if name.startswith("state_preprocessor")]
+    transfer, after = started(InitFrom(before, normalizer=False), tmp_path / "fresh")
+    assert not [name for name in (*transfer.loaded, *transfer.skipped) if name.startswith("state_preprocessor")]
     assert after.state["state_preprocessor"]["current_count"].item() == 1 + steps
 
 
@@ -294,12 +295,12 @@ def test_a_critic_that_saw_the_observation_is_left_with_its_first_layer(whole: R
     name, cfg = last(whole).backend, replace(SEEING, max_env_steps=1, check_point_interval=16, evaluation_interval=0)
     blind = last(trained(name, replace(cfg, critic="observation"), tmp_path / "blind"))
     with pytest.raises(UsageError, match=r"value/.* here: give the layer sizes, the critic and .* or --partial"):
-        started(Origin(blind), tmp_path / "refused")
-    transfer, _ = started(Origin(blind, partial=True), tmp_path / "run")
-    parts = {part.partition("/")[0] for part in transfer.left}
+        started(InitFrom(blind), tmp_path / "refused")
+    transfer, _ = started(InitFrom(blind, partial=True), tmp_path / "run")
+    parts = {part.partition("/")[0] for part in transfer.skipped}
     assert parts == {"value", "state_preprocessor"}
-    assert len([part for part in transfer.left if part.startswith("value")]) == 1
-    assert {"policy", "value", "observation_preprocessor"} <= {part.partition("/")[0] for part in transfer.taken}
+    assert len([part for part in transfer.skipped if part.startswith("value")]) == 1
+    assert {"policy", "value", "observation_preprocessor"} <= {part.partition("/")[0] for part in transfer.loaded}
 
 
 @pytest.mark.parametrize(

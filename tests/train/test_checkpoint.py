@@ -59,7 +59,7 @@ def sample(name: str, **changes: Any) -> Checkpoint:
         seed=2**40,
         versions={"numpy": "2"},
         state=state,
-        session={"environment": {"qpos": np.arange(4.0), "sensor.foot": np.ones(2), "sensor.foot/FR": np.ones(1)}},
+        resume_state={"environment": {"qpos": np.arange(4.0), "sensor.foot": np.ones(2), "sensor.foot/FR": np.ones(1)}},
     )
     return replace(written, **changes)
 
@@ -96,8 +96,8 @@ def trained_agent(name: str, cfg: PPOCfg = CFG) -> tuple[backend.Backend, Agent]
 
 def test_it_comes_back_as_it_was(name: str, path: Path):
     read, written = checkpoint.read(path), sample(name)
-    assert replace(read, state={}, session={}) == replace(written, state={}, session={})
-    assert leaves(read.session) == leaves(written.session)
+    assert replace(read, state={}, resume_state={}) == replace(written, state={}, resume_state={})
+    assert leaves(read.resume_state) == leaves(written.resume_state)
     assert read.state.keys() == written.state.keys()
     weight = read.state["policy"]["head"]["weight"]
     assert weight.dtype == np.float32
@@ -132,7 +132,7 @@ def test_a_flipped_bit_is_noticed_or_harmless(name: str, path: Path):
         except RunError:
             noticed += 1
         else:
-            assert replace(read, state={}, session={}) == replace(sample(name), state={}, session={})
+            assert replace(read, state={}, resume_state={}) == replace(sample(name), state={}, resume_state={})
             assert read.state["policy"]["head"]["weight"].tolist() == [[0, 1, 2], [3, 4, 5]]
     assert noticed > 20
 

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from motrix_train import presets
-from motrix_train.config import PPOCfg, from_json, override, to_json
+from motrix_train.config import PPOCfg, from_json, to_json
 from motrix_train.errors import UsageError
+from motrix_train.settings import override
 
 FIELDS_OF_THE_FACTS = {
     "seed",

@@ -142,7 +142,7 @@ def test_a_resumed_training_knows_the_evaluations_but_for_the_one_at_its_end(fin
         best = outcome.run.checkpoint("best_before_end") or outcome.run.checkpoint("best")
         assert last is not None
         assert best is not None
-        chosen = checkpoint.read(last).session["ranking"]["chosen"].tolist()
+        chosen = checkpoint.read(last).resume_state["ranking"]["chosen"].tolist()
         env_steps = checkpoint.read(best).env_steps
         measured = outcome.progress["evaluation/mean_return"][outcome.progress["env_steps"] == env_steps].tolist()
         assert chosen == ([] if env_steps % interval else measured)

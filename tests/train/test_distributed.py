@@ -134,7 +134,7 @@ def logs_are_of_both(whole: RunDirectory, seen: list[dict[str, Any]]) -> None:
     assert progress["episodes"][-1] == sum(part["episodes"] for part in seen)
     last = checkpoint.read(whole.checkpoint("last"))
     assert last.env_steps == TINY.max_env_steps
-    assert set(last.session["workers"]) == {"0", "1"}
+    assert set(last.resume_state["workers"]) == {"0", "1"}
 
 
 def mistakes_are_told_once(seen: list[dict[str, Any]], directory: Path) -> None:

@@ -177,7 +177,7 @@ def test_what_is_not_finite_is_never_written_and_the_run_goes_on(backend, part, 
             train_run(run, Stopper())
     for path in run.checkpoints.iterdir():
         read = checkpoint.read(path)
-        assert first_not_finite({"state": read.state, "session": read.session}) is None
+        assert first_not_finite({"state": read.state, "session": read.resume_state}) is None
         assert read.env_steps <= 384
     train_run(RunDirectory.open(run.path), Stopper())
     assert everything(run) == everything(whole)

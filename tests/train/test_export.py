@@ -26,7 +26,7 @@ from motrix_train.config import PPOCfg, to_json
 from motrix_train.errors import RunError, UsageError
 from motrix_train.export import actuation, export
 from motrix_train.ppo import backend
-from motrix_train.ppo.mirror import Symmetry
+from motrix_train.ppo.symmetry import NetworkSymmetry
 from motrix_train.storage import checkpoint
 from motrix_train.storage.checkpoint import Checkpoint
 from motrix_train.storage.run_directory import RunDirectory
@@ -60,7 +60,7 @@ def untrained(name: str, env_id: str, env_kwargs: dict[str, Any] | None = None, 
     cfg, chosen = replace(CFG, **changes), backend.select(name)
     spaces = env.single_observation_space, env.single_action_space
     chosen.seed_everything(0)
-    agent = chosen.make_agent(*spaces, 2, cfg, Symmetry.of(env), "cpu")
+    agent = chosen.make_agent(*spaces, 2, cfg, NetworkSymmetry.of(env), "cpu")
     state = chosen.agent_state(agent)
     env.close()
     rng = np.random.default_rng(0)

@@ -228,7 +228,7 @@ def test_header_of_a_policy(backend: str, place: Path):
     assert last is not None
     good = checkpoint.read(last)
     header = {name: getattr(good, name) for name in checkpoint.schema.annotations(checkpoint.Header)}
-    names = [name for name, _ in checkpoint.leaves({**good.state, "session": good.session})]
+    names = [name for name, _ in checkpoint.leaves({**good.state, "session": good.resume_state})]
 
     @batch
     @given(edits(header), st.sets(st.sampled_from(names), max_size=1), st.booleans())

@@ -58,7 +58,7 @@ def test_it_trains_over_a_walking_policy(goal, walking, work, capsys):
     assert np.isfinite(directory.progress()["reward_terms/progress"]).all()
     steers = checkpoint.read(directory.best_policy())
     assert (steers.env_steps, steers.observation_shape, steers.action_shape) == (64, (52,), (3,))
-    assert steers.session  # so it can be resumed exactly
+    assert steers.resume_state  # so it can be resumed exactly
 
     capsys.readouterr()
     assert run(["evaluate", "goal", "--episodes=5", "--num-threads=1", "--json"]) == 0

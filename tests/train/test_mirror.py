@@ -10,12 +10,12 @@ import pytest
 from motrix_train.config import PPOCfg, to_json
 from motrix_train.ppo import backend
 from motrix_train.ppo.agent import Agent
-from motrix_train.ppo.mirror import Mirror, Symmetry
+from motrix_train.ppo.symmetry import NetworkSymmetry, SignedPermutation
 from motrix_train.storage.checkpoint import Checkpoint
 
-SYMMETRY = Symmetry(
-    observation=Mirror(np.array([1, 0, 2, 3, 4]), np.array([1, 1, -1, 1, -1], np.float32)),
-    action=Mirror(np.array([2, 1, 0]), np.array([-1, 1, -1], np.float32)),
+SYMMETRY = NetworkSymmetry(
+    observation=SignedPermutation(np.array([1, 0, 2, 3, 4]), np.array([1, 1, -1, 1, -1], np.float32)),
+    action=SignedPermutation(np.array([2, 1, 0]), np.array([-1, 1, -1], np.float32)),
 )
 ROWS, STEPS = 8, 4
 
@@ -125,7 +125,7 @@ def test_pooled_moments():
 
 
 def test_a_symmetry_survives_a_checkpoint():
-    again = Symmetry.from_arrays(SYMMETRY.to_arrays())
+    again = NetworkSymmetry.from_arrays(SYMMETRY.to_arrays())
     vectors = lopsided(np.random.default_rng(4))
     assert (again.observation(vectors) == SYMMETRY.observation(vectors)).all()
     assert (again.observation(again.observation(vectors)) == vectors).all()

@@ -191,7 +191,7 @@ def test_an_environment_without_a_state_says_how_to_go_on(tmp_path: Path, monkey
 
 def test_a_damaged_configuration_is_one_line(whole: RunDirectory, tmp_path: Path):
     run = TrainRequest.from_run(whole).create_run("", tmp_path / "run")
-    run.amend(config={"rolouts": 3})
+    run.update_config(config={"rolouts": 3})
     with pytest.raises(RunError, match=r"config.json is damaged or of another version \(unknown setting 'rolouts'"):
         train_run(run, Stopper())
 
@@ -205,7 +205,7 @@ def test_a_full_disk_loses_nothing(whole: RunDirectory, tmp_path: Path, monkeypa
         raise RunError(f"cannot write {path}: No space left on device")
 
     with monkeypatch.context() as disk:
-        disk.setattr("motrix_train.storage.checkpoint.write_whole", full)
+        disk.setattr("motrix_train.storage.checkpoint.atomic_write", full)
         with pytest.raises(RunError, match="No space left"):
             train_run(run, Stopper(2))
     assert {name: everything(run)[name] for name in ("last",)} == {"last": before["last"]}

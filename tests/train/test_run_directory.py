@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from motrix_train.errors import RunError, UsageError
-from motrix_train.storage.run_directory import RunDirectory, versions, write_whole
+from motrix_train.storage.files import atomic_write
+from motrix_train.storage.run_directory import RunDirectory
+from motrix_train.storage.versions import installed_versions
 
 ENV_ID = "Motrix/CartPole-v0"
 
@@ -139,17 +141,17 @@ def test_without_a_run_the_remedy_is_to_train(tmp_path):
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
     path = tmp_path / "file"
-    write_whole(path, b"old")
-    write_whole(path, b"new")
+    atomic_write(path, b"old")
+    atomic_write(path, b"new")
     assert path.read_bytes() == b"new"
     with pytest.raises(RunError, match="cannot write"):
-        write_whole(path / "below", b"never")
+        atomic_write(path / "below", b"never")
     assert path.read_bytes() == b"new"
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_versions_name_python_and_the_physics():
-    assert {"python", "mujoco", "gymnasium", "numpy"} <= versions().keys()
+    assert {"python", "mujoco", "gymnasium", "numpy"} <= installed_versions().keys()
 
 
 def test_a_run_directory_is_frozen(tmp_path):

@@ -37,17 +37,27 @@ def skrl(request: pytest.FixtureRequest) -> SimpleNamespace:
     pytest.importorskip(name)
     agents = importlib.import_module(f"skrl.agents.{name}")
     ppo = importlib.import_module(f"skrl.agents.{name}.ppo")
-    scaler = importlib.import_module(f"skrl.resources.preprocessors.{name}").RunningStandardScaler
+    memory = importlib.import_module(f"skrl.memories.{name}").RandomMemory
+    normalizer = importlib.import_module(f"skrl.resources.preprocessors.{name}").RunningStandardScaler
     scheduler = importlib.import_module(f"skrl.resources.schedulers.{name}").KLAdaptiveLR
-    return SimpleNamespace(ppo_cfg=ppo.PPO_CFG, experiment=agents.ExperimentCfg, scaler=scaler, scheduler=scheduler)
+    return SimpleNamespace(
+        ppo=ppo.PPO,
+        memory=memory,
+        ppo_cfg=ppo.PPO_CFG,
+        experiment=agents.ExperimentCfg,
+        normalizer=normalizer,
+        scheduler=scheduler,
+    )
 
 
 def mapped(skrl: SimpleNamespace, cfg: PPOCfg, ppo_cfg: type | None = None):
     return skrl_mapping.ppo_cfg(
         cfg,
-        skrl_mapping.SkrlClasses(ppo_cfg or skrl.ppo_cfg, skrl.experiment, skrl.scaler, skrl.scheduler),
-        observation_scaler_kwargs={"size": 3},
-        value_scaler_kwargs={"size": 1},
+        skrl_mapping.SkrlClasses(
+            skrl.ppo, skrl.memory, ppo_cfg or skrl.ppo_cfg, skrl.experiment, skrl.normalizer, skrl.scheduler
+        ),
+        observation_normalizer_kwargs={"size": 3},
+        value_normalizer_kwargs={"size": 1},
     )
 
 
@@ -71,11 +81,11 @@ def test_values(skrl: SimpleNamespace):
             "kl_factor": 2.0,
             "lr_factor": 1.5,
         },
-        "observation_preprocessor": skrl.scaler,
+        "observation_preprocessor": skrl.normalizer,
         "observation_preprocessor_kwargs": {"epsilon": 1e-8, "clip_threshold": 5.0, "size": 3},
         "state_preprocessor": None,
         "state_preprocessor_kwargs": {},
-        "value_preprocessor": skrl.scaler,
+        "value_preprocessor": skrl.normalizer,
         "value_preprocessor_kwargs": {"epsilon": 1e-8, "clip_threshold": 5.0, "size": 1},
         "grad_norm_clip": 0.7,
         "ratio_clip": 0.15,
@@ -121,7 +131,7 @@ def test_no_framework_is_imported_before_it_is_chosen():
     code = """
 import importlib, pkgutil, sys, motrix_train
 for module in pkgutil.walk_packages(motrix_train.__path__, "motrix_train."):
-    if not module.name.endswith(("_backend", "__main__")):
+    if not module.name.startswith(("motrix_train.ppo.torch.", "motrix_train.ppo.jax.", "motrix_train.__main__")):
         importlib.import_module(module.name)
 heavy = {"torch", "jax", "flax", "skrl", "tensorboard"} & set(sys.modules)
 assert not heavy, heavy

@@ -12,13 +12,13 @@ pytest.importorskip("torch")
 ASK = """
     import sys, torch
     import gymnasium
-    from motrix_train.ppo import torch_backend
+    from motrix_train.ppo.backend import select
     from motrix_train.config import PPOCfg
 
     spaces = gymnasium.spaces.Box(-9, 9, (3,)), gymnasium.spaces.Box(-1, 1, (2,))
     torch.set_num_threads(2)
     cfg = PPOCfg(num_envs=4, policy_hidden_layer_sizes=(int(sys.argv[1]),), value_hidden_layer_sizes=(8,))
-    torch_backend.make_agent(*spaces, cfg.num_envs, cfg, None, "cpu")
+    select("torch").make_agent(*spaces, cfg.num_envs, cfg, None, "cpu")
     print(torch.get_num_threads())
 """
 

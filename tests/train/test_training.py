@@ -247,7 +247,7 @@ def test_shared_features_train_with_torch_only(tmp_path: Path):
 
 
 def test_an_environment_without_a_mirror_image_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("motrix_train.ppo.mirror.Symmetry.of", lambda env: None)
+    monkeypatch.setattr("motrix_train.ppo.symmetry.NetworkSymmetry.of", lambda env: None)
     with pytest.raises(UsageError, match=r"mirror 'policy' is not possible: .* give mirror=none"):
         run("torch", tmp_path, replace(TINY, mirror="policy"))
 

@@ -8,8 +8,8 @@ import pytest
 from test_resume import TINY, Stopper, job
 
 from motrix_train import environment
-from motrix_train.config import override
 from motrix_train.errors import UsageError
+from motrix_train.settings import override
 from motrix_train.training.run import train_run
 
 LIMIT, TRAINING_LIMIT = 20, 5

@@ -9,7 +9,7 @@ from test_resume import TINY, Stopper, job
 
 from motrix_train.cli import run as command
 from motrix_train.errors import UsageError
-from motrix_train.ppo.transfer import Origin, Transfer
+from motrix_train.ppo.transfer import InitFrom, Transfer
 from motrix_train.storage import checkpoint
 from motrix_train.storage.run_directory import RunDirectory
 from motrix_train.training.run import train_run
@@ -28,7 +28,7 @@ def source(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 def started(source: RunDirectory, path: Path, cfg=STILL, **how: bool) -> tuple[Transfer, checkpoint.Checkpoint]:
     """What came along, and the policy after a training that hardly learns."""
-    origin = Origin(checkpoint.read(source.checkpoint("last")), **how)
+    origin = InitFrom(checkpoint.read(source.checkpoint("last")), **how)
     run = job(origin.checkpoint.backend, cfg, origin=origin).create_run("", path)
     callback = Stopper()
     train_run(run, callback)
@@ -44,16 +44,16 @@ def arrays(policy: checkpoint.Checkpoint) -> dict[str, np.ndarray]:
 def test_the_networks_come_along_and_the_optimizer_does_not(source: RunDirectory, tmp_path: Path):
     before = checkpoint.read(source.checkpoint("last"))
     transfer, after = started(source, tmp_path / "run")
-    assert transfer.left == ()
-    assert set(arrays(before)) <= set(transfer.taken)
+    assert transfer.skipped == ()
+    assert set(arrays(before)) <= set(transfer.loaded)
     for name, array in arrays(before).items():
         assert arrays(after)[name] == pytest.approx(array, abs=1e-6), name
     assert after.state[NORMALISERS[0]]["current_count"].item() > before.state[NORMALISERS[0]]["current_count"].item()
 
 
 def test_the_normaliser_may_stay_behind(source: RunDirectory, tmp_path: Path):
-    transfer, after = started(source, tmp_path / "run", normaliser=False)
-    assert not [name for name in (*transfer.taken, *transfer.left) if name.startswith(NORMALISERS)]
+    transfer, after = started(source, tmp_path / "run", normalizer=False)
+    assert not [name for name in (*transfer.loaded, *transfer.skipped) if name.startswith(NORMALISERS)]
     assert after.state[NORMALISERS[0]]["current_count"].item() == TINY.max_env_steps + 1
 
 
@@ -63,12 +63,12 @@ def test_other_layers_are_refused_by_name_or_left_by_name(source: RunDirectory, 
         started(source, tmp_path / "refused", wider)
     assert not (tmp_path / "refused").exists()
     transfer, after = started(source, tmp_path / "run", wider, partial=True)
-    assert {name for name in transfer.left if name.startswith("policy")} == set()
-    assert [name for name in transfer.left if name.startswith("value")]
+    assert {name for name in transfer.skipped if name.startswith("policy")} == set()
+    assert [name for name in transfer.skipped if name.startswith("value")]
     before = checkpoint.read(source.checkpoint("last"))
     for name, array in arrays(before).items():
-        assert (name in transfer.taken) == (arrays(after)[name].shape == array.shape)
-        if name in transfer.taken:
+        assert (name in transfer.loaded) == (arrays(after)[name].shape == array.shape)
+        if name in transfer.loaded:
             assert arrays(after)[name] == pytest.approx(array, abs=1e-6), name
 
 
@@ -76,16 +76,16 @@ def test_a_standardiser_that_fits_in_part_is_left_whole(source: RunDirectory, tm
     taken = checkpoint.read(source.checkpoint("last"))
     narrow = {**taken.state, "observation_preprocessor": {**taken.state["observation_preprocessor"]}}
     narrow["observation_preprocessor"]["running_mean"] = np.zeros(3, np.float32)
-    origin = Origin(replace(taken, state=narrow), partial=True)
+    origin = InitFrom(replace(taken, state=narrow), partial=True)
     run = job(taken.backend, STILL, origin=origin).create_run("", tmp_path / "run")
     callback = Stopper()
     train_run(run, callback)
-    left = {name.split("/")[1] for name in callback.plan.transfer.left}
+    left = {name.split("/")[1] for name in callback.plan.transfer.skipped}
     assert left == {"running_mean", "running_variance", "current_count"}
 
 
 def test_the_other_backend_is_refused(source: RunDirectory, tmp_path: Path):
-    origin = Origin(checkpoint.read(source.checkpoint("last")))
+    origin = InitFrom(checkpoint.read(source.checkpoint("last")))
     other = {"torch": "jax", "jax": "torch"}[origin.checkpoint.backend]
     pytest.importorskip(other)
     with pytest.raises(UsageError, match=f"was trained with {origin.checkpoint.backend}: give --backend"):
@@ -94,12 +94,12 @@ def test_the_other_backend_is_refused(source: RunDirectory, tmp_path: Path):
 
 
 def test_it_resumes_without_the_file_that_it_started_from(source: RunDirectory, tmp_path: Path):
-    origin = Origin(checkpoint.read(source.checkpoint("last")))
+    origin = InitFrom(checkpoint.read(source.checkpoint("last")))
     run = job(origin.checkpoint.backend, origin=origin).create_run("", tmp_path / "run")
     assert run.config()["origin"]["env_steps"] == TINY.max_env_steps
     callback = Stopper()
     train_run(RunDirectory.open(run.path), callback)
-    assert callback.plan.transfer.left == ()
+    assert callback.plan.transfer.skipped == ()
 
 
 def test_from_the_command_line(source: RunDirectory, work: Path, tiny: tuple[str, ...], capsys):

@@ -185,9 +185,9 @@ def learned_from(name: str, group: ProcessGroup, rows: slice) -> dict[str, Any]:
 def mean_gradient(name: str, agent: Agent, rank: int) -> np.ndarray:
     """What an update would use where every worker's gradient is its rank plus one."""
     if name == "jax":
-        from motrix_train.ppo import jax_backend
+        from motrix_train.ppo.jax.process_group import mean_of_all_workers
 
-        return np.array(jax_backend._mean_of_all_workers({"weight": np.full((2, 3), rank + 1.0, np.float32)})["weight"])
+        return np.array(mean_of_all_workers({"weight": np.full((2, 3), rank + 1.0, np.float32)})["weight"])
     policy = agent.ppo.policy
     for parameter in policy.parameters():
         parameter.grad = parameter.detach() * 0 + rank + 1.0

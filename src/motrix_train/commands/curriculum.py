@@ -16,7 +16,8 @@ from motrix_train.curriculum.plan import Plan
 from motrix_train.curriculum.run import Curriculum, Ending, Outcome
 from motrix_train.errors import RunError, UsageError
 from motrix_train.launcher import ProcessInfo
-from motrix_train.storage.run_directory import RunDirectory, changed_versions
+from motrix_train.storage.run_directory import RunDirectory
+from motrix_train.storage.versions import changed_versions
 from motrix_train.training.progress import TrainingProgress
 
 

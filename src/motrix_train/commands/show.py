@@ -12,9 +12,10 @@ from rich.table import Table
 
 from motrix_train import env_protocol, environment, presets
 from motrix_train.commands.options import AsJson, BackendName, EnvFields, EnvId, Settings, split_assignments
-from motrix_train.config import override, to_json
+from motrix_train.config import to_json
 from motrix_train.errors import UsageError
 from motrix_train.ppo.backend import select
+from motrix_train.settings import override
 
 
 def show(

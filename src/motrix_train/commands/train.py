@@ -29,11 +29,12 @@ from motrix_train.distributed import ProcessGroup
 from motrix_train.errors import UsageError
 from motrix_train.interface import train_request
 from motrix_train.plotting import seeds_report
-from motrix_train.ppo.transfer import Origin
+from motrix_train.ppo.transfer import InitFrom
 from motrix_train.storage.checkpoint import read
 from motrix_train.storage.policies import locate
-from motrix_train.storage.run_directory import RunDirectory, changed_versions
+from motrix_train.storage.run_directory import RunDirectory
 from motrix_train.storage.run_record import RunRecord
+from motrix_train.storage.versions import changed_versions
 from motrix_train.training.callbacks import Callback, CallbackList
 from motrix_train.training.progress import TrainingProgress
 from motrix_train.training.records import TrainingSummary
@@ -237,9 +238,9 @@ def _settings(
     return {**split_assignments(settings), **{name: value for name, value in given.items() if value is not None}}
 
 
-def _read_origin(target: str, partial: bool, fresh_normaliser: bool) -> Origin:
+def _read_origin(target: str, partial: bool, fresh_normaliser: bool) -> InitFrom:
     _, path = locate(target, None)
-    return Origin(read(path), partial=partial, normaliser=not fresh_normaliser)
+    return InitFrom(read(path), partial=partial, normalizer=not fresh_normaliser)
 
 
 def _callbacks(

@@ -17,13 +17,14 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from gymnasium.vector import VectorEnv
 
-from motrix_train import config, environment, presets, schema
+from motrix_train import config, environment, presets, records, schema
 from motrix_train.config import BackendName, PPOCfg
 from motrix_train.curriculum.condition import Condition
 from motrix_train.errors import RunError, UsageError
 from motrix_train.ppo.backend import select
 from motrix_train.ppo.transfer import fit
 from motrix_train.schema import Bound
+from motrix_train.settings import override
 from motrix_train.storage.progress_table import flat
 from motrix_train.training.agents import fresh_agent
 from motrix_train.training.records import RolloutStats
@@ -136,9 +137,9 @@ class Plan:
         with _in(str(path)):
             try:
                 table = tomllib.loads(text)
-                schema.require_plain(table)
+                records.require_plain(table)
             except RecursionError as mistake:
-                raise UsageError(f"it is nested deeper than {schema.MAX_DEPTH} brackets") from mistake
+                raise UsageError(f"it is nested deeper than {records.MAX_DEPTH} brackets") from mistake
             except ValueError as mistake:  # of TOML, or of a number of thousands of digits
                 raise UsageError(f"it is no TOML: {mistake}") from mistake
             return cls._of(table, path.stem)
@@ -179,7 +180,7 @@ class Plan:
         Raises:
             UsageError: A value in it is wrong.
         """
-        return schema.build(cls, values, "plan.")
+        return records.build(cls, values, "plan.")
 
     def check(self, device: str | None = None) -> None:
         """Makes every stage's environment and agent, and checks that each policy fits the next stage.
@@ -219,7 +220,7 @@ def _stage(table: Mapping[str, Any], backend: str, seed: int) -> Stage:
     texts = {
         field: value if isinstance(value, str) else json.dumps(value, default=str) for field, value in settings.items()
     }
-    cfg = config.override(presets.preset(spec.id, backend), texts)
+    cfg = override(presets.preset(spec.id, backend), texts)
     otherwise = table.get("otherwise", GO_ON)
     if otherwise not in (GO_ON, STOP):
         raise UsageError(f"otherwise is {otherwise!r}; it takes {_STAGE_KEYS['otherwise'][1]}")

@@ -9,7 +9,7 @@ import numpy as np
 
 from motrix_train.curriculum.run import Curriculum, Outcome
 from motrix_train.plotting.plots import draw_learning_curve
-from motrix_train.storage.files import write_whole
+from motrix_train.storage.files import atomic_write
 from motrix_train.training.progress import clock
 
 _ABOUT = """\
@@ -26,7 +26,7 @@ def write_report(curriculum: Curriculum) -> None:
     """
     outcomes = curriculum.outcomes()
     text = f"# {curriculum.plan.name}\n\n{report_table(outcomes)}\n{_ABOUT}\n![Curves of all stages](report.png)\n"
-    write_whole(curriculum.path / "report.md", text.encode())
+    atomic_write(curriculum.path / "report.md", text.encode())
     starts = [0, *accumulate(outcome.env_steps for outcome in outcomes)]
     marks = {outcome.stage.name: start for outcome, start in zip(outcomes, starts, strict=False)}
     title = f"{curriculum.plan.name}   {curriculum.plan.backend}   seed {curriculum.plan.stages[0].cfg.seed}"

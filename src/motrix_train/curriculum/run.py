@@ -13,7 +13,6 @@ The position of a curriculum is read from its runs, so the two agree even after 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -24,14 +23,16 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from motrix_train import schema
+from motrix_train import records
 from motrix_train.curriculum.plan import STOP, Plan, Stage
 from motrix_train.errors import RunError, UsageError
-from motrix_train.ppo.transfer import Origin
+from motrix_train.ppo.transfer import InitFrom
 from motrix_train.schema import Bound
 from motrix_train.storage import checkpoint
-from motrix_train.storage.files import numbered, write_whole
-from motrix_train.storage.run_directory import RUNS, RunDirectory, read_record, versions
+from motrix_train.storage.files import atomic_write, numbered
+from motrix_train.storage.json_file import json_bytes, read_json_object
+from motrix_train.storage.run_directory import RUNS, RunDirectory
+from motrix_train.storage.versions import installed_versions
 from motrix_train.training.callbacks import Callback
 from motrix_train.training.request import TrainRequest
 from motrix_train.training.resume import ResumeRequest
@@ -136,7 +137,7 @@ class Curriculum:
             "device": device,
             "num_threads": num_threads,
             "created": created.isoformat(),
-            "versions": versions(),
+            "versions": installed_versions(),
             "command": command,
         }
         wanted = CURRICULA / plan.name / f"{created.astimezone():%Y-%m-%d_%H-%M-%S}"
@@ -144,7 +145,7 @@ class Curriculum:
         if free is None:
             raise UsageError(f"curriculum directory {path} exists: name a new one, or remove it")
         try:
-            write_whole(free / RECORD, (json.dumps(content, indent=2) + "\n").encode())
+            atomic_write(free / RECORD, json_bytes(content))
         except BaseException:
             free.rmdir()
             raise
@@ -167,9 +168,9 @@ class Curriculum:
         record = path / RECORD
         if not record.is_file():
             raise UsageError(f"{path} is no curriculum: give a directory that `motrix-train curriculum` made")
-        content = read_record(record)
+        content = read_json_object(record)
         try:
-            asked = schema.build(CurriculumRecord, content)
+            asked = records.build(CurriculumRecord, content)
         except UsageError as mistake:
             raise RunError(
                 f"{record} is damaged or of another version ({mistake}): put it back, or train anew"
@@ -258,7 +259,7 @@ class Curriculum:
             return run
         origin = None
         if number > 0:
-            origin = Origin(checkpoint.read(self.run(number - 1).best_policy()), partial=stage.partial)
+            origin = InitFrom(checkpoint.read(self.run(number - 1).best_policy()), partial=stage.partial)
         request = TrainRequest(
             env_id=stage.env_id,
             env_kwargs=stage.env_kwargs,
@@ -273,7 +274,7 @@ class Curriculum:
         run.checkpoints.mkdir(exist_ok=True)
         if origin is not None and run.checkpoint("origin") is None:
             for name, data in request.origin_file(origin).items():
-                write_whole(run.checkpoints / name, data)
+                atomic_write(run.checkpoints / name, data)
         return run
 
 

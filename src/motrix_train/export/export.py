@@ -23,7 +23,7 @@ from motrix_train.errors import RunError, UsageError
 from motrix_train.export import actuation
 from motrix_train.export.actuation import Affine
 from motrix_train.storage.checkpoint import Checkpoint
-from motrix_train.storage.files import replacement
+from motrix_train.storage.files import atomic_replace
 from motrix_train.training.evaluation import PolicyFunction, act
 
 TOLERANCE = 1e-5  # in units of the action
@@ -85,7 +85,7 @@ def export(checkpoint: Checkpoint, policy: PolicyFunction, path: Path) -> Export
     graph = policy_model(checkpoint, control, _description(checkpoint, control), metadata)
     observations = np.concatenate([seen, _random_observations(checkpoint, OBSERVATIONS - len(seen))])
     expected = np.clip(act(policy, observations), checkpoint.action_low, checkpoint.action_high)
-    with replacement(path) as temporary:
+    with atomic_replace(path) as temporary:
         temporary.write_bytes(graph.SerializeToString())
         outputs = _run(temporary, observations)
         difference = float(np.abs(outputs["action"] - expected).max())
@@ -111,7 +111,7 @@ def write_model(checkpoint: Checkpoint, path: Path) -> None:
     model = _model(env)
     if model is None:
         raise UsageError(f"{checkpoint.env_id} does not say what its model is: leave out --model")
-    with replacement(path) as temporary:
+    with atomic_replace(path) as temporary:
         try:
             _write_mjcf(env, model, temporary)
             again = mujoco.MjModel.from_xml_path(str(temporary))

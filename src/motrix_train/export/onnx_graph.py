@@ -13,11 +13,11 @@ from onnx import helper, numpy_helper
 
 from motrix_train.config import from_json
 from motrix_train.export.actuation import Affine
-from motrix_train.ppo.mirror import Mirror, Symmetry
+from motrix_train.ppo.symmetry import NetworkSymmetry, SignedPermutation
 from motrix_train.storage.checkpoint import Checkpoint
 
 OPSET, IR_VERSION = 17, 8  # of 2022: old enough for the runtimes that are in use
-EPSILON, CLIP_THRESHOLD = 1e-8, 5.0  # of the observation standardiser, as in `skrl_mapping`
+EPSILON, CLIP_THRESHOLD = 1e-8, 5.0  # of the observation normalizer, as in `skrl_mapping`
 _ACTIVATIONS = {"elu": "Elu", "relu": "Relu", "tanh": "Tanh"}
 
 
@@ -40,7 +40,7 @@ def policy_model(
     """
     graph = _Graph()
     outputs = {"action": checkpoint.action_shape[0]}
-    mean = _mean_action(graph, checkpoint, _standardised(graph, checkpoint, "observation"))
+    mean = _mean_action(graph, checkpoint, _normalized(graph, checkpoint, "observation"))
     raised = graph.add("Max", mean, graph.constant("action_low", checkpoint.action_low))
     graph.add("Min", raised, graph.constant("action_high", checkpoint.action_high), output="action")
     if control is not None:
@@ -94,7 +94,7 @@ class _Graph:
         return upper, lower
 
 
-def _standardised(graph: _Graph, checkpoint: Checkpoint, observation: str) -> str:
+def _normalized(graph: _Graph, checkpoint: Checkpoint, observation: str) -> str:
     """What SKRL's RunningStandardScaler makes of an observation, term by term in float32."""
     saved = checkpoint.state["observation_preprocessor"]
     deviation = np.sqrt(np.float32(saved["running_variance"])) + np.float32(EPSILON)
@@ -108,7 +108,7 @@ def _mean_action(graph: _Graph, checkpoint: Checkpoint, observation: str) -> str
     """The mean of the policy's Gaussian; with a mirror ``(f(o) + M_a f(M_o o)) / 2``."""
     if from_json(checkpoint.config).mirror == "none":
         return _perceptron(graph, checkpoint, observation)
-    symmetry = Symmetry.from_arrays(checkpoint.state["mirror"])
+    symmetry = NetworkSymmetry.from_arrays(checkpoint.state["mirror"])
     image = _mirrored(graph, symmetry.observation, observation, "observation_mirror")
     both = graph.add("Concat", observation, image, axis=0)
     own, image = graph.halves(_perceptron(graph, checkpoint, both))
@@ -116,7 +116,7 @@ def _mean_action(graph: _Graph, checkpoint: Checkpoint, observation: str) -> str
     return graph.add("Div", total, graph.constant("two", 2.0))
 
 
-def _mirrored(graph: _Graph, mirror: Mirror, vectors: str, name: str) -> str:
+def _mirrored(graph: _Graph, mirror: SignedPermutation, vectors: str, name: str) -> str:
     permuted = graph.add("Gather", vectors, graph.constant(f"{name}_index", np.int64(mirror.index)), axis=1)
     return graph.add("Mul", permuted, graph.constant(f"{name}_sign", mirror.sign))
 

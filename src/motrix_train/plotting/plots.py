@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from motrix_train.plotting.comparison import Band, Curve, Group
-from motrix_train.storage.files import write_whole
+from motrix_train.storage.files import atomic_write
 from motrix_train.storage.progress_table import measured
 
 PANELS = {  # column of progress.csv, or a group of columns -> heading
@@ -136,7 +136,7 @@ def _colours(count: int) -> list[Any]:
 def _write(figure: Any, path: Path) -> None:
     image = io.BytesIO()
     figure.savefig(image, format="png", dpi=110)
-    write_whole(path, image.getvalue())
+    atomic_write(path, image.getvalue())
 
 
 def _lines(progress: Mapping[str, np.ndarray], column: str) -> dict[str, np.ndarray]:

@@ -1,6 +1,5 @@
-"""SKRL's PPO behind NumPy arrays: what a training loop does with it, alike on Torch and on JAX."""
+"""SKRL's PPO behind NumPy arrays, alike on Torch and on JAX: act, record a transition, learn from a rollout."""
 
-import logging
 import math
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -10,17 +9,24 @@ from typing import Any
 import numpy as np
 
 from motrix_train.infos import final
+from motrix_train.ppo.skrl_oddities import (
+    LEARNING_RATES,
+    LOSSES,
+    NO_TIMESTEPS,
+    STANDARD_DEVIATION,
+    denormalized_values,
+    normalized_inputs,
+    rollout_tensor,
+)
+from motrix_train.ppo.symmetry import NetworkSymmetry
 
-_LOSSES = {"Loss / Policy loss": "policy", "Loss / Value loss": "value", "Loss / Entropy loss": "entropy"}
-_STANDARD_DEVIATION = "Policy / Standard deviation"
-_LEARNING_RATES = ("Learning / Learning rate", "Learning / Policy learning rate")
 _SAMPLED = ("observations", "actions", "log_prob")
 MAX_COMPARED = 8192  # transitions of a rollout, evenly spread, that two policies are compared on
 
 
 @dataclass(frozen=True)
 class Update:
-    """What one update of the networks reports."""
+    """The report of one update of the networks."""
 
     losses: dict[str, float]
     policy_std: float
@@ -41,10 +47,10 @@ class Agent:
         to_device: Copies a NumPy array to a tensor of the backend, floats as float32.
         to_host: Copies a tensor to NumPy.
         inference: A context in which no gradients are recorded.
-        gradient_norm: Mean norm of the gradients since it was last asked for.
-        all_finite: Whether all that it has learned is finite: networks, optimizers and standardisers.
-        symmetry: The mirrors that the networks use, None without.
-        learning: A context to learn in.
+        gradient_norm: Mean norm of the gradients since its last call.
+        all_finite: Whether everything that it has learned is finite: networks, optimizers and normalizers.
+        symmetry: The symmetry of the networks, None without.
+        learning: A context in which the networks are updated.
     """
 
     def __init__(
@@ -57,7 +63,7 @@ class Agent:
         inference: Callable[[], AbstractContextManager[Any]],
         gradient_norm: Callable[[], float],
         all_finite: Callable[[], bool],
-        symmetry: Any = None,
+        symmetry: NetworkSymmetry | None = None,
         learning: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ) -> None:
         self.ppo = ppo
@@ -83,7 +89,7 @@ class Agent:
         self._observations = self._to_device(observations)
         self._states = None if states is None else self._to_device(states)
         with self._inference():
-            self._actions, _ = self.ppo.act(self._observations, self._states, timestep=0, timesteps=0)
+            self._actions, _ = self.ppo.act(self._observations, self._states, **NO_TIMESTEPS)
         return self._to_host(self._actions)
 
     def record(
@@ -111,8 +117,7 @@ class Agent:
                 terminated=self._to_device(terminated[:, None]),
                 truncated=self._to_device(truncated[:, None]),
                 infos=infos,
-                timestep=0,
-                timesteps=0,
+                **NO_TIMESTEPS,
             )
         self._steps += 1
 
@@ -122,16 +127,16 @@ class Agent:
             return None
         self._steps = 0
         self.ppo.tracking_data.clear()
-        predicted = self._to_host(self.ppo.memory.get_tensor_by_name("values"))
+        predicted = self._to_host(rollout_tensor(self.ppo, "values"))
         self.ppo.enable_models_training_mode(True)
         with self._learning():
-            self.ppo.update(timestep=0, timesteps=0)
+            self.ppo.update(**NO_TIMESTEPS)
         self.ppo.enable_models_training_mode(False)
         tracked = {tag: float(np.mean(values)) for tag, values in self.ppo.tracking_data.items()}
-        rates = [tracked[tag] for tag in _LEARNING_RATES if tag in tracked]
+        rates = [tracked[tag] for tag in LEARNING_RATES if tag in tracked]
         return Update(
-            losses={name: tracked[tag] for tag, name in _LOSSES.items() if tag in tracked},
-            policy_std=tracked[_STANDARD_DEVIATION],
+            losses={name: tracked[tag] for tag, name in LOSSES.items() if tag in tracked},
+            policy_std=tracked[STANDARD_DEVIATION],
             learning_rate=rates[0] if rates else float(self.ppo.cfg.learning_rate[0]),
             diagnostics={
                 **self._change_of_policy(),
@@ -141,8 +146,8 @@ class Agent:
         )
 
     def _change_of_policy(self) -> dict[str, float]:
-        """How far the policy is from the one that acted in the rollout."""
-        samples = {name: self._to_host(self.ppo.memory.get_tensor_by_name(name)) for name in _SAMPLED}
+        """The distance of the policy from the one that acted in the rollout."""
+        samples = {name: self._to_host(rollout_tensor(self.ppo, name)) for name in _SAMPLED}
         every = -(-samples["log_prob"].size // MAX_COMPARED)
         observations, actions, before = (x.reshape(-1, x.shape[-1])[::every] for x in samples.values())
         after = log_probability(actions, self.policy(observations), self.policy.standard_deviation)
@@ -155,18 +160,15 @@ class Agent:
         }
 
     def _returns(self) -> np.ndarray:  # (T, N, 1)
-        """The returns of the rollout that the value network has just learned, no longer standardised."""
+        """The returns of the rollout that the value network has just learned, in units of the return."""
         with self._inference():
-            standardised = self.ppo.memory.get_tensor_by_name("returns")
-            return self._to_host(self.ppo._value_preprocessor(standardised, inverse=True))
+            return self._to_host(denormalized_values(self.ppo, rollout_tensor(self.ppo, "returns")))
 
     def values(self, observations: np.ndarray, states: np.ndarray | None = None) -> np.ndarray:  # (N, k) -> (N,)
-        """What the value network gives, standardised as it learns it."""
+        """The normalized values that the value network predicts."""
         with self._inference():
-            inputs = {
-                "observations": self.ppo._observation_preprocessor(self._to_device(observations)),
-                "states": self.ppo._state_preprocessor(None if states is None else self._to_device(states)),
-            }
+            on_device = self._to_device(observations), None if states is None else self._to_device(states)
+            inputs = normalized_inputs(self.ppo, *on_device)
             values, _ = self.ppo.value.act(inputs, role="value")
         return self._to_host(values)[:, 0]
 
@@ -179,22 +181,24 @@ def log_probability(actions: np.ndarray, mean: np.ndarray, standard_deviation: n
 
 
 def explained_variance(predicted: np.ndarray, returns: np.ndarray) -> float:
-    """How much of the variance of the returns the predictions explain: 1 all of it, 0 no more than a constant does;
-    NaN where all returns are equal."""
+    """The part of the variance of the returns that the predictions explain.
+
+    1 if they are exact, 0 if they are no better than a constant, NaN if all returns are equal.
+    """
     variance = float(np.var(returns, dtype=float))
     return 1 - float(np.var(returns - predicted, dtype=float)) / variance if variance else math.nan
 
 
 def successors(present: np.ndarray, infos: Mapping[str, Any], last: str = "final_obs") -> np.ndarray:  # (N, k)
-    """What each row saw right after its action: the last observation, or state, of an episode where one ended.
+    """The observation, or state, of each row right after its action: the last one of an episode where one ended.
 
-    With SAME_STEP autoreset what is there after a step already belongs to the next episode, and SKRL would take its
-    value for the value of the state in which the episode was cut off.
+    With SAME_STEP autoreset the observation after a step already belongs to the next episode, and SKRL would use its
+    value for the state in which the episode was truncated.
 
     Args:
         present: The observations or the states after the step.
         infos: Of the step.
-        last: Where these have the last ones.
+        last: The key of the last ones in `infos`.
     """
     found = final(infos, last)
     if found is None:
@@ -205,37 +209,12 @@ def successors(present: np.ndarray, infos: Mapping[str, Any], last: str = "final
     return after
 
 
-def seed_skrl(seed: int) -> None:
-    """Seed the generators that SKRL draws from, which are those of the process; below 2**32."""
-    from skrl import logger
-    from skrl.utils import set_seed
-
-    level = logger.level
-    logger.setLevel(logging.WARNING)  # it announces the seed on the terminal
-    try:
-        set_seed(seed)
-    finally:
-        logger.setLevel(level)
-
-
-def numpy_random_state() -> dict[str, Any]:
-    """NumPy's process-wide generator, which SKRL shuffles with on JAX, as arrays and numbers."""
-    _, keys, position, has_gauss, gauss = np.random.get_state()  # noqa: NPY002
-    return {"keys": keys, "position": position, "has_gauss": has_gauss, "gauss": gauss}
-
-
-def set_numpy_random_state(state: Mapping[str, Any]) -> None:
-    """Put back what `numpy_random_state` gave."""
-    numbers = int(state["position"]), int(state["has_gauss"]), float(state["gauss"])
-    np.random.set_state(("MT19937", np.asarray(state["keys"]), *numbers))  # noqa: NPY002
-
-
 class Policy:
     """A trained policy: observations in, mean actions out.
 
     Args:
         mean: Maps observations (N, k) float32 to mean actions (N, m) float32.
-        standard_deviation: Gives the exploration noise of each action, (m,).
+        standard_deviation: Returns the exploration noise of each action, (m,).
     """
 
     def __init__(self, mean: Callable[[np.ndarray], np.ndarray], standard_deviation: Callable[[], np.ndarray]) -> None:

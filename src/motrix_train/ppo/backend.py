@@ -2,83 +2,223 @@
 
 import importlib
 import importlib.util
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, Protocol, cast
+from typing import Any, ClassVar
 
-import gymnasium
+import numpy as np
+from gymnasium.spaces import Box
 
 from motrix_train.config import BackendName, PPOCfg
 from motrix_train.distributed import SINGLE_PROCESS, ProcessGroup, Transport
-from motrix_train.errors import UsageError
+from motrix_train.errors import RunError, UsageError
 from motrix_train.launcher import ProcessInfo, hidden_launcher
+from motrix_train.ppo import skrl_oddities
 from motrix_train.ppo.agent import Agent, Policy
-from motrix_train.ppo.mirror import Symmetry
-from motrix_train.storage.checkpoint import Checkpoint
+from motrix_train.ppo.normalizer import Pooling
+from motrix_train.ppo.skrl_mapping import SkrlClasses, ppo_cfg
+from motrix_train.ppo.spaces import Spaces
+from motrix_train.ppo.symmetry import NetworkSymmetry
+from motrix_train.storage.checkpoint import Checkpoint, require_same_shapes
 
 NAMES = ("torch", "jax")
 
+Device = Any  # of Torch or of JAX
 
-class Backend(Protocol):
-    """What `motrix_train.ppo.torch_backend` and `motrix_train.ppo.jax_backend` offer as modules."""
 
-    NAME: BackendName
-    SUFFIX: str
+class Backend(ABC):
+    """PPO on one framework. Public methods are alike on both; a framework adds those with an underscore."""
+
+    NAME: ClassVar[BackendName]
+    SUFFIX: ClassVar[str]
     """Suffix of its checkpoint files."""
 
+    @abstractmethod
     def has_gpu(self) -> bool:
         """Whether it can compute on a GPU here."""
-        ...
 
-    def connect(self, process: ProcessInfo) -> Transport:
-        """Meet the other workers, before anything is computed."""
-        ...
+    def connect(self, place: ProcessInfo) -> Transport:
+        """Meet the other workers, before anything is computed.
+
+        Raises:
+            RunError: They cannot be reached.
+        """
+        try:
+            return self._connect(place)
+        except (RuntimeError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise RunError(f"worker {place.rank} cannot meet the others at {place.address} ({reason})") from None
 
     def seed_everything(self, seed: int) -> None:
         """Seed every generator that SKRL draws from; below 2**32."""
-        ...
+        skrl_oddities.seed_generators(seed)
 
     def make_agent(
         self,
-        observation_space: gymnasium.spaces.Box,
-        action_space: gymnasium.spaces.Box,
+        observation_space: Box,
+        action_space: Box,
         num_envs: int,
         cfg: PPOCfg,
-        symmetry: Symmetry | None,
+        symmetry: NetworkSymmetry | None,
         device: str | None,
         workers: ProcessGroup = SINGLE_PROCESS,
-        state_space: gymnasium.spaces.Box | None = None,
+        state_space: Box | None = None,
     ) -> Agent:
-        """A fresh agent for one row's spaces; what it learns from is the rollouts of all workers. Its value network
-        sees the state, or the observation where there is no state."""
-        ...
+        """A fresh agent, which learns from the rollouts of all workers.
+
+        Args:
+            observation_space: Of one environment, as the other spaces.
+            action_space: Unbounded for the networks; the environment clips.
+            num_envs: Environments of this worker.
+            cfg: How to train.
+            symmetry: Of the environment; unused if ``cfg.mirror`` is ``"none"``.
+            device: Name of a device of the framework, None for its own choice.
+            workers: All workers of the training.
+            state_space: Of the value network's input, None if it sees the observation.
+        """
+        target = self._device(device, workers)
+        symmetry = None if cfg.mirror == "none" else symmetry
+        mirrors = self._on_device(symmetry, target)
+        spaces = Spaces(observation_space, action_space, state_space)
+        skrl = self._skrl_classes(workers)
+        of_workers = {"device": target, "pooling": Pooling(workers)}
+        ppo = skrl.ppo(
+            models=self._models(spaces, cfg, mirrors, target),
+            memory=skrl.memory(memory_size=cfg.rollouts, num_envs=num_envs, device=target),
+            **spaces.by_argument(),
+            device=target,
+            cfg=ppo_cfg(
+                cfg,
+                skrl,
+                observation_normalizer_kwargs={
+                    "size": observation_space,
+                    "device": target,
+                    "pooling": Pooling(workers, mirrors.observation if mirrors else None),
+                },
+                value_normalizer_kwargs={"size": 1, **of_workers},
+                state_normalizer_kwargs={"size": state_space, **of_workers} if state_space else None,
+            ),
+        )
+        ppo.init()
+        ppo.enable_training_mode(True)
+        self._set_threads(cfg, workers)
+        return self._agent(ppo, symmetry, target, workers)
 
     def network_state(self, agent: Agent) -> dict[str, Any]:
-        """Networks and standardisers, by name, as nested dicts of arrays."""
-        ...
+        """Networks and normalizers, by name, as nested dicts of NumPy arrays; a shared network appears once."""
+        return {name: self._arrays(module) for name, module in skrl_oddities.saved_modules(agent.ppo).items()}
 
     def load_network_state(self, agent: Agent, state: Mapping[str, Any]) -> None:
-        """Put back what `network_state` gave."""
-        ...
+        """Restore what `network_state` returned.
+
+        Raises:
+            UsageError: An array is missing, is too many, or has another shape.
+        """
+        expected = self.network_state(agent)
+        require_same_shapes(expected, {name: state.get(name, {}) for name in expected}, "networks")
+        for name, module in skrl_oddities.saved_modules(agent.ppo).items():
+            self._load_arrays(module, state[name])
 
     def agent_state(self, agent: Agent) -> dict[str, Any]:
-        """Networks, optimizers and standardisers as nested dicts of NumPy arrays and numbers."""
-        ...
+        """Networks, optimizers and normalizers as nested dicts of NumPy arrays and numbers."""
+        state = {**self.network_state(agent), **self._optimizer_state(agent.ppo)}
+        if agent.symmetry is not None:
+            state["mirror"] = agent.symmetry.to_arrays()
+        return state
 
     def load_agent_state(self, agent: Agent, state: Mapping[str, Any]) -> None:
-        """Put back what `agent_state` gave."""
-        ...
+        """Restore what `agent_state` returned.
+
+        Raises:
+            UsageError: As `load_network_state`.
+        """
+        self.load_network_state(agent, state)
+        self._load_optimizer_state(agent.ppo, state)
 
     def random_state(self, agent: Agent) -> dict[str, Any]:
         """The generators that SKRL draws from, as nested dicts of NumPy arrays and numbers."""
-        ...
+        return {"numpy": skrl_oddities.numpy_random_state(), **self._random_state(agent.ppo)}
 
     def set_random_state(self, agent: Agent, state: Mapping[str, Any]) -> None:
-        """Put back what `random_state` gave."""
-        ...
+        """Restore what `random_state` returned."""
+        skrl_oddities.set_numpy_random_state(state["numpy"])
+        self._set_random_state(agent.ppo, state)
 
     def policy(self, checkpoint: Checkpoint, device: str | None = None) -> Policy:
-        """The trained policy of a checkpoint."""
-        ...
+        """The trained policy of a checkpoint.
+
+        Raises:
+            UsageError: Its arrays do not fit its configuration, or the device is not usable.
+        """
+        checkpoint.require_networks("the policy")
+        target = self._device(device, SINGLE_PROCESS)
+        cfg = checkpoint.cfg.for_acting()
+        self._set_threads(cfg, SINGLE_PROCESS)
+        symmetry = NetworkSymmetry.from_arrays(checkpoint.state["mirror"]) if cfg.mirror != "none" else None
+        shapes = checkpoint.observation_shape, checkpoint.action_shape
+        spaces = Spaces(*(Box(-np.inf, np.inf, shape) for shape in shapes))
+        network = self._models(spaces, cfg, self._on_device(symmetry, target), target)["policy"]
+        normalizer = self._skrl_classes(SINGLE_PROCESS).normalizer(spaces.observation, device=target)
+        for name, module in (("policy", network), ("observation_preprocessor", normalizer)):
+            require_same_shapes(self._arrays(module), checkpoint.state[name], name)
+            self._load_arrays(module, checkpoint.state[name])
+        return self._policy(network, normalizer, target)
+
+    @abstractmethod
+    def _connect(self, place: ProcessInfo) -> Transport:
+        """Joins the process group; raises RuntimeError or ValueError if it cannot be reached."""
+
+    @abstractmethod
+    def _device(self, name: str | None, workers: ProcessGroup) -> Device:
+        """The named device, or the framework's choice."""
+
+    @abstractmethod
+    def _set_threads(self, cfg: PPOCfg, workers: ProcessGroup) -> None:
+        """Chooses the number of threads to compute in."""
+
+    @abstractmethod
+    def _on_device(self, symmetry: NetworkSymmetry | None, device: Device) -> NetworkSymmetry | None:
+        """The symmetry with arrays that the networks can use."""
+
+    @abstractmethod
+    def _skrl_classes(self, workers: ProcessGroup) -> SkrlClasses:
+        """SKRL's classes for this framework."""
+
+    @abstractmethod
+    def _models(self, spaces: Spaces, cfg: PPOCfg, symmetry: NetworkSymmetry | None, device: Device) -> dict[str, Any]:
+        """SKRL's models by role, ``"policy"`` and ``"value"``, with initial parameters."""
+
+    @abstractmethod
+    def _agent(self, ppo: Any, symmetry: NetworkSymmetry | None, device: Device, workers: ProcessGroup) -> Agent:
+        """The agent around SKRL's PPO."""
+
+    @abstractmethod
+    def _policy(self, network: Any, normalizer: Any, device: Device) -> Policy:
+        """Acts with the parameters that the network has at the moment of the call."""
+
+    @abstractmethod
+    def _arrays(self, module: Any) -> dict[str, Any]:
+        """A network or a normalizer as nested dicts of NumPy arrays."""
+
+    @abstractmethod
+    def _load_arrays(self, module: Any, arrays: Mapping[str, Any]) -> None:
+        """Restores what `_arrays` returned."""
+
+    @abstractmethod
+    def _optimizer_state(self, ppo: Any) -> dict[str, Any]:
+        """Optimizers and learning rates as nested dicts of NumPy arrays and numbers."""
+
+    @abstractmethod
+    def _load_optimizer_state(self, ppo: Any, state: Mapping[str, Any]) -> None:
+        """Restores what `_optimizer_state` returned."""
+
+    @abstractmethod
+    def _random_state(self, ppo: Any) -> dict[str, Any]:
+        """The framework's own generators as nested dicts of NumPy arrays and numbers."""
+
+    @abstractmethod
+    def _set_random_state(self, ppo: Any, state: Mapping[str, Any]) -> None:
+        """Restores what `_random_state` returned."""
 
 
 def select(name: str = "auto") -> Backend:
@@ -86,6 +226,9 @@ def select(name: str = "auto") -> Backend:
 
     Args:
         name: ``"torch"``, ``"jax"`` or ``"auto"``: the first that has a GPU, else the first installed.
+
+    Raises:
+        UsageError: There is no such backend, or it is not installed.
     """
     if name not in ("auto", *NAMES):
         raise UsageError(f"unknown backend {name!r}: give auto, {' or '.join(NAMES)}")
@@ -108,4 +251,4 @@ def installed(name: str) -> bool:
 
 def _load(name: str) -> Backend:
     with hidden_launcher():
-        return cast(Backend, importlib.import_module(f"motrix_train.ppo.{name}_backend"))
+        return importlib.import_module(f"motrix_train.ppo.{name}.backend").BACKEND

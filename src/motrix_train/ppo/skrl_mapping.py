@@ -1,6 +1,6 @@
 """From a `PPOCfg` to the configuration of SKRL's PPO. Pure: it imports neither Torch nor JAX nor SKRL.
 
-The four SKRL classes that a backend hands in are those of its own framework. Every field of SKRL's
+The SKRL classes that a backend hands in are those of its own framework. Every field of SKRL's
 configuration is set, so that a change of SKRL's defaults changes nothing here, and the result is built afresh
 on every call, because an agent rewrites the configuration that it is given.
 """
@@ -24,12 +24,16 @@ T = TypeVar("T", bound=Dataclass)
 
 @dataclass(frozen=True)
 class SkrlClasses(Generic[T]):
-    """The classes of one backend that a PPO configuration is made of."""
+    """The classes of SKRL for one framework."""
 
+    ppo: Callable[..., Any]
+    """The agent."""
+    memory: Callable[..., Any]
+    """The rollout buffer."""
     ppo_cfg: type[T]
     experiment_cfg: type
-    scaler: type
-    """The running standardiser, for observations, states and values."""
+    normalizer: type
+    """The running normalizer, for observations, states and values."""
     kl_adaptive: Callable[..., Any]
     """The scheduler that adapts the learning rate to the KL divergence."""
 
@@ -38,18 +42,18 @@ def ppo_cfg(
     cfg: PPOCfg,
     classes: SkrlClasses[T],
     *,
-    observation_scaler_kwargs: dict[str, Any],
-    value_scaler_kwargs: dict[str, Any],
-    state_scaler_kwargs: dict[str, Any] | None = None,
+    observation_normalizer_kwargs: dict[str, Any],
+    value_normalizer_kwargs: dict[str, Any],
+    state_normalizer_kwargs: dict[str, Any] | None = None,
 ) -> T:
     """SKRL's PPO configuration.
 
     Args:
         cfg: What to train with.
         classes: The SKRL classes of the backend.
-        observation_scaler_kwargs: Arguments of the observation standardiser, such as its size and device.
-        value_scaler_kwargs: The same for the value standardiser.
-        state_scaler_kwargs: The same for the state standardiser, None where no network sees a state.
+        observation_normalizer_kwargs: Arguments of the observation normalizer, such as its size and device.
+        value_normalizer_kwargs: The same for the value normalizer.
+        state_normalizer_kwargs: The same for the state normalizer, None where no network sees a state.
     """
     scheduled = cfg.learning_rate_scheduler_kl_threshold > 0.0
     scheduler_kwargs = {
@@ -59,7 +63,7 @@ def ppo_cfg(
         "kl_factor": 2.0,
         "lr_factor": 1.5,
     }
-    standardised = {"epsilon": 1e-8, "clip_threshold": 5.0}
+    normalized = {"epsilon": 1e-8, "clip_threshold": 5.0}
     values = {
         "experiment": _no_files(classes.experiment_cfg),
         "rollouts": cfg.rollouts,
@@ -70,12 +74,14 @@ def ppo_cfg(
         "learning_rate": cfg.learning_rate,
         "learning_rate_scheduler": classes.kl_adaptive if scheduled else None,
         "learning_rate_scheduler_kwargs": scheduler_kwargs if scheduled else {},
-        "observation_preprocessor": classes.scaler,
-        "observation_preprocessor_kwargs": {**standardised, **observation_scaler_kwargs},
-        "state_preprocessor": None if state_scaler_kwargs is None else classes.scaler,
-        "state_preprocessor_kwargs": {} if state_scaler_kwargs is None else {**standardised, **state_scaler_kwargs},
-        "value_preprocessor": classes.scaler,
-        "value_preprocessor_kwargs": {**standardised, **value_scaler_kwargs},
+        "observation_preprocessor": classes.normalizer,
+        "observation_preprocessor_kwargs": {**normalized, **observation_normalizer_kwargs},
+        "state_preprocessor": None if state_normalizer_kwargs is None else classes.normalizer,
+        "state_preprocessor_kwargs": {}
+        if state_normalizer_kwargs is None
+        else {**normalized, **state_normalizer_kwargs},
+        "value_preprocessor": classes.normalizer,
+        "value_preprocessor_kwargs": {**normalized, **value_normalizer_kwargs},
         "grad_norm_clip": cfg.grad_norm_clip,
         "ratio_clip": cfg.ratio_clip,
         "value_clip": cfg.value_clip if cfg.clip_predicted_values else 0.0,

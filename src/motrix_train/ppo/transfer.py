@@ -17,18 +17,18 @@ _NETWORKS = ("policy", "value")
 
 
 @dataclass(frozen=True)
-class Origin:
-    """A policy to start from.
+class InitFrom:
+    """A policy to initialize the networks from.
 
     Attributes:
         checkpoint: The policy.
-        partial: Whether layers of other sizes are left as they were drawn; else they are an error.
-        normaliser: Whether the standardisation of observations, states and values comes along.
+        partial: Whether layers of other sizes keep their initial parameters; otherwise they are an error.
+        normalizer: Whether the normalizers of observations, states and values are loaded too.
     """
 
     checkpoint: Checkpoint
     partial: bool = False
-    normaliser: bool = True
+    normalizer: bool = True
 
     def require_backend(self, name: str) -> None:
         """Refuse a policy of the other backend."""
@@ -39,43 +39,43 @@ class Origin:
 
 @dataclass(frozen=True)
 class Transfer:
-    """What came along: names such as ``policy/hidden.0.weight``."""
+    """Which arrays were loaded and which keep their initial values, by names such as ``policy/hidden.0.weight``."""
 
-    taken: tuple[str, ...]
-    left: tuple[str, ...]
+    loaded: tuple[str, ...]
+    skipped: tuple[str, ...]
 
 
-def transfer(agent: Agent, backend: Backend, origin: Origin) -> Transfer:
-    """Put the networks of a policy into a fresh agent. Optimizer and learning rate begin anew.
+def transfer(agent: Agent, backend: Backend, init_from: InitFrom) -> Transfer:
+    """Load the networks of a policy into a fresh agent. Optimizer and learning rate begin anew.
 
     Raises:
         UsageError: They do not `fit`.
     """
-    own, given = backend.network_state(agent), origin.checkpoint.state
-    fitting = fit(own, given, partial=origin.partial, normaliser=origin.normaliser)
+    own, given = backend.network_state(agent), init_from.checkpoint.state
+    fitting = fit(own, given, partial=init_from.partial, normalizer=init_from.normalizer)
     arrays = dict(leaves(given))
-    backend.load_network_state(agent, nest({**dict(leaves(own)), **{name: arrays[name] for name in fitting.taken}}))
+    backend.load_network_state(agent, nest({**dict(leaves(own)), **{name: arrays[name] for name in fitting.loaded}}))
     return fitting
 
 
-def fit(own: Mapping[str, Any], given: Mapping[str, Any], *, partial: bool, normaliser: bool = True) -> Transfer:
-    """What can be taken from the networks of one policy into those of another.
+def fit(own: Mapping[str, Any], given: Mapping[str, Any], *, partial: bool, normalizer: bool = True) -> Transfer:
+    """Which arrays can be loaded from the networks of one policy into those of another.
 
     Args:
-        own: Networks and standardisers that are to be filled, as `Backend.network_state` gives them.
+        own: Networks and normalizers of the new policy, as `Backend.network_state` returns them.
         given: Those of the policy to start from.
-        partial: As in `Origin`.
-        normaliser: As in `Origin`.
+        partial: As in `InitFrom`.
+        normalizer: As in `InitFrom`.
 
     Raises:
         UsageError: A layer does not fit and `partial` is not asked for, or nothing fits.
     """
     own, given = dict(leaves(own)), dict(leaves(given))
-    wanted = [name for name in own if normaliser or _part(name) in _NETWORKS]
+    wanted = [name for name in own if normalizer or _part(name) in _NETWORKS]
     misfits = [name for name in wanted if name not in given or np.shape(own[name]) != np.shape(given[name])]
-    whole_parts = {_part(name) for name in misfits} - set(_NETWORKS)  # half a standardiser would be wrong
-    left = [name for name in wanted if name in misfits or _part(name) in whole_parts]
-    taken = [name for name in wanted if name not in left]
+    whole_parts = {_part(name) for name in misfits} - set(_NETWORKS)  # half a normalizer would be wrong
+    skipped = [name for name in wanted if name in misfits or _part(name) in whole_parts]
+    loaded = [name for name in wanted if name not in skipped]
     if misfits and not partial:
         name = misfits[0]
         raise UsageError(
@@ -83,13 +83,13 @@ def fit(own: Mapping[str, Any], given: Mapping[str, Any], *, partial: bool, norm
             "layer sizes, the critic and the environment arguments that it was trained with, or --partial for what "
             "fits (in a plan: partial = true)"
         )
-    if not any(_part(name) in _NETWORKS for name in taken):
+    if not any(_part(name) in _NETWORKS for name in loaded):
         raise UsageError("no layer of the policy to start from fits: give the layer sizes that it was trained with")
-    return Transfer(tuple(taken), tuple(left))
+    return Transfer(tuple(loaded), tuple(skipped))
 
 
 def _part(name: str) -> str:
-    """The network or the standardiser that an array belongs to."""
+    """The network or the normalizer that an array belongs to."""
     return name.partition("/")[0]
 
 

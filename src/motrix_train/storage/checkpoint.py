@@ -18,23 +18,23 @@ from typing import Annotated, Any
 import numpy as np
 from gymnasium import Space
 
-from motrix_train import schema
+from motrix_train import records, schema
 from motrix_train.config import BackendName, PPOCfg, from_json
 from motrix_train.errors import RunError, UsageError
 from motrix_train.schema import Bound, Limit
 from motrix_train.storage import torch_archive
-from motrix_train.storage.files import write_whole
+from motrix_train.storage.files import atomic_write
 
 FORMAT = "motrix-checkpoint-2"
 _BACKENDS = {".pt": "torch", ".msgpack": "jax"}
 _PICKLES = (".pickle", ".pkl")
-_SESSION = "session"
+_RESUME_STATE = "session"  # its name in the file
 _REMEDY = "train again or give another file"
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a checkpoint says in words and numbers."""
+    """The text and the numbers of a checkpoint."""
 
     env_id: str
     env_kwargs: dict[str, Any]
@@ -59,10 +59,10 @@ class Checkpoint(Header):
     """Everything that is needed to use a trained policy, and to train it further."""
 
     state: dict[str, Any] = field(repr=False)
-    """Nested dicts of NumPy arrays and numbers: networks, optimizers, standardisers."""
-    session: dict[str, Any] = field(default_factory=dict, repr=False)
-    """The same, of what else a training needs to go on exactly: the environments, the random numbers, the
-    statistics. Only in the checkpoint that a run is resumed from."""
+    """Nested dicts of NumPy arrays and numbers: networks, optimizers, normalizers."""
+    resume_state: dict[str, Any] = field(default_factory=dict, repr=False)
+    """Nested dicts of what else an exact resumption needs: environments, random generators, statistics. Only the
+    checkpoint that a run is resumed from has it."""
 
     @property
     def cfg(self) -> PPOCfg:
@@ -70,7 +70,7 @@ class Checkpoint(Header):
         return from_json(self.config)
 
     def require_networks(self, place: str | Path) -> None:
-        """Refuse to build networks of which parts are missing, or larger ones than the file holds.
+        """Raise an error if parts of the networks are missing, or the networks are larger than the file.
 
         Args:
             place: Where the checkpoint is from, for the message.
@@ -101,7 +101,7 @@ class Checkpoint(Header):
                 )
 
     def require_environment(self, env_id: str) -> None:
-        """Refuse an environment that this policy was not trained for."""
+        """Raise an error if this policy was not trained for an environment."""
         if self.env_id.rpartition(":")[2] != env_id.rpartition(":")[2]:
             raise UsageError(
                 f"the policy was trained for {self.env_id}, not for {env_id}: give one of {env_id}; "
@@ -109,7 +109,7 @@ class Checkpoint(Header):
             )
 
     def require_spaces(self, env_id: str, observation_space: Space, action_space: Space, remedy: str) -> None:
-        """Refuse an environment whose observations or actions are others than this policy's."""
+        """Raise an error if the observations or actions of an environment differ from those of this policy."""
         for name, mine, theirs in (
             ("observations of shape", self.observation_shape, observation_space.shape),
             ("actions of shape", self.action_shape, action_space.shape),
@@ -135,11 +135,11 @@ def backend_of(path: str | Path) -> str:
 
 def write(path: str | Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint: the whole file appears under its name, or nothing does."""
-    write_whole(Path(path), to_bytes(path, checkpoint))
+    atomic_write(Path(path), to_bytes(path, checkpoint))
 
 
 def to_bytes(path: str | Path, checkpoint: Checkpoint) -> bytes:
-    """What `write` writes to a path.
+    """The content that `write` writes to a path.
 
     Raises:
         UsageError: The suffix belongs to the other backend.
@@ -148,18 +148,18 @@ def to_bytes(path: str | Path, checkpoint: Checkpoint) -> bytes:
         raise UsageError(f"{path}: the suffix belongs to {backend_of(path)}, the policy to {checkpoint.backend}")
     header = {name: getattr(checkpoint, name) for name in schema.annotations(Header)}
     text = json.dumps(header, sort_keys=True)
-    tree = {**checkpoint.state, _SESSION: checkpoint.session}
+    tree = {**checkpoint.state, _RESUME_STATE: checkpoint.resume_state}
     state = {name: np.asarray(value) for name, value in leaves(tree)}
     content = {"format": FORMAT, "header": text, "digest": _digest(text, state), "state": state}
     return (_pack_torch if checkpoint.backend == "torch" else _pack_msgpack)(content)
 
 
 def read(path: str | Path) -> Checkpoint:
-    """Read a checkpoint, or say in one line why it cannot be used.
+    """Read a checkpoint.
 
     Raises:
         UsageError: There is no such file, or it is of another kind.
-        RunError: It is damaged, or says what cannot be.
+        RunError: It is damaged, or its header is not valid.
     """
     path = Path(path)
     backend = backend_of(path)
@@ -182,7 +182,7 @@ def read(path: str | Path) -> Checkpoint:
 
 
 def require_same_shapes(expected: Mapping[str, Any], found: Mapping[str, Any], what: str) -> None:
-    """Refuse arrays that were saved from networks of other sizes.
+    """Raise an error if arrays were saved from networks of other sizes.
 
     Args:
         expected: Nested dicts of arrays of the networks at hand.
@@ -211,13 +211,13 @@ def _checked(path: Path, content: Any) -> Checkpoint:
     if parts["digest"] != _digest(text, state):
         raise RunError(f"{path} is damaged: its digest does not fit its content; {_REMEDY}")
     try:
-        header = schema.build(Header, schema.parse_json(text.encode()))
+        header = records.build(Header, records.parse_json(text.encode()))
         tree = nest(state)
-        session = tree.pop(_SESSION, {})
-        if not isinstance(session, dict):
-            raise UsageError(f"{_SESSION} is an array; it takes arrays by name")
+        resume_state = tree.pop(_RESUME_STATE, {})
+        if not isinstance(resume_state, dict):
+            raise UsageError(f"{_RESUME_STATE} is an array; it takes arrays by name")
         from_json(header.config, "config.")
-        return Checkpoint(**vars(header), state=tree, session=session)
+        return Checkpoint(**vars(header), state=tree, resume_state=resume_state)
     except UsageError as mistake:
         raise RunError(f"{path} is damaged or of another version ({mistake}): {_REMEDY}") from mistake
 
@@ -268,7 +268,7 @@ def nest(leaves: Mapping[str, Any]) -> dict[str, Any]:
             branch = branch.setdefault(parent, {})
             if not isinstance(branch, dict):
                 raise UsageError(f"{schema.short(path)} lies in an array")
-        if len(parents) > schema.MAX_DEPTH or name in branch:
+        if len(parents) > records.MAX_DEPTH or name in branch:
             raise UsageError(f"{schema.short(path)} is nested too deep, or there twice")
         branch[name] = value
     return tree

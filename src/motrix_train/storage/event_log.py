@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from motrix_train.errors import RunError
-from motrix_train.storage.files import flush_to_disk, replacement
+from motrix_train.storage.files import atomic_replace, flush_to_disk
 
 HYPERPARAMETERS = "_hparams_/"  # how the tags begin that TensorBoard's table of hyperparameters is made from
 
@@ -99,7 +99,7 @@ def rewind(directory: Path, env_steps: int, taken_back: str | None = None) -> No
 
     for path in event_files(directory):
         records = list(RawEventFileLoader(str(path)).Load())
-        with replacement(path) as temporary, temporary.open("wb") as file:
+        with atomic_replace(path) as temporary, temporary.open("wb") as file:
             writer = RecordWriter(file)
             for record in records:
                 if stays(Event.FromString(record)):

@@ -1,13 +1,14 @@
-"""Files that are written whole or not at all, and what a killed process leaves of them."""
+"""Atomic writes, and the temporary files that a killed process leaves behind."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from motrix_train.errors import RunError
@@ -17,13 +18,13 @@ _UNFINISHED = re.compile(
 )
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file atomically and durably: readers see the old content or the new, even after a loss of power.
+def atomic_write(path: Path, content: bytes) -> None:
+    """Writes a file atomically and durably: readers see the old or the new content, even after a crash.
 
     Raises:
         RunError: The disk refuses; the old content stays.
     """
-    with replacement(path) as temporary, temporary.open("wb") as file:
+    with atomic_replace(path) as temporary, temporary.open("wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
@@ -32,8 +33,8 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 @contextlib.contextmanager
-def replacement(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path` that takes its place once the block has ended well.
+def atomic_replace(path: Path) -> Iterator[Path]:
+    """A temporary file beside `path` that replaces it if the block ends without an error.
 
     Raises:
         RunError: The disk refuses; what was at `path` stays.
@@ -51,7 +52,7 @@ def replacement(path: Path) -> Iterator[Path]:
 
 
 def remove_unfinished(directory: Path) -> None:
-    """Removes the temporary files of a run that a killed process has left in a directory; nobody else may write there.
+    """Removes the temporary files that a killed process left in a directory of a run; no other process may write there.
 
     Raises:
         RunError: The disk refuses.
@@ -63,7 +64,7 @@ def remove_unfinished(directory: Path) -> None:
 
 
 def flush_to_disk(path: Path) -> None:
-    """Waits until a file, or the names in a directory, would survive a loss of power."""
+    """Waits until a file, or the names in a directory, survives a loss of power."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -73,7 +74,7 @@ def flush_to_disk(path: Path) -> None:
 
 @contextlib.contextmanager
 def os_errors(path: Path, doing: str = "write") -> Iterator[None]:
-    """Tells an `OSError` of the block as a `RunError` about a path."""
+    """Raises a `RunError` about a path for an `OSError` of the block."""
     try:
         yield
     except OSError as refusal:
@@ -83,6 +84,26 @@ def os_errors(path: Path, doing: str = "write") -> Iterator[None]:
 def numbered(path: Path) -> Iterator[Path]:
     """The path, then the same with _2, _3 and so on at its end."""
     return itertools.chain([path], (path.with_name(f"{path.name}_{number}") for number in itertools.count(2)))
+
+
+def move_to_free(directory: Path, target: Path) -> bool:
+    """Moves a directory to a free path; False if the path is taken, also if another process has just taken it."""
+    if target.exists():
+        return False
+    try:
+        directory.rename(target)
+    except OSError as refusal:
+        if refusal.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            return False
+        raise
+    return True
+
+
+def remove_empty(directories: Iterable[Path]) -> None:
+    """Removes directories, as far as they are empty."""
+    for directory in directories:
+        with contextlib.suppress(OSError):
+            directory.rmdir()
 
 
 def _umask() -> int:

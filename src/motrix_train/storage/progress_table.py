@@ -13,7 +13,7 @@ import numpy as np
 
 from motrix_train.errors import RunError
 from motrix_train.schema import short
-from motrix_train.storage.files import flush_to_disk, os_errors, write_whole
+from motrix_train.storage.files import atomic_write, flush_to_disk, os_errors
 
 MAX_LINE = 2**17  # characters
 STEPS, TOTAL_STEPS = "env_steps", "total_env_steps"
@@ -169,7 +169,7 @@ def _parsed(path: Path, data: bytes) -> list[list[str]]:
 def _write(path: Path, lines: Sequence[Sequence[str]]) -> None:
     table = io.StringIO(newline="")
     csv.writer(table).writerows(lines)
-    write_whole(path, table.getvalue().encode())
+    atomic_write(path, table.getvalue().encode())
 
 
 def _damage(path: Path, reason: str) -> RunError:

@@ -1,4 +1,4 @@
-"""What a training run leaves on disk.
+"""The files of a training run.
 
 ```
 runs/<env id>/<time>_<backend>_seed<N>/
@@ -15,13 +15,9 @@ runs/<env id>/<time>_<backend>_seed<N>/
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
-import importlib.metadata
 import itertools
-import json
 import os
-import platform
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -34,14 +30,20 @@ from typing import Any
 
 import numpy as np
 
-from motrix_train import schema
 from motrix_train.errors import RunError, UsageError
 from motrix_train.storage import progress_table
-from motrix_train.storage.files import numbered, os_errors, remove_unfinished, write_whole
+from motrix_train.storage.checkpoint_names import STEP, rank
+from motrix_train.storage.files import (
+    atomic_write,
+    move_to_free,
+    numbered,
+    os_errors,
+    remove_empty,
+    remove_unfinished,
+)
+from motrix_train.storage.json_file import json_bytes, read_json_object
 
 RUNS = Path("runs")
-MAX_RECORD_BYTES = 4 * 2**20
-DISTRIBUTIONS = ("motrix-gym", "gymnasium", "mujoco", "numpy", "skrl", "torch", "jax", "flax")
 
 
 @dataclass(frozen=True)
@@ -50,17 +52,17 @@ class RunDirectory:
 
     Attributes:
         path: Its directory.
-        is_new: Whether it was made here, so that `discard` may remove it.
-        made: The directories around it that had to be made for it, innermost first.
+        is_new: Whether `create` made it, so that `discard` may remove it.
+        created_parents: Parent directories that were created for it, innermost first.
     """
 
     path: Path
     is_new: bool = False
-    made: tuple[Path, ...] = ()
+    created_parents: tuple[Path, ...] = ()
 
     @property
     def config_path(self) -> Path:
-        """The resolved configuration, JSON; what makes a directory a run."""
+        """The resolved configuration, JSON; its presence marks a run directory."""
         return self.path / "config.json"
 
     @property
@@ -70,7 +72,7 @@ class RunDirectory:
 
     @property
     def videos(self) -> Path:
-        """The directory of what the policies looked like as they trained."""
+        """The directory of the videos of the policy in training."""
         return self.path / "videos"
 
     @property
@@ -101,7 +103,7 @@ class RunDirectory:
             env_id: Registered id.
             backend: "torch" or "jax".
             seed: The run's seed.
-            resolved: What the run was asked for, plain JSON.
+            resolved: The resolved configuration, plain JSON.
             path: The directory itself, in place of one named after the time.
             policies: Checkpoints that the run starts with, by file name.
 
@@ -119,21 +121,21 @@ class RunDirectory:
         else:
             candidates = iter([path])
         first = next(candidates)
-        made = tuple(parent for parent in first.parents if not parent.exists())
+        created_parents = tuple(parent for parent in first.parents if not parent.exists())
         unfinished = cls(first.with_name(f".{first.name}.{secrets.token_hex(4)}"))
         try:
             with os_errors(first):
                 unfinished.checkpoints.mkdir(parents=True)
-                write_whole(unfinished.config_path, _text(content))
+                atomic_write(unfinished.config_path, json_bytes(content))
                 for file_name, data in policies.items():
-                    write_whole(unfinished.checkpoints / file_name, data)
+                    atomic_write(unfinished.checkpoints / file_name, data)
                 for candidate in itertools.chain([first], candidates):
-                    if _renamed(unfinished.path, candidate):
-                        return cls(candidate, is_new=True, made=made)
+                    if move_to_free(unfinished.path, candidate):
+                        return cls(candidate, is_new=True, created_parents=created_parents)
             raise _taken(first)
         except BaseException:
             shutil.rmtree(unfinished.path, ignore_errors=True)
-            _remove_empty(made)
+            remove_empty(created_parents)
             raise
 
     @classmethod
@@ -180,12 +182,12 @@ class RunDirectory:
         return max(trained, key=lambda run: (run._created(), run.path.name))
 
     def config(self) -> dict[str, Any]:
-        """What the run was asked for, as `config.json` says it.
+        """The content of `config.json`: the resolved configuration.
 
         Raises:
             RunError: It cannot be read, or is no JSON object.
         """
-        return read_record(self.config_path)
+        return read_json_object(self.config_path)
 
     def _created(self) -> str:
         """When the run began, ISO 8601 in UTC; empty where the configuration cannot be read."""
@@ -210,24 +212,24 @@ class RunDirectory:
         finally:
             os.close(directory)
 
-    def amend(self, **changes: Any) -> None:
-        """Changes entries of the configuration.
+    def update_config(self, **changes: Any) -> None:
+        """Replaces entries of `config.json`.
 
         Raises:
             RunError: The disk refuses; the old configuration stays.
         """
-        write_whole(self.config_path, _text({**self.config(), **changes}))
+        atomic_write(self.config_path, json_bytes({**self.config(), **changes}))
 
     def remove_unfinished(self) -> None:
-        """Removes what processes that were killed in this run had half written; for whoever has it `exclusive`."""
+        """Removes the temporary files of processes that were killed in this run; call it inside `exclusive`."""
         for directory in (self.path, self.checkpoints, self.videos):
             remove_unfinished(directory)
 
     def keep_newest(self, count: int) -> None:
         """Removes all but the newest `count` of the checkpoints that are named after their step."""
-        steps = sorted((rank for path in self._policies() if (rank := _rank(path))[0] == _STEP), reverse=True)
+        steps = sorted((found for path in self._policies() if (found := rank(path))[0] == STEP), reverse=True)
         for path in self._policies():
-            if _rank(path) in steps[count:]:
+            if rank(path) in steps[count:]:
                 path.unlink()
 
     def checkpoint(self, name: str) -> Path | None:
@@ -243,10 +245,10 @@ class RunDirectory:
         policies = self._policies()
         if not policies:
             raise UsageError(f"run {self.path} has no policy: it ended before its first checkpoint")
-        return max(policies, key=_rank)
+        return max(policies, key=rank)
 
     def _policies(self) -> list[Path]:
-        return [path for path in self._checkpoints_like("*") if _rank(path) > (0, 0)]
+        return [path for path in self._checkpoints_like("*") if rank(path) > (0, 0)]
 
     def _checkpoints_like(self, pattern: str) -> Iterator[Path]:
         """Checkpoints without the exports that lie beside them."""
@@ -261,7 +263,7 @@ class RunDirectory:
         return progress_table.read(self.progress_path)
 
     def rewind(self, env_steps: int) -> None:
-        """Drops what the table of progress says of later than a number of env steps."""
+        """Drops the lines of the table of progress after a number of env steps."""
         progress_table.rewind(self.progress_path, env_steps)
 
     def lengthen_progress(self, total_env_steps: int, taken_back: str | None) -> None:
@@ -273,89 +275,17 @@ class RunDirectory:
         progress_table.flush(self.progress_path)
 
     def has_trained(self) -> bool:
-        """Whether anything was learned in it."""
+        """Whether it has progress or a policy."""
         return self.progress_path.exists() or bool(self._policies())
 
     def discard(self) -> None:
-        """Removes what was made for a run that was refused before it trained; nothing of a run that was opened."""
+        """Removes a new run that failed before it trained; a run that was opened stays."""
         if not self.is_new:
             return
         for path in (self.config_path, *self.checkpoints.glob("origin.*"), *self.path.glob("events.out.tfevents.*")):
             path.unlink(missing_ok=True)
-        _remove_empty((self.checkpoints, self.path, *self.made))
-
-
-def read_record(path: Path) -> dict[str, Any]:
-    """The JSON object in a file of a run.
-
-    Raises:
-        RunError: The file cannot be read, or holds no JSON object.
-    """
-    with os_errors(path, "read"):
-        size = path.stat().st_size
-        data = path.read_bytes() if size <= MAX_RECORD_BYTES else b""
-    try:
-        if size > MAX_RECORD_BYTES:
-            raise UsageError(f"it has {size:,} bytes, at most {MAX_RECORD_BYTES:,} are read")
-        content = schema.parse_json(data)
-        if not isinstance(content, dict):
-            raise UsageError("it holds no JSON object")
-    except UsageError as damage:
-        raise RunError(f"{path} is damaged: {damage}; put back what motrix-train wrote, or train anew") from damage
-    return content
-
-
-def _text(record: Mapping[str, Any]) -> bytes:
-    return (json.dumps(record, indent=2) + "\n").encode()
+        remove_empty((self.checkpoints, self.path, *self.created_parents))
 
 
 def _taken(path: Path) -> UsageError:
     return UsageError(f"run directory {path} exists: name a new one, or remove it")
-
-
-def _renamed(directory: Path, target: Path) -> bool:
-    """Moves a directory to where nothing is; False where something is, if only just since."""
-    if target.exists():
-        return False
-    try:
-        directory.rename(target)
-    except OSError as refusal:
-        if refusal.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
-            return False
-        raise
-    return True
-
-
-def _remove_empty(directories: Iterable[Path]) -> None:
-    for directory in directories:
-        with suppress(OSError):
-            directory.rmdir()
-
-
-def versions() -> dict[str, str]:
-    """The versions of what a result depends on, of Python and of the packages that are installed."""
-    found = {"python": platform.python_version()}
-    for name in DISTRIBUTIONS:
-        with suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found
-
-
-def changed_versions(before: Mapping[str, str]) -> list[str]:
-    """What is of another version than before, with its version now, as in ``mujoco 3.17.0``."""
-    return [f"{name} {now}" for name, now in versions().items() if before.get(name) != now]
-
-
-_STEP = 1
-
-
-def _rank(policy: Path) -> tuple[int, int]:
-    """How much a checkpoint is to be preferred, (0, 0) for any other file."""
-    match policy.stem.split("_"):
-        case ["best"]:
-            return _STEP + 2, 0
-        case ["last"]:
-            return _STEP + 1, 0
-        case ["step", steps] if steps.isdecimal():
-            return _STEP, int(steps)
-    return 0, 0

@@ -1,11 +1,11 @@
-"""What `config.json` of a run says, as typed and checked fields."""
+"""The content of `config.json` of a run, as typed and checked fields."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from motrix_train import schema
+from motrix_train import records
 from motrix_train.config import BackendName, PPOCfg
 from motrix_train.errors import RunError, UsageError
 from motrix_train.schema import Bound
@@ -20,7 +20,7 @@ class OriginRecord:
         env_id: Environment that it was trained for.
         env_steps: Env steps that it was trained before.
         partial: Whether layers that did not fit were left out.
-        normaliser: Whether its standardisation came along.
+        normaliser: Whether its normalizers were loaded.
     """
 
     env_id: str
@@ -31,7 +31,7 @@ class OriginRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class ResumedRecord:
-    """One resumption: after how many env steps, by which command, with which versions."""
+    """One resumption: the env steps before it, its command and its versions."""
 
     env_steps: Annotated[int, Bound(0)]
     command: str
@@ -48,7 +48,7 @@ class WandbRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
-    """What a run was asked for.
+    """The configuration of a run.
 
     Attributes:
         env_id: Registered id, with the ``module:`` that the user typed before it.
@@ -64,9 +64,9 @@ class RunRecord:
         config: How it is trained.
         versions: Of the packages that a result depends on, by name.
         command: The command line.
-        resumed: Every time that it was gone on with.
+        resumed: Its resumptions, in order.
         video_every: Checkpoints from one video to the next.
-        wandb: Where it is in Weights & Biases.
+        wandb: Its project and id in Weights & Biases.
     """
 
     env_id: str
@@ -101,7 +101,7 @@ class RunRecord:
         """
         content = run.config()
         try:
-            return schema.build(cls, content)
+            return records.build(cls, content)
         except UsageError as mistake:
             raise RunError(
                 f"{run.config_path} is damaged or of another version ({mistake}): put it back, or train anew"

@@ -13,7 +13,7 @@ from motrix_train.distributed import SINGLE_PROCESS, ProcessGroup
 from motrix_train.errors import UsageError
 from motrix_train.ppo.agent import Agent
 from motrix_train.ppo.backend import Backend
-from motrix_train.ppo.mirror import Symmetry
+from motrix_train.ppo.symmetry import NetworkSymmetry
 
 
 def fresh_agent(
@@ -33,7 +33,7 @@ def fresh_agent(
         raise UsageError(f"{env_id} has no time limit, so it cannot be evaluated: give evaluation_interval=0")
     if env.metadata.get("autoreset_mode") != AutoresetMode.SAME_STEP:
         raise UsageError(f"{env_id} does not reset its rows in the step in which they end: make it with SAME_STEP")
-    symmetry = Symmetry.of(env) if cfg.mirror != "none" else None
+    symmetry = NetworkSymmetry.of(env) if cfg.mirror != "none" else None
     if cfg.mirror != "none" and symmetry is None:
         raise UsageError(f"mirror {cfg.mirror!r} is not possible: {env_id} has no mirror image; give mirror=none")
     state_space = env_protocol.state_space(env) if cfg.critic == "state" else None

@@ -62,8 +62,8 @@ class TrainingProgress(Callback):
             self._print("it cannot be resumed, since the environment, or a wrapper around it, has no get_state()")
         if plan.env_steps:
             self._print(f"goes on after {plan.env_steps:,} steps")
-        if plan.transfer is not None and plan.transfer.left:
-            self._print(f"left as they were drawn: {', '.join(plan.transfer.left)}")
+        if plan.transfer is not None and plan.transfer.skipped:
+            self._print(f"left as they were drawn: {', '.join(plan.transfer.skipped)}")
 
     def rollout(self, stats: RolloutStats) -> None:
         """Updates the live line, or prints a plain one."""

@@ -10,7 +10,7 @@ from motrix_train import config
 from motrix_train.errors import RunError, UsageError
 from motrix_train.storage import checkpoint, event_log
 from motrix_train.storage.checkpoint import Checkpoint
-from motrix_train.storage.files import write_whole
+from motrix_train.storage.files import atomic_write
 from motrix_train.storage.run_directory import RunDirectory
 from motrix_train.training.callbacks import Callback
 from motrix_train.training.records import RolloutStats, TrainingPlan, tensorboard_scalars
@@ -73,7 +73,7 @@ class Recorder:
         """Copies the best policy so far: a longer run takes back the one that is written at the end of the budget."""
         best = self.run.checkpoint("best")
         if best is not None:
-            write_whole(best.with_stem(BEFORE_END), best.read_bytes())
+            atomic_write(best.with_stem(BEFORE_END), best.read_bytes())
 
     def close(self) -> None:
         """Closes the event file."""
@@ -112,7 +112,7 @@ def _rewind(run: RunDirectory, resumed: Checkpoint | None, cfg: config.PPOCfg, w
     if best is not None and period and _env_steps_of(best) % period:
         if before is not None:
             before.replace(best)
-        elif resumed is None or not resumed.session["ranking"]["chosen"].size:
+        elif resumed is None or not resumed.resume_state["ranking"]["chosen"].size:
             best.unlink()
     elif before is not None:
         before.unlink()

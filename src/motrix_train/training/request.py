@@ -11,10 +11,11 @@ from motrix_train import environment
 from motrix_train.config import PPOCfg, to_json
 from motrix_train.errors import RunError
 from motrix_train.ppo.backend import select
-from motrix_train.ppo.transfer import Origin
-from motrix_train.storage import checkpoint, run_directory
+from motrix_train.ppo.transfer import InitFrom
+from motrix_train.storage import checkpoint
 from motrix_train.storage.run_directory import RUNS, RunDirectory
 from motrix_train.storage.run_record import RunRecord
+from motrix_train.storage.versions import installed_versions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,7 @@ class TrainRequest:
     cfg: PPOCfg
     device: str | None = None
     num_threads: int = 0
-    origin: Origin | None = None
+    origin: InitFrom | None = None
     workers: int = 1
 
     def create_run(self, command: str, path: Path | None = None, root: Path = RUNS) -> RunDirectory:
@@ -65,13 +66,13 @@ class TrainRequest:
             "device": self.device,
             "origin": _origin_to_json(self.origin),
             "config": to_json(self.cfg),
-            "versions": run_directory.versions(),
+            "versions": installed_versions(),
             "command": command,
         }
         policies = {} if self.origin is None else self.origin_file(self.origin)
         return RunDirectory.create(root, self.env_id, self.backend, self.cfg.seed, record, path, policies)
 
-    def origin_file(self, origin: Origin) -> dict[str, bytes]:
+    def origin_file(self, origin: InitFrom) -> dict[str, bytes]:
         """The checkpoint that a run keeps of the policy that it starts from, by file name."""
         name = f"origin{select(self.backend).SUFFIX}"
         return {name: checkpoint.to_bytes(name, replace(origin.checkpoint, session={}))}
@@ -100,7 +101,7 @@ class TrainRequest:
         )
 
 
-def read_origin(record: RunRecord, run: RunDirectory) -> Origin | None:
+def read_origin(record: RunRecord, run: RunDirectory) -> InitFrom | None:
     """Reads the policy that a run starts from, None without one.
 
     Raises:
@@ -111,11 +112,11 @@ def read_origin(record: RunRecord, run: RunDirectory) -> Origin | None:
     policy = run.checkpoint("origin")
     if policy is None:
         raise RunError(f"{run.path} has lost the policy that it started from: train anew")
-    return Origin(checkpoint.read(policy), partial=record.origin.partial, normaliser=record.origin.normaliser)
+    return InitFrom(checkpoint.read(policy), partial=record.origin.partial, normalizer=record.origin.normaliser)
 
 
-def _origin_to_json(origin: Origin | None) -> dict[str, Any] | None:
+def _origin_to_json(origin: InitFrom | None) -> dict[str, Any] | None:
     if origin is None:
         return None
     trained = {"env_id": origin.checkpoint.env_id, "env_steps": origin.checkpoint.env_steps}
-    return {**trained, "partial": origin.partial, "normaliser": origin.normaliser}
+    return {**trained, "partial": origin.partial, "normaliser": origin.normalizer}

@@ -10,10 +10,11 @@ from typing import Any
 from motrix_train import schema
 from motrix_train.config import to_json
 from motrix_train.errors import RunError, UsageError
-from motrix_train.storage import checkpoint, run_directory
+from motrix_train.storage import checkpoint
 from motrix_train.storage.checkpoint import Checkpoint
 from motrix_train.storage.run_directory import RunDirectory
 from motrix_train.storage.run_record import RunRecord
+from motrix_train.storage.versions import installed_versions
 from motrix_train.training.callbacks import Callback
 from motrix_train.training.records import TrainingPlan
 
@@ -49,7 +50,7 @@ class ResumeRequest:
                 f"{run.path} has its {done:,} env steps: give more, as in "
                 f"--max-env-steps {2 * record.config.max_env_steps}"
             )
-        entry = {"env_steps": done, "command": self.command, "versions": run_directory.versions()}
+        entry = {"env_steps": done, "command": self.command, "versions": installed_versions()}
         return {
             "config": to_json(cfg),
             "device": self.device or record.device,
@@ -71,7 +72,7 @@ class ConfigUpdate(Callback):
         """Writes the changes."""
         self._run.remove_unfinished()
         if self._changes:
-            self._run.amend(**self._changes)
+            self._run.update_config(**self._changes)
 
 
 def last_checkpoint(run: RunDirectory, workers: int = 1) -> Checkpoint | None:
@@ -93,7 +94,7 @@ def last_checkpoint(run: RunDirectory, workers: int = 1) -> Checkpoint | None:
     resumed = checkpoint.read(last)
     resumed.require_networks(last)
     _require_same_run(run.config_path, record, last, resumed)
-    if not resumed.session:
+    if not resumed.resume_state:
         raise UsageError(
             f"{run.path} cannot be resumed exactly, since {resumed.env_id} cannot save its state: "
             f"start a new run with --init-from {last}"

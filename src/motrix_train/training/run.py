@@ -12,9 +12,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
-from motrix_train import schema
+from motrix_train import records
 from motrix_train.distributed import SINGLE_PROCESS, ProcessGroup
-from motrix_train.ppo.transfer import Origin
+from motrix_train.ppo.transfer import InitFrom
 from motrix_train.storage.checkpoint import Checkpoint
 from motrix_train.storage.run_directory import RunDirectory
 from motrix_train.storage.run_record import RunRecord
@@ -69,7 +69,7 @@ class _OpenRun:
     config: Mapping[str, Any]
     changes: Mapping[str, Any]
     resumed: Checkpoint | None
-    origin: Origin | None
+    origin: InitFrom | None
 
 
 def _train(
@@ -83,7 +83,7 @@ def _train(
     with ExitStack() as opened:
         files = group.run(_open, opened, run, resume, group.size)
         shared = group.from_main(lambda: {"config": json.dumps(files.config if files else {})})
-        request = TrainRequest.from_record(schema.build(RunRecord, json.loads(str(shared["config"]))))
+        request = TrainRequest.from_record(records.build(RunRecord, json.loads(str(shared["config"]))))
         if run is None or callback is None or files is None:
             return train_policy(request, group=group)
         try:

@@ -15,9 +15,9 @@ from motrix_train.ppo.agent import Agent
 from motrix_train.ppo.backend import Backend, select
 from motrix_train.ppo.divergence import first_not_finite
 from motrix_train.ppo.transfer import Transfer, transfer
-from motrix_train.storage import run_directory
 from motrix_train.storage.checkpoint import Checkpoint
 from motrix_train.storage.run_directory import RunDirectory
+from motrix_train.storage.versions import installed_versions
 from motrix_train.training.agents import box, fresh_agent
 from motrix_train.training.callbacks import Callback
 from motrix_train.training.collector import RolloutCollector
@@ -76,7 +76,7 @@ def train_policy(
         cuts = group.run(_first_episode_cuts, env, request, seeds.env)
         collector = RolloutCollector(env, agent, cfg, cuts, check, cfg.num_envs * group.size)
         loop = TrainingLoop(collector, agent, backend, cfg, group, check, reporter)
-        resume_state = group.from_main(lambda: resumed.session if resumed else {})
+        resume_state = group.from_main(lambda: resumed.resume_state if resumed else {})
 
         def start() -> None:
             if resume_state:
@@ -183,7 +183,7 @@ def _checkpoint_template(env: VectorEnv, request: TrainRequest) -> Checkpoint:
         action_high=tuple(map(float, action_space.high)),
         env_steps=0,
         seed=request.cfg.seed,
-        versions=run_directory.versions(),
+        versions=installed_versions(),
         state={},
     )
 

@@ -17,7 +17,7 @@ from gymnasium.vector import VectorEnv
 from motrix_gym.rendering import grid
 from motrix_train import env_protocol, environment
 from motrix_train.errors import RunError, UsageError
-from motrix_train.storage.files import replacement
+from motrix_train.storage.files import atomic_replace
 from motrix_train.training.callbacks import Callback
 from motrix_train.training.evaluation import PolicyFunction, act, first_row_seed
 from motrix_train.training.records import RolloutStats, TrainingPlan
@@ -98,13 +98,13 @@ def film_policy(
             shown = np.linspace(0, steps, STRIP_MOMENTS).round().astype(int).tolist()
             moments = list(_played(policy, env, seed, shown, on_progress))
             rows = [frame for row in zip(*moments, strict=True) for frame in row]
-            with replacement(path) as temporary:
+            with atomic_replace(path) as temporary:
                 _write_png(grid(rows, columns=STRIP_MOMENTS), temporary)
         else:
             stride = math.ceil(1 / control_dt / MAX_FRAME_RATE)
             shown = range(0, steps + 1, stride)
             images = (grid(frames, _columns(len(frames))) for frames in _played(policy, env, seed, shown, on_progress))
-            with replacement(path) as temporary:
+            with atomic_replace(path) as temporary:
                 _write_mp4(images, temporary, 1 / control_dt / stride)
 
 
@@ -130,7 +130,7 @@ class TrainingVideos(Callback):
 
     def started(self, plan: TrainingPlan) -> None:
         """Starts to count from the present checkpoint."""
-        plan.run.amend(video_every=self._every)
+        plan.run.update_config(video_every=self._every)
         self._plan, self._env_steps = plan, plan.env_steps
         self._filmed = self._due()
 

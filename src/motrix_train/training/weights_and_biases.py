@@ -37,7 +37,7 @@ class WandbLog(Callback):
 
     def started(self, plan: TrainingPlan) -> None:
         """Starts or resumes the run there."""
-        plan.run.amend(wandb={"project": self._project, "id": self._run_id})
+        plan.run.update_config(wandb={"project": self._project, "id": self._run_id})
         try:
             self._run = self._wandb.init(
                 project=self._project,

@@ -1,4 +1,4 @@
-"""The left-right mirror image of observations and actions, and of the networks' statistics."""
+"""The left-right mirror image of observations and actions, as the networks use it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ Array = Any  # NumPy, Torch or JAX
 
 
 @dataclass(frozen=True)
-class Mirror:
-    """A signed permutation of the elements of a vector; applied twice it is the identity."""
+class SignedPermutation:
+    """Reorders the elements of a vector and flips their signs; applied twice it is the identity."""
 
     index: Array  # (k,) where each element of the image comes from
     sign: Array  # (k,) +1 or -1
@@ -20,25 +20,25 @@ class Mirror:
         return vectors[..., self.index] * self.sign
 
     def pool_moments(self, mean: Array, variance: Array) -> tuple[Array, Array]:  # (k,), (k,)
-        """Mean and variance of some vectors together with their mirror images, from those of the vectors."""
+        """Mean and variance of some vectors together with their images, from those of the vectors."""
         image = self(mean)
         between = ((mean - image) / 2) ** 2
         return (mean + image) / 2, (variance + variance[..., self.index]) / 2 + between
 
 
 @dataclass(frozen=True)
-class Symmetry:
-    """How an environment is mirrored."""
+class NetworkSymmetry:
+    """How the inputs and the outputs of a policy network are mirrored."""
 
-    observation: Mirror
-    action: Mirror
+    observation: SignedPermutation
+    action: SignedPermutation
 
-    def convert(self, index: Callable[[Any], Array], sign: Callable[[Any], Array]) -> "Symmetry":
-        """The same mirrors with their arrays passed through the two functions."""
+    def convert(self, index: Callable[[Any], Array], sign: Callable[[Any], Array]) -> "NetworkSymmetry":
+        """The same symmetry with its arrays passed through the two functions."""
         observation, action = (
-            Mirror(index(mirror.index), sign(mirror.sign)) for mirror in (self.observation, self.action)
+            SignedPermutation(index(mirror.index), sign(mirror.sign)) for mirror in (self.observation, self.action)
         )
-        return Symmetry(observation, action)
+        return NetworkSymmetry(observation, action)
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Plain arrays for a checkpoint."""
@@ -50,24 +50,24 @@ class Symmetry:
         }
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "Symmetry":
-        """What `to_arrays` wrote."""
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "NetworkSymmetry":
+        """The symmetry that `to_arrays` wrote."""
         return cls(
-            observation=Mirror(arrays["observation_index"], arrays["observation_sign"]),
-            action=Mirror(arrays["action_index"], arrays["action_sign"]),
+            observation=SignedPermutation(arrays["observation_index"], arrays["observation_sign"]),
+            action=SignedPermutation(arrays["action_index"], arrays["action_sign"]),
         )
 
     @classmethod
-    def of(cls, env: Any) -> "Symmetry | None":
-        """The mirrors that a vector environment declares as ``env.mirror``, None if it has none.
+    def of(cls, env: Any) -> "NetworkSymmetry | None":
+        """The symmetry that a vector environment declares as ``env.mirror``, None if it has none.
 
-        A wrapper hides them, since it may change what is observed.
+        A wrapper hides it, since it may change the observations.
         """
         declared = getattr(env, "mirror", None)
         if declared is None:
             return None
         observation, action = (
-            Mirror(np.asarray(mirror.index, np.int64), np.asarray(mirror.sign, np.float32))
+            SignedPermutation(np.asarray(mirror.index, np.int64), np.asarray(mirror.sign, np.float32))
             for mirror in (declared.observation, declared.action)
         )
         return cls(observation, action)

@@ -1,0 +1,116 @@
+"""Conformance checks for any Gymnasium `VectorEnv`: `check_vector_env`.
+
+Gymnasium checks single environments (``gymnasium.utils.env_checker``) and has nothing for vector environments, where
+mistakes are the most expensive: a final observation that the next episode overwrites, rows that share random numbers, a
+buffer that is written to after it was returned.
+
+>>> import gymnasium
+>>> from motrix_gym.testing import check_vector_env
+>>> report = check_vector_env(gymnasium.make_vec("CartPole-v1", num_envs=3, vectorization_mode="sync"))
+>>> "autoreset" in report.checked
+True
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+import gymnasium as gym
+from gymnasium.vector import VectorEnv
+
+from motrix_gym.testing import episode_laws, row_laws
+from motrix_gym.testing.runs import Subject
+from motrix_gym.testing.violation import LAWS, LawViolation, NotOffered
+
+__all__ = ["LAWS", "LawViolation", "Report", "check_vector_env"]
+
+_ROWS = 4
+_CHECKS: dict[str, Callable[[Subject], None]] = {
+    "spaces": episode_laws.spaces,
+    "determinism": row_laws.determinism,
+    "seeds": row_laws.seeds,
+    "endings": episode_laws.endings,
+    "autoreset": episode_laws.autoreset,
+    "ownership": row_laws.ownership,
+    "independence": row_laws.independence,
+    "position": row_laws.position,
+    "number": row_laws.number,
+    "reset_mask": row_laws.reset_mask,
+    "reward_terms": episode_laws.reward_terms,
+    "termination": episode_laws.termination,
+    "state": episode_laws.state,
+    "single": episode_laws.single,
+    "bad_actions": episode_laws.bad_actions,
+}
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `check_vector_env` did.
+
+    Attributes:
+        checked: The laws that hold.
+        skipped: The laws that were not checked, and why.
+    """
+
+    checked: tuple[str, ...]
+    skipped: dict[str, str]
+
+    def __str__(self) -> str:
+        width = max(map(len, LAWS))
+        lines = [f"{law:<{width}}  holds" for law in self.checked]
+        return "\n".join(lines + [f"{law:<{width}}  skipped: {why}" for law, why in self.skipped.items()])
+
+
+def check_vector_env(
+    env: VectorEnv | Callable[[int], VectorEnv],
+    *,
+    single: Callable[[], gym.Env] | None = None,
+    seed: int = 0,
+    steps: int = 100,
+    skip: Collection[str] = (),
+) -> Report:
+    """Checks a vector environment against the `LAWS`, with random actions.
+
+    Laws about what an environment does not offer (weighted reward terms, reasons of termination, saved states) are
+    skipped, and so are those about ends of episodes when none ends: give it short episodes, or more steps.
+
+    Args:
+        env: The environment, which is left used but open; or a function from a number of rows to one, which
+            lets more laws be checked.
+        single: Makes the single environment that every row should equal.
+        seed: Row i is seeded with seed + i.
+        steps: Steps of a run. About fifteen runs are made.
+        skip: Laws to leave out.
+
+    Returns:
+        Which laws hold, and which were skipped and why.
+
+    Raises:
+        LawViolation: A law does not hold; the message names it, the rows and the values.
+        TypeError: Spaces that are not of arrays.
+        ValueError: An unknown law in `skip`.
+    """
+    for law in skip:
+        if law not in LAWS:
+            raise ValueError(f"skip has {law!r}, which is no law; the laws: {', '.join(LAWS)}")
+    make = None if isinstance(env, VectorEnv) else env
+    subject = Subject(env if isinstance(env, VectorEnv) else env(_ROWS), make, single, seed, steps)
+    checked: list[str] = []
+    skipped: dict[str, str] = {}
+    try:
+        for law, check in _CHECKS.items():
+            if law in skip:
+                skipped[law] = "left out by the caller"
+                continue
+            try:
+                check(subject)
+            except NotOffered as missing:
+                skipped[law] = str(missing)
+            else:
+                checked.append(law)
+    finally:
+        if make is not None:
+            subject.env.close()
+    return Report(tuple(checked), skipped)

@@ -1,0 +1,169 @@
+"""PPO on JAX."""
+
+import contextlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import serialization
+from skrl.agents.jax import ExperimentCfg
+from skrl.agents.jax.ppo import PPO, PPO_CFG
+from skrl.memories.jax import RandomMemory
+from skrl.resources.schedulers.jax import KLAdaptiveLR
+
+from motrix_train.config import PPOCfg
+from motrix_train.distributed import ProcessGroup, Transport
+from motrix_train.errors import UsageError
+from motrix_train.launcher import ProcessInfo
+from motrix_train.ppo.agent import Agent, Policy
+from motrix_train.ppo.backend import Backend, Device
+from motrix_train.ppo.jax.networks import make_models
+from motrix_train.ppo.jax.normalizer import Normalizer
+from motrix_train.ppo.jax.process_group import connect, mean_of_all_workers
+from motrix_train.ppo.jax.skrl_oddities import (
+    GradientNorm,
+    Optimizer,
+    kl_adaptive_of_all_workers,
+    noise_state,
+    set_noise_state,
+)
+from motrix_train.ppo.skrl_mapping import SkrlClasses
+from motrix_train.ppo.skrl_oddities import observation_normalizer, saved_modules
+from motrix_train.ppo.spaces import Spaces
+from motrix_train.ppo.symmetry import NetworkSymmetry
+from motrix_train.storage.checkpoint import require_same_shapes
+
+
+class JaxBackend(Backend):
+    """SKRL's PPO for JAX."""
+
+    NAME = "jax"
+    SUFFIX = ".msgpack"
+
+    def has_gpu(self) -> bool:
+        return jax.default_backend() == "gpu"
+
+    def _connect(self, place: ProcessInfo) -> Transport:
+        return connect(place)
+
+    def _device(self, name: str | None, workers: ProcessGroup) -> Device:
+        """The named device; by default the first of JAX's own choice, which is the worker's own."""
+        if name is None:
+            return jax.local_devices()[0]
+        kind, _, index = name.partition(":")
+        try:
+            return jax.local_devices(backend=kind)[int(index or 0)]
+        except (RuntimeError, IndexError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise UsageError(f"device {name!r} is not usable with JAX ({reason}): give cpu or cuda") from None
+
+    def _set_threads(self, cfg: PPOCfg, workers: ProcessGroup) -> None:
+        """Leaves the choice to JAX, which makes it when it is imported."""
+
+    def _on_device(self, symmetry: NetworkSymmetry | None, device: Device) -> NetworkSymmetry | None:
+        return symmetry  # compiled into the networks as constants
+
+    def _skrl_classes(self, workers: ProcessGroup) -> SkrlClasses:
+        kl_adaptive = KLAdaptiveLR if workers.size == 1 else kl_adaptive_of_all_workers
+        return SkrlClasses(PPO, RandomMemory, PPO_CFG, ExperimentCfg, Normalizer, kl_adaptive)
+
+    def _models(self, spaces: Spaces, cfg: PPOCfg, symmetry: NetworkSymmetry | None, device: Device) -> dict[str, Any]:
+        return make_models(spaces, cfg, symmetry, device)
+
+    def _agent(self, ppo: Any, symmetry: NetworkSymmetry | None, device: Device, workers: ProcessGroup) -> Agent:
+        gradient_norm = GradientNorm()
+        average = mean_of_all_workers if workers.size > 1 else None
+        ppo.policy_optimizer = Optimizer(ppo.policy_optimizer, gradient_norm.policy, average)
+        ppo.value_optimizer = Optimizer(ppo.value_optimizer, gradient_norm.value, average)
+
+        def to_device(array: np.ndarray) -> jax.Array:
+            # Without a copy JAX may share the buffer of the environment, which writes the next step into it.
+            own = np.array(array, dtype=np.int8 if array.dtype == bool else np.float32)
+            return jax.device_put(own, device)
+
+        return Agent(
+            ppo,
+            policy=self._policy(ppo.policy, observation_normalizer(ppo), device),
+            to_device=to_device,
+            to_host=np.array,
+            inference=contextlib.nullcontext,
+            gradient_norm=gradient_norm,
+            all_finite=lambda: bool(_all_finite(_learned(ppo))),
+            symmetry=symmetry,
+        )
+
+    def _policy(self, network: Any, normalizer: Normalizer, device: Device) -> Policy:
+        apply = jax.jit(lambda parameters, inputs: network.apply(parameters, {"observations": inputs}, "policy"))
+
+        def mean(observations: np.ndarray) -> np.ndarray:
+            inputs = jax.device_put(np.array(observations, dtype=np.float32), device)
+            return np.array(apply(network.state_dict.params, normalizer(inputs))[0])
+
+        def standard_deviation() -> np.ndarray:
+            _, outputs = apply(network.state_dict.params, jnp.zeros((1, *network.observation_space.shape)))
+            return np.array(jnp.exp(outputs["log_std"]))
+
+        return Policy(mean, standard_deviation)
+
+    def _arrays(self, module: Any) -> dict[str, Any]:
+        return _to_numpy(module.state_dict.params)
+
+    def _load_arrays(self, module: Any, arrays: Mapping[str, Any]) -> None:
+        state = module.state_dict
+        parameters = serialization.from_state_dict(state.params, jax.tree.map(jnp.array, arrays))
+        module.state_dict = state.replace(params=parameters)
+
+    def _optimizer_state(self, ppo: Any) -> dict[str, Any]:
+        return {
+            "policy_optimizer": _to_numpy(ppo.policy_optimizer.state),
+            "value_optimizer": _to_numpy(ppo.value_optimizer.state),
+            "policy_learning_rate": np.array(float(ppo.policy_learning_rate)),
+            "value_learning_rate": np.array(float(ppo.value_learning_rate)),
+        }
+
+    def _load_optimizer_state(self, ppo: Any, state: Mapping[str, Any]) -> None:
+        ppo.policy_optimizer = _with_state(ppo.policy_optimizer, state["policy_optimizer"])
+        ppo.value_optimizer = _with_state(ppo.value_optimizer, state["value_optimizer"])
+        ppo.policy_learning_rate = float(state["policy_learning_rate"])
+        ppo.value_learning_rate = float(state["value_learning_rate"])
+
+    def _random_state(self, ppo: Any) -> dict[str, Any]:
+        return {"noise": noise_state(ppo.policy)}
+
+    def _set_random_state(self, ppo: Any, state: Mapping[str, Any]) -> None:
+        set_noise_state(ppo.policy, state["noise"])
+
+
+def _learned(ppo: Any) -> list[Any]:
+    """Networks, normalizers and optimizers, as pytrees."""
+    modules = [module.state_dict.params for module in saved_modules(ppo).values()]
+    return [*modules, ppo.policy_optimizer.state, ppo.value_optimizer.state]
+
+
+@jax.jit
+def _all_finite(tree: Any) -> jax.Array:
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
+
+
+def _to_numpy(tree: Any) -> dict[str, Any]:
+    return jax.tree.map(np.array, serialization.to_state_dict(tree))
+
+
+def _with_state(optimizer: Optimizer, saved: Mapping[str, Any]) -> Optimizer:
+    template = serialization.to_state_dict(optimizer.state)
+    require_same_shapes(template, saved, "optimizer")
+    filled = _filled(template, saved)
+    return optimizer.replace(state=serialization.from_state_dict(optimizer.state, filled))
+
+
+def _filled(template: Mapping[str, Any], saved: Mapping[str, Any]) -> dict[str, Any]:
+    """The saved leaves in the place of the template's; a checkpoint has no empty branches, optax does."""
+    return {
+        name: _filled(value, saved.get(name, {})) if isinstance(value, Mapping) else jnp.array(saved[name])
+        for name, value in template.items()
+    }
+
+
+BACKEND = JaxBackend()

@@ -1,0 +1,172 @@
+"""PPO on Torch."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from skrl.agents.torch import ExperimentCfg
+from skrl.agents.torch.ppo import PPO, PPO_CFG
+from skrl.memories.torch import RandomMemory
+from skrl.resources.schedulers.torch import KLAdaptiveLR
+from torch import nn
+
+from motrix_train.config import PPOCfg
+from motrix_train.distributed import ProcessGroup, Transport
+from motrix_train.errors import UsageError
+from motrix_train.launcher import ProcessInfo
+from motrix_train.ppo.agent import Agent, Policy
+from motrix_train.ppo.backend import Backend
+from motrix_train.ppo.skrl_mapping import SkrlClasses
+from motrix_train.ppo.skrl_oddities import observation_normalizer, saved_modules
+from motrix_train.ppo.spaces import Spaces
+from motrix_train.ppo.symmetry import NetworkSymmetry
+from motrix_train.ppo.torch.networks import make_models
+from motrix_train.ppo.torch.normalizer import Normalizer
+from motrix_train.ppo.torch.process_group import connect
+from motrix_train.ppo.torch.skrl_oddities import GradientNorm, averaging_over
+
+SMALL_LAYER = 512  # neurons
+
+
+class TorchBackend(Backend):
+    """SKRL's PPO for Torch."""
+
+    NAME = "torch"
+    SUFFIX = ".pt"
+
+    def has_gpu(self) -> bool:
+        return torch.cuda.is_available()
+
+    def _connect(self, place: ProcessInfo) -> Transport:
+        return connect(place)
+
+    def _device(self, name: str | None, workers: ProcessGroup) -> torch.device:
+        """The named device; by default the GPU if there is one, and its own for each worker."""
+        if name is None:
+            name = "cuda" if torch.cuda.is_available() else "cpu"
+        if workers.size > 1 and name.startswith("cuda") and torch.cuda.is_available():
+            return _gpu_of_worker(name, workers)
+        try:
+            device = torch.device(name)
+            torch.zeros(1, device=device)
+        except (RuntimeError, AssertionError) as error:
+            reason = str(error).splitlines()[0]
+            raise UsageError(f"device {name!r} is not usable with Torch ({reason}): give cpu or cuda") from None
+        return device
+
+    def _set_threads(self, cfg: PPOCfg, workers: ProcessGroup) -> None:
+        """Computes in one thread where layers are small; ``OMP_NUM_THREADS``, where it is set, counts instead.
+
+        The threads of Torch wait for each other by spinning. If another program uses one of the CPUs, each matrix
+        product waits for the thread that is not running, and an update takes many times as long.
+        """
+        if "OMP_NUM_THREADS" in os.environ:
+            return
+        small = max((*cfg.policy_hidden_layer_sizes, *cfg.value_hidden_layer_sizes)) <= SMALL_LAYER
+        torch.set_num_threads(1 if small else workers.cpus)
+
+    def _on_device(self, symmetry: NetworkSymmetry | None, device: torch.device) -> NetworkSymmetry | None:
+        if symmetry is None:
+            return None
+        return symmetry.convert(
+            index=lambda index: torch.tensor(np.asarray(index), device=device, dtype=torch.int64),
+            sign=lambda sign: torch.tensor(np.asarray(sign), device=device, dtype=torch.float32),
+        )
+
+    def _skrl_classes(self, workers: ProcessGroup) -> SkrlClasses:
+        return SkrlClasses(PPO, RandomMemory, PPO_CFG, ExperimentCfg, Normalizer, KLAdaptiveLR)
+
+    def _models(
+        self, spaces: Spaces, cfg: PPOCfg, symmetry: NetworkSymmetry | None, device: torch.device
+    ) -> dict[str, Any]:
+        return make_models(spaces, cfg, symmetry, device)
+
+    def _agent(self, ppo: PPO, symmetry: NetworkSymmetry | None, device: torch.device, workers: ProcessGroup) -> Agent:
+        def to_device(array: np.ndarray) -> torch.Tensor:
+            return torch.tensor(array, device=device, dtype=torch.bool if array.dtype == bool else torch.float32)
+
+        return Agent(
+            ppo,
+            policy=self._policy(ppo.policy, observation_normalizer(ppo), device),
+            to_device=to_device,
+            to_host=_to_host,
+            inference=torch.no_grad,
+            gradient_norm=GradientNorm(ppo.optimizer),
+            all_finite=lambda: _all_finite(ppo),
+            symmetry=symmetry,
+            learning=lambda: averaging_over(workers),
+        )
+
+    def _policy(self, network: Any, normalizer: Normalizer, device: torch.device) -> Policy:
+        def mean(observations: np.ndarray) -> np.ndarray:
+            with torch.inference_mode():
+                tensor = torch.tensor(observations, device=device, dtype=torch.float32)
+                return network.compute({"observations": normalizer(tensor)}, "policy")[0].cpu().numpy()
+
+        return Policy(mean, lambda: network.log_std().detach().exp().cpu().numpy())
+
+    def _arrays(self, module: nn.Module) -> dict[str, Any]:
+        return _to_numpy(module.state_dict())
+
+    def _load_arrays(self, module: nn.Module, arrays: Mapping[str, Any]) -> None:
+        module.load_state_dict(_to_torch(arrays))
+
+    def _optimizer_state(self, ppo: PPO) -> dict[str, Any]:
+        optimizer = ppo.optimizer.state_dict()
+        return {
+            "optimizer": {str(i): _to_numpy(moments) for i, moments in optimizer["state"].items()},
+            "learning_rate": float(optimizer["param_groups"][0]["lr"]),
+        }
+
+    def _load_optimizer_state(self, ppo: PPO, state: Mapping[str, Any]) -> None:
+        optimizer = ppo.optimizer.state_dict()
+        optimizer["state"] = {int(i): _to_torch(moments) for i, moments in state.get("optimizer", {}).items()}
+        for group in optimizer["param_groups"]:
+            group["lr"] = float(state["learning_rate"])
+        ppo.optimizer.load_state_dict(optimizer)
+
+    def _random_state(self, ppo: PPO) -> dict[str, Any]:
+        state = {"torch": torch.get_rng_state().numpy()}
+        if ppo.device.type == "cuda":
+            state["cuda"] = torch.cuda.get_rng_state(ppo.device).numpy()
+        return state
+
+    def _set_random_state(self, ppo: PPO, state: Mapping[str, Any]) -> None:
+        torch.set_rng_state(torch.tensor(state["torch"]))
+        if "cuda" in state and ppo.device.type == "cuda":
+            torch.cuda.set_rng_state(torch.tensor(state["cuda"]), ppo.device)
+
+
+def _gpu_of_worker(name: str, workers: ProcessGroup) -> torch.device:
+    if name != "cuda":
+        raise UsageError(f"device {name!r} would be that of every worker: give cuda, and each takes its own GPU")
+    if workers.gpu >= torch.cuda.device_count():
+        raise UsageError(
+            f"{workers.gpu + 1} workers or more share {torch.cuda.device_count()} GPU(s): start one worker for "
+            "each GPU, or give --device cpu"
+        )
+    return torch.device("cuda", workers.gpu)
+
+
+def _all_finite(ppo: PPO) -> bool:
+    """Whether all that was learned is finite: one sum per array, in double precision, which float32 cannot exceed."""
+    learned = [tensor for module in saved_modules(ppo).values() for tensor in module.state_dict().values()]
+    moments = [x for state in ppo.optimizer.state.values() for name, x in state.items() if name != "step"]
+    return bool(torch.stack([x.sum(dtype=torch.float64) for x in (*learned, *moments)]).isfinite().all())
+
+
+def _to_numpy(tensors: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    return {name: _to_host(torch.as_tensor(tensor)) for name, tensor in tensors.items()}
+
+
+def _to_host(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.detach().cpu().numpy().copy()
+
+
+def _to_torch(arrays: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    return {name: torch.tensor(np.asarray(array)) for name, array in arrays.items()}
+
+
+BACKEND = TorchBackend()
