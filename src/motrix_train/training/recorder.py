@@ -67,7 +67,7 @@ class Recorder:
         assert self._events is not None
         self._events.flush()
         self.run.flush_progress()
-        return self._write("last", replace(self._template, env_steps=env_steps, state=state, session=resume_state))
+        return self._write("last", replace(self._template, env_steps=env_steps, state=state, resume_state=resume_state))
 
     def keep_best_before_end(self) -> None:
         """Copies the best policy so far: a longer run takes back the one that is written at the end of the budget."""

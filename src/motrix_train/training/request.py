@@ -75,7 +75,7 @@ class TrainRequest:
     def origin_file(self, origin: InitFrom) -> dict[str, bytes]:
         """The checkpoint that a run keeps of the policy that it starts from, by file name."""
         name = f"origin{select(self.backend).SUFFIX}"
-        return {name: checkpoint.to_bytes(name, replace(origin.checkpoint, session={}))}
+        return {name: checkpoint.to_bytes(name, replace(origin.checkpoint, resume_state={}))}
 
     @classmethod
     def from_run(cls, run: RunDirectory) -> TrainRequest:
