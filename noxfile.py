@@ -28,10 +28,11 @@ for env in ENVS:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Style and layout of the code."""
-    install(session, "ruff")
+    """Style and layout of the code, and who imports whom."""
+    install(session, "ruff", "import-linter")
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
+    session.run("lint-imports", "--no-logo", "--no-cache", env={"PYTHONPATH": "src"})
 
 
 @nox.session

@@ -108,7 +108,7 @@ ENVS = (
         max_episode_steps=1000,
         kwargs=ROUGH,
     ),
-    Env("Motrix/Go1Stairs-v0", "motrix_gym.tasks.locomotion.velocity:Go1Stairs", max_episode_steps=1000),
+    Env("Motrix/Go1Stairs-v0", "motrix_gym.tasks.locomotion.stairs:Go1Stairs", max_episode_steps=1000),
     Env("Motrix/Go2-v0", "motrix_gym.tasks.locomotion.velocity:Go2", max_episode_steps=1000),
     Env(
         "Motrix/Go2Rough-v0",

@@ -21,11 +21,11 @@ from rich.console import Console
 
 from motrix_train import environment, presets
 from motrix_train.errors import UsageError
+from motrix_train.policies import TrainedPolicy, locate
 from motrix_train.ppo.backend import select
 from motrix_train.ppo.transfer import InitFrom
 from motrix_train.settings import changed
 from motrix_train.storage import checkpoint
-from motrix_train.storage.policies import TrainedPolicy, locate
 from motrix_train.storage.run_directory import RunDirectory
 from motrix_train.training.callbacks import Callback, CallbackList
 from motrix_train.training.evaluation import Evaluation, evaluate_policy

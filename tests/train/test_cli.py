@@ -18,8 +18,8 @@ from matplotlib.image import imread
 import motrix_train
 from motrix_train import environment
 from motrix_train.cli import run
+from motrix_train.policies import TrainedPolicy
 from motrix_train.storage import checkpoint
-from motrix_train.storage.policies import TrainedPolicy
 from motrix_train.storage.run_directory import RunDirectory
 
 CARTPOLE = "Motrix/CartPole-v0"

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from motrix_train import environment
 from motrix_train.commands.options import AsJson, BackendName, Device, EnvFields, Imports, NumThreads, OtherEnv, Target
-from motrix_train.storage.policies import TrainedPolicy
+from motrix_train.policies import TrainedPolicy
 from motrix_train.training.evaluation import Evaluation, evaluate_policy
 from motrix_train.training.progress import share_bar
 

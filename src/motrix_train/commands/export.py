@@ -9,7 +9,7 @@ import typer
 
 from motrix_train.commands.options import Imports, Target
 from motrix_train.export import export as exporting
-from motrix_train.storage.policies import TrainedPolicy
+from motrix_train.policies import TrainedPolicy
 
 
 def export(

@@ -12,7 +12,7 @@ from rich.console import Console
 from motrix_train import environment
 from motrix_train.commands.options import BackendName, Device, EnvFields, Imports, NumThreads, OtherEnv, Target
 from motrix_train.errors import UsageError
-from motrix_train.storage.policies import TrainedPolicy
+from motrix_train.policies import TrainedPolicy
 from motrix_train.training import video
 from motrix_train.training.progress import share_bar
 

@@ -28,13 +28,13 @@ from motrix_train.commands.processes import LAUNCHERS, connect_processes
 from motrix_train.distributed import ProcessGroup
 from motrix_train.errors import UsageError
 from motrix_train.interface import train_request
-from motrix_train.plotting import seeds_report
+from motrix_train.policies import locate
 from motrix_train.ppo.transfer import InitFrom
 from motrix_train.storage.checkpoint import read
-from motrix_train.storage.policies import locate
 from motrix_train.storage.run_directory import RunDirectory
 from motrix_train.storage.run_record import RunRecord
 from motrix_train.storage.versions import changed_versions
+from motrix_train.training import seeds_report
 from motrix_train.training.callbacks import Callback, CallbackList
 from motrix_train.training.progress import TrainingProgress
 from motrix_train.training.records import TrainingSummary

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, ClassVar
@@ -14,54 +13,29 @@ from gymnasium import spaces
 
 from motrix_gym import rewards, rotations, terrain
 from motrix_gym.fields import Bound, Count, Positive, PositiveRange, Share
-from motrix_gym.model_files import load_spec
 from motrix_gym.random_streams import RandomStreams
 from motrix_gym.reward_terms import once_per_step, reward_term
 from motrix_gym.rewards import indicator
 from motrix_gym.symmetry import Flip, Mirror
 from motrix_gym.task import Array, PhysicsState, Transition
 from motrix_gym.tasks.locomotion.disturbances import JOINTS_IN_QVEL, MIRRORED_JOINTS, POLAR, Disturbed, DisturbedState
+from motrix_gym.tasks.locomotion.height_scan import MIRRORED_SCAN, height_scan
+from motrix_gym.tasks.locomotion.quadruped import (
+    ANYMAL_C,
+    GO1,
+    GO2,
+    HIPS,
+    JOINTS_IN_QPOS,
+    LEGS,
+    MIRRORED_FEET,
+    Quadruped,
+    robot_model,
+    robot_spec,
+)
 from motrix_gym.terrain import MOST_LEVELS, GroundSize, Terrain
 
-
-@dataclass(frozen=True)
-class Quadruped:
-    """What the task must know of a robot.
-
-    Its legs are the two in front and then the two behind, each hip, thigh, calf; which side comes first is its own
-    affair. In its model, hips turn about the forward axis, thighs and calves about the leftward one.
-
-    Attributes:
-        model: The file in `motrix_gym.models`.
-        front_pose: Joint angles of a front leg when standing, rad.
-        hind_pose: Joint angles of a hind leg when standing, rad.
-        start_height: Height of the trunk when an episode begins, m: it drops a little.
-        foot_radius: Height of a foot's centre on the ground, m.
-    """
-
-    model: str
-    front_pose: tuple[float, float, float]
-    hind_pose: tuple[float, float, float]
-    start_height: float
-    foot_radius: float
-
-    @property
-    def default_joints(self) -> Array:
-        """Joint angles when standing, (12,) rad."""
-        return np.array([*self.front_pose, *self.front_pose, *self.hind_pose, *self.hind_pose])
-
-
-LEGS = 4
-HIPS = slice(0, None, 3)
-JOINTS_IN_QPOS = slice(7, None)
 TROT_OFFSET = np.array([0.0, 0.5, 0.5, 0.0])  # the legs of a diagonal step together
 
-MIRRORED_FEET = Flip(index=np.array([1, 0, 3, 2]), sign=np.ones(LEGS))
-SCAN_X = np.linspace(-0.5, 0.8, 11)  # m ahead of the trunk's middle, where the ground is looked at
-SCAN_Y = np.linspace(-0.42, 0.42, 7)  # m to the left of it
-SCAN = np.stack(np.meshgrid(SCAN_X, SCAN_Y, indexing="ij"), axis=-1).reshape(-1, 2)
-SCAN_RANGE = 1.0  # m up and down
-MIRRORED_SCAN = Flip(np.arange(len(SCAN)).reshape(len(SCAN_X), -1)[:, ::-1].ravel(), np.ones(len(SCAN)))
 AROUND_MIDDLE = 0.2  # m, how far from the middle of a tile an episode begins, in x and y
 NEXT_TILE = terrain.TILE - 0.5  # m from the middle of a tile, where the flat middle of the next one is
 FOOTPRINT = 0.6  # m, no part of a standing robot is farther from its middle, in x and y
@@ -69,10 +43,6 @@ CLEARANCE = 0.01  # m between the feet and the highest ground beneath a robot, o
 FAR = 4.0  # m along the command, which an episode must have come to count as walked
 AXIAL = Flip.signs(-1, 1, -1)
 MIRRORED_COMMAND = Flip.signs(1, -1, -1)
-
-GO1 = Quadruped("go1.xml", (0.0, 0.9, -1.8), (0.0, 0.9, -1.8), start_height=0.3078, foot_radius=0.023)
-GO2 = Quadruped("go2.xml", (0.0, 0.9, -1.8), (0.0, 0.9, -1.8), start_height=0.315, foot_radius=0.022)
-ANYMAL_C = Quadruped("anymal_c.xml", (0.0, 0.4, -0.8), (0.0, -0.4, 0.8), start_height=0.59, foot_radius=0.03)
 
 
 @dataclass(frozen=True)
@@ -226,7 +196,7 @@ class VelocityTask(Disturbed):
 
     def spec(self) -> mujoco.MjSpec:
         """The model before it is compiled."""
-        return _specified(self.ROBOT.model, self.ground, tuple(self.marks.items()))
+        return robot_spec(self.ROBOT.model, self.ground, tuple(self.marks.items()))
 
     def model(self) -> mujoco.MjModel:
         return copy.copy(self._reference())
@@ -264,7 +234,7 @@ class VelocityTask(Disturbed):
         return qpos, qvel, self._with_new_command(state, rng)
 
     def _reference(self) -> mujoco.MjModel:
-        return _compiled(self.ROBOT.model, self.ground, tuple(self.marks.items()))
+        return robot_model(self.ROBOT.model, self.ground, tuple(self.marks.items()))
 
     def _starting_place(self, level: Array, rng: RandomStreams) -> tuple[Array, Array]:
         """Where episodes begin, (N, 2) m, and how far above a robot on the plane, (N,) m."""
@@ -309,13 +279,15 @@ class VelocityTask(Disturbed):
             "air_time": state.air_time,
             **({"push": state.push} if self.push_speed else {}),
             "drawn": state.drawn,
-            **({"ground": self._height_scan(physics)} if self.terrain else {}),
+            **({"ground": height_scan(self.ground, physics.qpos, self.ROBOT.start_height)} if self.terrain else {}),
         }
 
     def _true_observation(self, physics: PhysicsState, state: VelocityState) -> dict[str, Array]:
         angle = 2 * np.pi * state.phase
         clock = np.stack([np.sin(angle), np.cos(angle)], axis=1)
-        scan = {"height_scan": self._height_scan(physics)} if self.height_scan else {}
+        scan = (
+            {"height_scan": height_scan(self.ground, physics.qpos, self.ROBOT.start_height)} if self.height_scan else {}
+        )
         return {
             "linear_velocity": physics.sensor["linear_velocity"],
             "angular_velocity": physics.sensor["angular_velocity"],
@@ -497,15 +469,6 @@ class VelocityTask(Disturbed):
             command_left=np.where(due, interval, state.command_left),
         )
 
-    def _height_scan(self, physics: PhysicsState) -> Array:
-        """The ground around the trunk, (N, 77) m."""
-        yaw = rotations.yaw(physics.qpos[:, 3:7])[:, None]
-        ahead, left = SCAN.T
-        x = physics.qpos[:, :1] + np.cos(yaw) * ahead - np.sin(yaw) * left
-        y = physics.qpos[:, 1:2] + np.sin(yaw) * ahead + np.cos(yaw) * left
-        ground = self.ground.height(np.stack([x, y], axis=-1))
-        return np.clip(ground - (physics.qpos[:, 2:3] - self.ROBOT.start_height), -SCAN_RANGE, SCAN_RANGE)
-
     def _bend(self, physics: PhysicsState) -> Array:  # (N, 12) rad
         return physics.qpos[:, JOINTS_IN_QPOS] - self.ROBOT.default_joints
 
@@ -520,27 +483,6 @@ class VelocityTask(Disturbed):
     def _lift(self, state: VelocityState) -> Array:
         """Foot heights that the clock asks for, (N, 4), as a share of the swing height."""
         return np.maximum(np.sin(2 * np.pi * (state.phase[:, None] + TROT_OFFSET)), 0.0)
-
-
-def _specified(robot: str, ground: Terrain, marks: tuple[tuple[str, float], ...]) -> mujoco.MjSpec:
-    """The model of a robot on a ground, with discs in the plane that pictures move."""
-    spec = load_spec(robot)
-    if ground is not terrain.PLANE:
-        ground.lay(spec)
-    for name, radius in marks:
-        spec.worldbody.add_body(name=name, mocap=True, pos=[0, 0, 0.002]).add_geom(
-            type=mujoco.mjtGeom.mjGEOM_CYLINDER,
-            size=[radius, 0.002, 0],
-            rgba=[0.2, 0.6, 0.3, 1],
-            contype=0,
-            conaffinity=0,
-        )
-    return spec
-
-
-@functools.lru_cache(maxsize=8)
-def _compiled(robot: str, ground: Terrain, marks: tuple[tuple[str, float], ...]) -> mujoco.MjModel:
-    return _specified(robot, ground, marks).compile()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -585,80 +527,3 @@ class AnymalC(VelocityTask):
     action_scale: Positive = 0.5
     gait_frequency: Positive = 1.5
     swing_height: Positive = 0.12
-
-
-@dataclass(frozen=True)
-class StairsState(VelocityState):
-    """What the task of the stairs remembers.
-
-    Attributes:
-        heading: The heading of the line to keep to, (N,) rad.
-        start: Where the episode, and the line, began, (N, 2) m.
-        crossed: Whether the robot has come to the next tile, (N,) bool.
-    """
-
-    heading: Array
-    start: Array
-    crossed: Array
-
-
-@dataclass(frozen=True, kw_only=True)
-class Go1Stairs(Go1):
-    """A Unitree Go1 walks over stairs, up and down.
-
-    The robot is that of Go1. It sees the ground around it, and is told to go ahead on the line on which it began: the
-    commanded yaw rate and leftward velocity are what its heading and its place are off, times 1/s, within the limits of
-    the command; a robot that is told to stand need not come back. Each tile has a flight of five stairs on every side
-    of its middle, down into the tile or up. An episode begins in the middle of one, facing the middle of a neighbour
-    along x, of another level: the way there leads over one whole flight up and one down.
-
-    Success:
-
-    The robot has come 4.5 m from where it began, which is the middle of the next tile, and has not fallen.
-    """
-
-    command_low: tuple[float, float, float] = (0.5, -0.3, -1.0)
-    command_high: tuple[float, float, float] = (1.0, 0.3, 1.0)
-    still_probability: float = 0.05
-    swing_height: Positive = 0.16
-    terrain: Mapping[str, float] = field(default_factory=lambda: {"stairs_up": 0.12, "stairs_down": 0.12})
-    height_scan: bool = True
-
-    def next_state(self, t: Transition, rng: RandomStreams) -> StairsState:
-        state: StairsState = super().next_state(t, rng)  # pyright: ignore[reportAssignmentType]
-        return self._on_line(replace(state, crossed=self._crossed(t)), t.next_physics.qpos)
-
-    def success(self, t: Transition) -> Array:
-        return self._crossed(t) & ~t.terminated
-
-    def mirror(self) -> Mirror:
-        mirror = super().mirror()
-
-        def mirrored(state: StairsState) -> StairsState:
-            return replace(mirror.state(state), heading=-state.heading, start=state.start * [1, -1])
-
-        return replace(mirror, state=mirrored)
-
-    def _begin_on(self, level: Array, rng: RandomStreams) -> tuple[Array, Array, StairsState]:
-        qpos, qvel, state = super()._begin_on(level, rng)
-        heading, start = rotations.yaw(qpos[:, 3:7]), qpos[:, :2].copy()
-        state = StairsState(**vars(state), heading=heading, start=start, crossed=np.zeros(len(rng), dtype=bool))
-        return qpos, qvel, self._on_line(state, qpos)
-
-    def _starting_yaw(self, level: Array, unit: Array) -> Array:
-        ahead = np.where(level == 0, True, np.where(level == self.terrain_levels - 1, False, unit >= 0))
-        return np.where(ahead, 0.0, np.pi) + 0.1 * unit
-
-    def _on_line(self, state: StairsState, qpos: Array) -> StairsState:
-        """The memory with a command that leads back to the line on which the episode began."""
-        turn = rotations.wrapped(state.heading - rotations.yaw(qpos[:, 3:7]))
-        away = qpos[:, :2] - state.start
-        left = away[:, 1] * np.cos(state.heading) - away[:, 0] * np.sin(state.heading)
-        back = np.stack([-left, turn], axis=1)
-        ahead = state.command[:, :1]
-        back = np.clip(back, self.command_low[1:], self.command_high[1:]) * (ahead != 0)
-        return replace(state, command=np.concatenate([ahead, back], axis=1))
-
-    def _crossed(self, t: Transition) -> Array:
-        away = np.sqrt(rewards.sum_squares(t.next_physics.qpos[:, :2] - t.state.start))
-        return t.state.crossed | (away >= NEXT_TILE)
