@@ -107,7 +107,7 @@ def draw_families(names: Iterable[str], trained: dict[str, Checkpoint]) -> None:
 
 def moments(env_id: str, trained: Checkpoint | None, steps: int) -> list[np.ndarray]:
     """The frame to show of an environment, or of each task that it joins."""
-    tasks = len(getattr(live(env_id), "task_names", [env_id]))
+    tasks = len(live(env_id).task_names) or 1
     rows = tasks * EPISODES
     hardest: dict[str, Any] = {"terrain_levels": 1} if getattr(live(env_id).task, "terrain", {}) else {}
     envs = gymnasium.make_vec(

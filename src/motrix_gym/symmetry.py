@@ -50,7 +50,7 @@ class Mirror:
         qvel: Reflection of the generalised velocities.
         action: Reflection of the action.
         blocks: Reflection of each observation block.
-        memory: Maps a memory to the memory of the mirrored episode.
+        state: Maps a task state to that of the mirrored episode.
     """
 
     qpos: Flip

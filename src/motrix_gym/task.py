@@ -1,7 +1,7 @@
-"""The vocabulary of a task: what it reads (`Frame`, `Transition`), what it remembers (`Memory`), what it is (`Task`).
+"""What an episode means: `Task`, the base class of every task.
 
-A task is a frozen dataclass. Its fields are its configuration, its methods are pure functions over arrays with a
-leading row axis N, one row an environment. It holds no per-environment state and never sees row numbers or masks.
+A task is a frozen dataclass. Its fields are its configuration. Its methods are pure functions of arrays with a leading
+axis of N environments. A task has no state of an environment, and never sees indices or masks of environments.
 """
 
 from __future__ import annotations
@@ -17,10 +17,7 @@ from gymnasium import spaces
 from motrix_gym.fields import Bound, check_fields, nearest
 from motrix_gym.random_streams import RandomStreams
 from motrix_gym.reward_terms import PREFIX, own_terms, terms_of, with_tables
-from motrix_gym.state import Array as Array
-from motrix_gym.state import PhysicsState as PhysicsState
-from motrix_gym.state import TaskState as TaskState
-from motrix_gym.state import Transition as Transition
+from motrix_gym.state import Array, PhysicsState, Transition
 from motrix_gym.symmetry import Mirror
 
 LONGEST_STEP = 10.0  # s
@@ -41,7 +38,7 @@ class Task:
     """
 
     WEIGHTS: ClassVar[Mapping[str, float]] = {}  # of all reward terms; a subclass may set it anew
-    SETTLING_TIME: ClassVar[float] = 0.0  # s of physics without control between what is drawn and the first frame
+    SETTLING_TIME: ClassVar[float] = 0.0  # s of physics without control before the first observation
     control_dt: Annotated[float, Bound(low=0, high=LONGEST_STEP, above=True)]
     reward_weights: Mapping[str, float] = field(default_factory=dict)
 
@@ -70,32 +67,35 @@ class Task:
         raise NotImplementedError
 
     def action_space(self) -> spaces.Box:
-        """The bounded action space of one row."""
+        """The bounded action space of one environment."""
         raise NotImplementedError
 
     def reset(self, rng: RandomStreams) -> tuple[Array, Array, Any]:
-        """What an episode starts from: qpos (N, nq), qvel (N, nv), memory."""
+        """Samples start states: qpos (N, nq), qvel (N, nv) and the task state."""
         raise NotImplementedError
 
     def reset_after(self, rng: RandomStreams, last: Any) -> tuple[Array, Array, Any]:
-        """What the next episode of rows that have had one starts from, as `reset`.
+        """Samples start states for environments that have had an episode; a curriculum continues from how it went.
 
         Args:
-            draws: The streams of these rows.
-            last: The memory that their last episode ended with, however it ended: what a curriculum goes on from.
+            rng: The random streams of these environments.
+            last: The task state that their last episode ended with, however it ended.
+
+        Returns:
+            As `reset`.
         """
         return self.reset(rng)
 
     def model_overrides(self, state: Any) -> dict[str, Array]:
-        """What differs in the models of the rows during their episodes.
+        """Fields of the model that differ between environments during an episode: domain randomization.
 
         Returns:
-            Fields of `mujoco.MjModel` by name, each (N, ...), always the same ones.
+            Values by name of a field of `mujoco.MjModel`, each (N, ...), always for the same fields.
         """
         return {}
 
     def external_force(self, state: Any) -> dict[str, Array]:
-        """What pushes bodies during the coming control step.
+        """Forces on bodies during the next control step.
 
         Returns:
             By body, (N, 6): force, N, on its centre of mass and torque, N m, in the world's axes.
@@ -103,11 +103,11 @@ class Task:
         return {}
 
     def is_valid_start(self, physics: PhysicsState) -> Array:
-        """Whether an episode may begin at what was drawn, (N,) bool; a row that may not is drawn again."""
+        """Whether an episode may begin at a start state, (N,) bool; one that is not valid is sampled again."""
         return np.ones(len(physics.qpos), dtype=bool)
 
     def control(self, physics: PhysicsState, state: Any, action: Array) -> Array:
-        """What an action means: ctrl, (N, nu)."""
+        """The actuator signals of an action, ctrl (N, nu)."""
         raise NotImplementedError
 
     def observe(self, physics: PhysicsState, state: Any) -> dict[str, Array]:
@@ -115,7 +115,7 @@ class Task:
         raise NotImplementedError
 
     def privileged(self, physics: PhysicsState, state: Any) -> dict[str, Array]:
-        """What a critic may see in training beside the observation, in blocks, each (N, k), joined in this order."""
+        """Privileged observations, for a critic in training alone, in blocks, each (N, k), joined in this order."""
         return {}
 
     def reward(self, t: Transition) -> dict[str, Array]:
@@ -127,11 +127,11 @@ class Task:
         raise NotImplementedError
 
     def next_state(self, t: Transition, rng: RandomStreams) -> Any:
-        """The memory that the policy acts on next."""
+        """The task state after a step: the next command, timers, the last action."""
         raise NotImplementedError
 
     def metrics(self, t: Transition) -> dict[str, Array]:
-        """What one would report about a step beside the reward, each (N,), in physical units."""
+        """Quantities to report beside the reward, each (N,), in physical units."""
         return {}
 
     def success(self, t: Transition) -> Array | None:
@@ -139,7 +139,7 @@ class Task:
         return None
 
     def markers(self, state: Any) -> dict[str, Array]:
-        """Where pictures show what only the memory knows.
+        """Where pictures show a part of the task state, as a target.
 
         Returns:
             Mocap bodies of the model by name, each with how far it is from where the model has it, (N, 3) m.

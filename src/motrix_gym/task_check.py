@@ -14,8 +14,9 @@ import mujoco
 import numpy as np
 
 from motrix_gym.fields import nearest
+from motrix_gym.state import PhysicsState, Transition
 from motrix_gym.symmetry import Mirror
-from motrix_gym.task import PhysicsState, Task, Transition
+from motrix_gym.task import Task
 
 Array = np.ndarray
 
@@ -155,8 +156,8 @@ class CheckedTask:
         if isinstance(x, PhysicsState):
             return dataclasses.replace(x, sensor=_Sensors(x.sensor, lambda what: self._refuse(method, what)))
         if isinstance(x, Transition):
-            frames = {name: self._with_known_sensors(getattr(x, name), method) for name in ("physics", "next_physics")}
-            return dataclasses.replace(x, **frames)
+            states = {name: self._with_known_sensors(getattr(x, name), method) for name in ("physics", "next_physics")}
+            return dataclasses.replace(x, **states)
         return x
 
     def _require_state(self, method: str, state: Any, rows: int, before: Any = None) -> None:
@@ -210,6 +211,6 @@ def _arrays(given: Any, name: str = "") -> Iterator[tuple[str, Array]]:
 
 
 def _rows_of(state: Any, default: int) -> int:
-    """How many rows a memory is of; a task that remembers nothing does not tell."""
+    """The number of environments of a task state; `default` where it has no field."""
     fields = dataclasses.fields(state)
     return len(getattr(state, fields[0].name)) if fields else default

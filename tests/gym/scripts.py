@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from panda_script import Guide
 
-from motrix_gym.task import Array
+from motrix_gym.state import Array
 from motrix_gym.tasks.manipulation.panda import FINGERS, JOINTS, PandaTask
 from motrix_gym.vector_env import MotrixVectorEnv
 

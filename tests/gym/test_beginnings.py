@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from motrix_gym.model_files import load_model
 from motrix_gym.physics.cpu import CpuPhysics
 from motrix_gym.random_streams import RandomStreams, row_keys
-from motrix_gym.task import TaskState
+from motrix_gym.state import TaskState
 from motrix_gym.tasks.basic.cartpole import CART, CartPole
 from motrix_gym.vector_env import MotrixVectorEnv
 

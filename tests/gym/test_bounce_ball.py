@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from motrix_gym.physics.cpu import CpuPhysics
-from motrix_gym.task import PhysicsState
+from motrix_gym.state import PhysicsState
 from motrix_gym.tasks.basic.bounce_ball import (
     BALL_ON_PADDLE,
     GRAVITY,

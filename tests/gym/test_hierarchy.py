@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from trajectories import GROUPS, Event, assert_same, play
 
 from motrix_gym.hierarchy import HierarchicalVectorEnv
-from motrix_gym.task import TaskState
+from motrix_gym.state import TaskState
 from motrix_gym.tasks.basic.cartpole import HINGE, CartPole
 from motrix_gym.tasks.locomotion.velocity import Go1
 from motrix_gym.testing import check_vector_env

@@ -16,8 +16,9 @@ from trajectories import GROUPS, actions_for, assert_same, play
 from motrix_gym.multi_task import MultiTask
 from motrix_gym.physics.cpu import CpuPhysics
 from motrix_gym.random_streams import RandomStreams, row_keys
+from motrix_gym.state import TaskState, Transition
 from motrix_gym.symmetry import Flip
-from motrix_gym.task import Task, TaskState, Transition
+from motrix_gym.task import Task
 from motrix_gym.testing import check_vector_env
 from motrix_gym.vector_env import MotrixVectorEnv
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from panda_script import DOWN, Guide
 from trajectories import actions_for
 
-from motrix_gym.task import PhysicsState, Transition
+from motrix_gym.state import PhysicsState, Transition
 from motrix_gym.tasks.manipulation import lift_cube
 from motrix_gym.tasks.manipulation.lift_cube import FrankaLiftCube
-from motrix_gym.tasks.manipulation.panda import LEAD, held
+from motrix_gym.tasks.manipulation.panda import MAX_LEAD, held
 
 ENV_ID = "Motrix/FrankaLiftCube-v0"
 TASK = FrankaLiftCube()
@@ -198,7 +198,7 @@ def test_targets_do_not_wind_up():
         before = held(envs.batch.state.physics)
         _, _, terminated, *_ = envs.step(action)
         target = envs.get_state()["memory.target"]
-        assert (np.abs(target - before) <= LEAD + 1e-12)[~terminated].all()
+        assert (np.abs(target - before) <= MAX_LEAD + 1e-12)[~terminated].all()
         assert (target >= low).all()
         assert (target <= high).all()
 

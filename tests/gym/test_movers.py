@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from motrix_gym.physics.cpu import CpuPhysics
-from motrix_gym.task import TaskState, Transition
+from motrix_gym.state import TaskState, Transition
 
 MOVERS = ["CheetahRun", "HopperHop", "WalkerWalk", "HumanoidWalk"]
 STANDERS = ["HopperStand", "WalkerStand", "HumanoidStand"]

@@ -19,8 +19,8 @@ from motrix_gym.multi_task import MultiTask, cycle
 from motrix_gym.physics.cpu import CpuPhysics
 from motrix_gym.registration import Env, register
 from motrix_gym.rendering import RenderingUnavailable
+from motrix_gym.state import TaskState
 from motrix_gym.symmetry import Flip, Mirror
-from motrix_gym.task import TaskState
 from motrix_gym.tasks.basic.cartpole import CartPole
 from motrix_gym.testing import check_vector_env
 

@@ -13,7 +13,7 @@ from trajectories import actions_for
 from motrix_gym import rotations
 from motrix_gym.model_files import load_model
 from motrix_gym.random_streams import RandomStreams, row_keys
-from motrix_gym.task import PhysicsState, Transition
+from motrix_gym.state import PhysicsState, Transition
 from motrix_gym.tasks.locomotion.velocity import AnymalC
 from motrix_gym.tasks.navigation.goal import AnymalCNavigation, NavigationState
 from motrix_gym.vector_env import MotrixVectorEnv

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scripts import BEFORE, CLOSE, PULL, TO, OpensDrawer
 
 from motrix_gym.model_files import load_model
-from motrix_gym.task import PhysicsState, Transition
+from motrix_gym.state import PhysicsState, Transition
 from motrix_gym.tasks.manipulation.open_cabinet import TRAVEL, FrankaOpenCabinet, gripped
 from motrix_gym.tasks.manipulation.panda import FINGERS
 from motrix_gym.vector_env import MotrixVectorEnv

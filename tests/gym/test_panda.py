@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from motrix_gym.model_files import load_model
-from motrix_gym.tasks.manipulation.panda import LEAD
+from motrix_gym.tasks.manipulation.panda import MAX_LEAD
 
 FACTS = yaml.safe_load((Path(__file__).parents[1] / "facts" / "panda.yaml").read_text("utf-8"))
 ARM = slice(0, 7)
@@ -145,12 +145,12 @@ def test_an_arm_that_is_told_nothing_stays_where_it_is(model):
 @pytest.mark.parametrize("joint", range(7))
 def test_a_joint_comes_to_its_target_within_a_second_without_shaking(model, joint):
     data = at_rest(model)
-    data.ctrl[joint] += LEAD[joint]
+    data.ctrl[joint] += MAX_LEAD[joint]
     farthest = []
     for _ in range(200):
         mujoco.mj_step(model, data)
         farthest.append(data.qpos[joint])
-    assert max(farthest) < HOME[joint] + 1.4 * LEAD[joint]
+    assert max(farthest) < HOME[joint] + 1.4 * MAX_LEAD[joint]
     np.testing.assert_allclose(data.qpos[ARM], data.ctrl[ARM], atol=0.005)
     assert np.abs(data.qvel).max() < 0.02
 

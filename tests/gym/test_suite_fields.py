@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from motrix_gym.physics.cpu import CpuPhysics
-from motrix_gym.task import TaskState, Transition
+from motrix_gym.state import TaskState, Transition
 
 IDS_WITH_A_RADIUS = ["Acrobot", "PointMass", "ReacherEasy", "ReacherHard", "FingerTurnEasy", "FingerTurnHard"]
 

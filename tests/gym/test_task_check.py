@@ -8,8 +8,8 @@ import gymnasium
 import numpy as np
 import pytest
 
+from motrix_gym.state import TaskState
 from motrix_gym.symmetry import Flip, Mirror
-from motrix_gym.task import TaskState
 from motrix_gym.tasks.basic.cartpole import CartPole
 from motrix_gym.vector_env import MotrixVectorEnv
 

@@ -10,7 +10,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from trajectories import actions_for, assert_same, play
 
 from motrix_gym.registration import ENVS
-from motrix_gym.task import TaskState
+from motrix_gym.state import TaskState
 from motrix_gym.tasks.basic.cartpole import CartPole
 from motrix_gym.vector_env import MotrixVectorEnv
 

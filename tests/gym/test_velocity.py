@@ -14,11 +14,11 @@ from motrix_gym.vector_env import MotrixVectorEnv
 
 TASKS = {env.id: cls for env in ENVS if issubclass(cls := task_class(env.task), VelocityTask)}
 IDS = list(TASKS)
-DRAWN = [env_id for env_id, cls in TASKS.items() if "command_interval" in {f.name for f in dataclasses.fields(cls)}]
+SAMPLED = [env_id for env_id, cls in TASKS.items() if "command_interval" in {f.name for f in dataclasses.fields(cls)}]
 NUM_ROWS, NUM_STEPS = 16, 60
 
 
-@pytest.fixture(scope="module", params=DRAWN)
+@pytest.fixture(scope="module", params=SAMPLED)
 def run(request: pytest.FixtureRequest) -> tuple[MotrixVectorEnv, list[dict]]:
     """An environment, and what was there after its reset and after each step of rows that do not end."""
     make = {"num_envs": NUM_ROWS, "num_threads": 1, "command_interval": (0.3, 0.5), "still_probability": 0.3}

@@ -16,7 +16,7 @@ from scipy import stats
 
 from motrix_gym.physics.cpu import CpuPhysics
 from motrix_gym.random_streams import RandomStreams, row_keys
-from motrix_gym.task import PhysicsState, TaskState, Transition
+from motrix_gym.state import PhysicsState, TaskState, Transition
 from motrix_gym.vector_env import MotrixVectorEnv
 
 SEED = 20180102

@@ -13,7 +13,7 @@ from comparison import everything
 from test_resume import TINY, Stopper, job
 
 from motrix_gym.registration import Env, register
-from motrix_gym.task import TaskState
+from motrix_gym.state import TaskState
 from motrix_gym.tasks.basic.pendulum import Pendulum
 from motrix_gym.vector_env import MotrixVectorEnv
 from motrix_train import environment

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from motrix_gym.fields import Positive
-from motrix_gym.task import Array, Task, Transition
+from motrix_gym.state import Array, Transition
+from motrix_gym.task import Task
 
 
 @dataclass(frozen=True, kw_only=True)
 class Holding(Task):
-    """A task whose memory has `held`, (N,) s: for how long that which is to be held has been, without a break.
+    """A task that is solved once a condition has held for some time; `held`, (N,) s, in the task state counts it.
 
     The last of the bases of such a task.
     """

@@ -11,12 +11,12 @@ from motrix_gym.fields import Positive
 from motrix_gym.random_streams import RandomStreams
 from motrix_gym.reward_terms import reward_term
 from motrix_gym.rewards import tolerance
-from motrix_gym.task import Array, PhysicsState, TaskState, Transition
-from motrix_gym.tasks.basic.suite import Targeted
+from motrix_gym.state import Array, PhysicsState, TaskState, Transition
+from motrix_gym.tasks.basic.suite import TargetTask
 
 
 @dataclass(frozen=True, kw_only=True)
-class Acrobot(Targeted):
+class Acrobot(TargetTask):
     """Swing a double pendulum up with a motor at its elbow alone, and balance it.
 
     dm_control's ``acrobot swingup``: two links of 1 m and 1 kg hang from a shoulder without a motor; the action, in

@@ -14,7 +14,8 @@ from motrix_gym.model_files import load_model
 from motrix_gym.random_streams import RandomStreams
 from motrix_gym.reward_terms import reward_term
 from motrix_gym.rewards import indicator, sum_squares, tolerance
-from motrix_gym.task import Array, PhysicsState, Task, TaskState, Transition
+from motrix_gym.state import Array, PhysicsState, TaskState, Transition
+from motrix_gym.task import Task
 
 MODEL = "bounce_ball.xml"
 ARM = slice(0, 6)  # in qpos and qvel

@@ -12,7 +12,8 @@ from motrix_gym.model_files import load_model
 from motrix_gym.random_streams import RandomStreams
 from motrix_gym.reward_terms import reward_term
 from motrix_gym.rewards import indicator
-from motrix_gym.task import Array, PhysicsState, Task, TaskState, Transition
+from motrix_gym.state import Array, PhysicsState, TaskState, Transition
+from motrix_gym.task import Task
 
 CART, HINGE = 0, 1
 

@@ -10,7 +10,7 @@ import numpy as np
 from motrix_gym.random_streams import RandomStreams
 from motrix_gym.reward_terms import reward_term
 from motrix_gym.rewards import tolerance
-from motrix_gym.task import Array, PhysicsState, TaskState, Transition
+from motrix_gym.state import Array, PhysicsState, TaskState, Transition
 from motrix_gym.tasks.basic.suite import SuiteTask
 
 CART, HINGE = 0, 1

@@ -9,8 +9,8 @@ import numpy as np
 
 from motrix_gym.random_streams import RandomStreams
 from motrix_gym.reward_terms import reward_term
-from motrix_gym.task import Array, PhysicsState, TaskState, Transition
-from motrix_gym.tasks.basic.suite import Mover, random_joints
+from motrix_gym.state import Array, PhysicsState, TaskState, Transition
+from motrix_gym.tasks.basic.suite import LocomotionTask, random_joints
 
 JOINTS = slice(3, None)  # after x, z and pitch of the torso
 # dm_control takes the first of its 200 settling steps with the forces of the model's own pose, in which nothing pulls
@@ -21,7 +21,7 @@ FALLING = [0.0, FALL, 0.0]  # m/s, m/s, rad/s
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cheetah(Mover):
+class Cheetah(LocomotionTask):
     """A planar cheetah runs.
 
     dm_control's ``cheetah``, ``run``: a cheetah of 14 kg moves in a vertical plane. The action, in [-1, 1], drives
@@ -65,7 +65,7 @@ class Cheetah(Mover):
     @reward_term(1.0)
     def reward_run(self, t: Transition) -> Array:
         """forward velocity of the centre of mass / `move_speed`, clipped to 0 to 1"""
-        return self.pace(self.speed(t.next_physics))
+        return self.speed_share(self.speed(t.next_physics))
 
     def metrics(self, t: Transition) -> dict[str, Array]:
         return {"speed": self.speed(t.next_physics)}

@@ -12,8 +12,8 @@ from motrix_gym.fields import NonNegative, Positive
 from motrix_gym.random_streams import RandomStreams
 from motrix_gym.reward_terms import reward_term
 from motrix_gym.rewards import indicator, tolerance
-from motrix_gym.task import Array, PhysicsState, TaskState, Transition
-from motrix_gym.tasks.basic.suite import SuiteTask, Targeted, random_joints
+from motrix_gym.state import Array, PhysicsState, TaskState, Transition
+from motrix_gym.tasks.basic.suite import SuiteTask, TargetTask, random_joints
 
 SPINNER = 2  # in qpos and qvel
 SPINNER_RADIUS = 0.13  # m from the hub to the tip
@@ -101,7 +101,7 @@ class FingerSpin(Finger):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FingerTurn(Finger, Targeted):
+class FingerTurn(Finger, TargetTask):
     """Turn a spinner with a finger of two links, until its tip is at a target.
 
     dm_control's ``finger``, ``turn_easy`` or ``turn_hard``: the finger hangs 0.4 m to the left of a spinner on a

@@ -11,14 +11,14 @@ from motrix_gym.fields import Bound, NonNegative
 from motrix_gym.random_streams import RandomStreams
 from motrix_gym.reward_terms import reward_term
 from motrix_gym.rewards import tolerance
-from motrix_gym.task import Array, PhysicsState, TaskState, Transition
-from motrix_gym.tasks.basic.suite import Mover, random_joints
+from motrix_gym.state import Array, PhysicsState, TaskState, Transition
+from motrix_gym.tasks.basic.suite import LocomotionTask, random_joints
 
 HIGHEST = 2.0  # m of the torso above the foot that still counts as standing
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hopper(Mover):
+class Hopper(LocomotionTask):
     """A planar robot with one leg stands or hops.
 
     dm_control's ``hopper``, ``stand`` or ``hop``: torso, pelvis, thigh, calf and foot move in a vertical plane. The
@@ -73,7 +73,7 @@ class Hopper(Mover):
             self.height(t.next_physics), heights, self.height_margin, sigmoid="linear", value_at_margin=0.0
         )
         gentle = 1.0 - np.square(t.action).mean(axis=1) / 5
-        return standing * (self.pace(self.speed(t.next_physics)) if self.move_speed > 0 else gentle)
+        return standing * (self.speed_share(self.speed(t.next_physics)) if self.move_speed > 0 else gentle)
 
     def metrics(self, t: Transition) -> dict[str, Array]:
         return {"height": self.height(t.next_physics), "speed": self.speed(t.next_physics)}

@@ -11,15 +11,15 @@ from motrix_gym.fields import Positive
 from motrix_gym.random_streams import RandomStreams
 from motrix_gym.reward_terms import reward_term
 from motrix_gym.rewards import tolerance
-from motrix_gym.task import Array, PhysicsState, TaskState, Transition
-from motrix_gym.tasks.basic.suite import Mover, random_joints
+from motrix_gym.state import Array, PhysicsState, TaskState, Transition
+from motrix_gym.tasks.basic.suite import LocomotionTask, random_joints
 
 STANDING_HEIGHT = 1.4  # m
 POSITION, ROTATION, JOINTS = slice(0, 3), slice(3, 7), slice(7, None)  # in qpos
 
 
 @dataclass(frozen=True, kw_only=True)
-class Humanoid(Mover):
+class Humanoid(LocomotionTask):
     """A body with 21 joints stands, walks or runs.
 
     dm_control's ``humanoid``, ``stand``, ``walk`` or ``run``. The action, in [-1, 1], drives abdomen y, z and x with
@@ -89,7 +89,7 @@ class Humanoid(Mover):
         upright = np.minimum((1 + t.next_physics.sensor["up"][:, 2]) / 1.9, 1.0)
         gentle = 1.0 - np.square(t.action).mean(axis=1) / 5
         if self.move_speed > 0:
-            moving = (1 + 5 * self.pace(self.speed(t.next_physics))) / 6
+            moving = (1 + 5 * self.speed_share(self.speed(t.next_physics))) / 6
         else:
             moving = tolerance(t.next_physics.sensor["velocity"][:, :2], margin=2.0).mean(axis=1)
         return tall * upright * gentle * moving

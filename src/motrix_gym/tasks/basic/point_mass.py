@@ -10,12 +10,12 @@ import numpy as np
 from motrix_gym.random_streams import RandomStreams
 from motrix_gym.reward_terms import reward_term
 from motrix_gym.rewards import tolerance
-from motrix_gym.task import Array, PhysicsState, TaskState, Transition
-from motrix_gym.tasks.basic.suite import Targeted, random_joints
+from motrix_gym.state import Array, PhysicsState, TaskState, Transition
+from motrix_gym.tasks.basic.suite import TargetTask, random_joints
 
 
 @dataclass(frozen=True, kw_only=True)
-class PointMass(Targeted):
+class PointMass(TargetTask):
     """Push a point to the middle of a plane and hold it there with little effort.
 
     dm_control's ``point_mass easy``: 0.3 kg slide on a square of 0.29 m to each side of its middle; each action, in

@@ -10,8 +10,8 @@ import numpy as np
 from motrix_gym.random_streams import RandomStreams
 from motrix_gym.reward_terms import reward_term
 from motrix_gym.rewards import tolerance
-from motrix_gym.task import Array, PhysicsState, TaskState, Transition
-from motrix_gym.tasks.basic.suite import Targeted, random_joints
+from motrix_gym.state import Array, PhysicsState, TaskState, Transition
+from motrix_gym.tasks.basic.suite import TargetTask, random_joints
 
 FINGER_RADIUS = 0.01  # m
 TARGET_DISTANCE = (0.05, 0.20)  # m from the shoulder
@@ -29,7 +29,7 @@ class ReacherState(TaskState):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reacher(Targeted):
+class Reacher(TargetTask):
     """Bring the finger of a two-link arm to a target and keep it there.
 
     dm_control's ``reacher``, ``easy`` or ``hard``: two links of 0.12 m lie on a table; each action, in [-1, 1], turns

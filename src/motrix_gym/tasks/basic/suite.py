@@ -13,7 +13,8 @@ from gymnasium import spaces
 from motrix_gym.fields import NonNegative, Positive
 from motrix_gym.model_files import load_model
 from motrix_gym.random_streams import RandomStreams
-from motrix_gym.task import Array, PhysicsState, Task, Transition
+from motrix_gym.state import Array, PhysicsState, Transition
+from motrix_gym.task import Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +46,7 @@ class SuiteTask(Task):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Targeted(SuiteTask):
+class TargetTask(SuiteTask):
     """A task of the Control Suite with a target, whose size pictures show."""
 
     target_radius: Positive
@@ -57,12 +58,12 @@ class Targeted(SuiteTask):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mover(SuiteTask):
+class LocomotionTask(SuiteTask):
     """A robot of the Control Suite that is to move forward, or to stand where no speed is asked for."""
 
     move_speed: NonNegative = 0.0
 
-    def pace(self, speed: Array) -> Array:
+    def speed_share(self, speed: Array) -> Array:
         """The share of `move_speed` that `speed`, (N,) m/s, is, from 0 to 1; 1 where no speed is asked for."""
         return np.clip(speed / self.move_speed, 0.0, 1.0) if self.move_speed > 0 else np.ones_like(speed)
 

@@ -10,14 +10,14 @@ import numpy as np
 from motrix_gym.random_streams import RandomStreams
 from motrix_gym.reward_terms import reward_term
 from motrix_gym.rewards import tolerance
-from motrix_gym.task import Array, PhysicsState, TaskState, Transition
-from motrix_gym.tasks.basic.suite import Mover, random_joints
+from motrix_gym.state import Array, PhysicsState, TaskState, Transition
+from motrix_gym.tasks.basic.suite import LocomotionTask, random_joints
 
 STANDING_HEIGHT = 1.2  # m
 
 
 @dataclass(frozen=True, kw_only=True)
-class Walker(Mover):
+class Walker(LocomotionTask):
     """A planar biped stands, walks or runs.
 
     dm_control's ``walker``, ``stand``, ``walk`` or ``run``: torso and two legs move in a vertical plane. The action,
@@ -71,7 +71,7 @@ class Walker(Mover):
         """(3 tall + upright) / 4 x (1 + 5 pace) / 6"""
         tall = tolerance(self.height(t.next_physics), (STANDING_HEIGHT, np.inf), margin=STANDING_HEIGHT / 2)
         upright = (1 + t.next_physics.sensor["z_axis/torso"][:, 2]) / 2
-        return (3 * tall + upright) / 4 * (1 + 5 * self.pace(self.speed(t.next_physics))) / 6
+        return (3 * tall + upright) / 4 * (1 + 5 * self.speed_share(self.speed(t.next_physics))) / 6
 
     def metrics(self, t: Transition) -> dict[str, Array]:
         return {"height": self.height(t.next_physics), "speed": self.speed(t.next_physics)}

@@ -52,12 +52,12 @@ GO2 = Quadruped("go2.xml", (0.0, 0.9, -1.8), (0.0, 0.9, -1.8), start_height=0.31
 ANYMAL_C = Quadruped("anymal_c.xml", (0.0, 0.4, -0.8), (0.0, -0.4, 0.8), start_height=0.59, foot_radius=0.03)
 
 
-def robot_spec(robot: str, ground: Terrain, marks: tuple[tuple[str, float], ...]) -> mujoco.MjSpec:
+def robot_spec(robot: str, ground: Terrain, target_markers: tuple[tuple[str, float], ...]) -> mujoco.MjSpec:
     """The model of a robot on a ground, with discs in the plane that pictures move."""
     spec = load_spec(robot)
     if ground is not terrain.PLANE:
         ground.lay(spec)
-    for name, radius in marks:
+    for name, radius in target_markers:
         spec.worldbody.add_body(name=name, mocap=True, pos=[0, 0, 0.002]).add_geom(
             type=mujoco.mjtGeom.mjGEOM_CYLINDER,
             size=[radius, 0.002, 0],
@@ -69,6 +69,6 @@ def robot_spec(robot: str, ground: Terrain, marks: tuple[tuple[str, float], ...]
 
 
 @functools.lru_cache(maxsize=8)
-def robot_model(robot: str, ground: Terrain, marks: tuple[tuple[str, float], ...]) -> mujoco.MjModel:
+def robot_model(robot: str, ground: Terrain, target_markers: tuple[tuple[str, float], ...]) -> mujoco.MjModel:
     """The compiled model of `robot_spec`, shared: to be read only."""
-    return robot_spec(robot, ground, marks).compile()
+    return robot_spec(robot, ground, target_markers).compile()

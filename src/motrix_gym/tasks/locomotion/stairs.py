@@ -67,18 +67,18 @@ class Go1Stairs(Go1):
 
         return replace(mirror, state=mirrored)
 
-    def _begin_on(self, level: Array, rng: RandomStreams) -> tuple[Array, Array, StairsState]:
-        qpos, qvel, state = super()._begin_on(level, rng)
+    def reset_on_level(self, level: Array, rng: RandomStreams) -> tuple[Array, Array, StairsState]:
+        qpos, qvel, state = super().reset_on_level(level, rng)
         heading, start = rotations.yaw(qpos[:, 3:7]), qpos[:, :2].copy()
         state = StairsState(**vars(state), heading=heading, start=start, crossed=np.zeros(len(rng), dtype=bool))
         return qpos, qvel, self._on_line(state, qpos)
 
-    def _starting_yaw(self, level: Array, unit: Array) -> Array:
+    def start_yaw(self, level: Array, unit: Array) -> Array:
         ahead = np.where(level == 0, True, np.where(level == self.terrain_levels - 1, False, unit >= 0))
         return np.where(ahead, 0.0, np.pi) + 0.1 * unit
 
     def _on_line(self, state: StairsState, qpos: Array) -> StairsState:
-        """The memory with a command that leads back to the line on which the episode began."""
+        """The task state with a command that leads back to the line on which the episode began."""
         turn = rotations.wrapped(state.heading - rotations.yaw(qpos[:, 3:7]))
         away = qpos[:, :2] - state.start
         left = away[:, 1] * np.cos(state.heading) - away[:, 0] * np.sin(state.heading)

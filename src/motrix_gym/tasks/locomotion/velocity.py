@@ -16,9 +16,15 @@ from motrix_gym.fields import Bound, Count, Positive, PositiveRange, Share
 from motrix_gym.random_streams import RandomStreams
 from motrix_gym.reward_terms import once_per_step, reward_term
 from motrix_gym.rewards import indicator
+from motrix_gym.state import Array, PhysicsState, Transition
 from motrix_gym.symmetry import Flip, Mirror
-from motrix_gym.task import Array, PhysicsState, Transition
-from motrix_gym.tasks.locomotion.disturbances import JOINTS_IN_QVEL, MIRRORED_JOINTS, POLAR, Disturbed, DisturbedState
+from motrix_gym.tasks.locomotion.domain_randomization import (
+    JOINTS_IN_QVEL,
+    MIRRORED_JOINTS,
+    POLAR,
+    DomainRandomization,
+    RandomizedState,
+)
 from motrix_gym.tasks.locomotion.height_scan import MIRRORED_SCAN, height_scan
 from motrix_gym.tasks.locomotion.quadruped import (
     ANYMAL_C,
@@ -40,13 +46,13 @@ AROUND_MIDDLE = 0.2  # m, how far from the middle of a tile an episode begins, i
 NEXT_TILE = terrain.TILE - 0.5  # m from the middle of a tile, where the flat middle of the next one is
 FOOTPRINT = 0.6  # m, no part of a standing robot is farther from its middle, in x and y
 CLEARANCE = 0.01  # m between the feet and the highest ground beneath a robot, on terrain
-FAR = 4.0  # m along the command, which an episode must have come to count as walked
+PROMOTION_DISTANCE = 4.0  # m along the command, which an episode must have come to count as walked
 AXIAL = Flip.signs(-1, 1, -1)
 MIRRORED_COMMAND = Flip.signs(1, -1, -1)
 
 
 @dataclass(frozen=True)
-class VelocityState(DisturbedState):
+class VelocityState(RandomizedState):
     """What the velocity task remembers.
 
     Attributes:
@@ -73,7 +79,7 @@ class VelocityState(DisturbedState):
 
 
 @dataclass(frozen=True, kw_only=True)
-class VelocityTask(Disturbed):
+class VelocityTask(DomainRandomization):
     """A robot with four legs follows a velocity command.
 
     It is commanded a forward and a leftward velocity and a yaw rate, which change every few seconds and are zero for
@@ -190,37 +196,37 @@ class VelocityTask(Disturbed):
         return terrain.generate(self.terrain, self.terrain_levels, self.terrain_seed)
 
     @property
-    def marks(self) -> dict[str, float]:
+    def target_markers(self) -> dict[str, float]:
         """The flat discs on the ground that pictures show, by name, each with its radius, m."""
         return {}
 
     def spec(self) -> mujoco.MjSpec:
         """The model before it is compiled."""
-        return robot_spec(self.ROBOT.model, self.ground, tuple(self.marks.items()))
+        return robot_spec(self.ROBOT.model, self.ground, tuple(self.target_markers.items()))
 
     def model(self) -> mujoco.MjModel:
-        return copy.copy(self._reference())
+        return copy.copy(self.reference_model())
 
     def action_space(self) -> spaces.Box:
         return spaces.Box(-1.0, 1.0, (3 * LEGS,), np.float32)
 
     def reset(self, rng: RandomStreams) -> tuple[Array, Array, VelocityState]:
-        return self._begin_on(self._first_level(rng), rng)
+        return self.reset_on_level(self._first_level(rng), rng)
 
     def reset_after(self, rng: RandomStreams, last: VelocityState) -> tuple[Array, Array, VelocityState]:
-        return self._begin_on(self._next_level(last, rng), rng) if self.terrain_curriculum else self.reset(rng)
+        return self.reset_on_level(self._next_level(last, rng), rng) if self.terrain_curriculum else self.reset(rng)
 
-    def _begin_on(self, level: Array, rng: RandomStreams) -> tuple[Array, Array, VelocityState]:
+    def reset_on_level(self, level: Array, rng: RandomStreams) -> tuple[Array, Array, VelocityState]:
         n, robot = len(rng), self.ROBOT
         start = rng.uniform(-1.0, 1.0, 20)
         joints = robot.default_joints + 0.1 * start[:, :12]
-        xy, above = self._starting_place(level, rng)
+        xy, above = self.start_place(level, rng)
         height = robot.start_height + above[:, None]
-        yaw = self._starting_yaw(level, start[:, 12])
+        yaw = self.start_yaw(level, start[:, 12])
         qpos = np.concatenate([xy, height, rotations.from_yaw(yaw), joints], axis=1)
         qvel = np.concatenate([0.3 * start[:, 13:19], np.zeros_like(joints)], axis=1)
         state = VelocityState(
-            **self.begin_disturbed(rng),
+            **self.reset_randomization(rng),
             command=np.zeros((n, 3)),
             command_left=np.zeros(n),
             phase=0.5 + 0.5 * start[:, 19],
@@ -231,12 +237,12 @@ class VelocityTask(Disturbed):
             walked=np.zeros(n),
             fell=np.zeros(n, dtype=bool),
         )
-        return qpos, qvel, self._with_new_command(state, rng)
+        return qpos, qvel, self.with_new_command(state, rng)
 
-    def _reference(self) -> mujoco.MjModel:
-        return robot_model(self.ROBOT.model, self.ground, tuple(self.marks.items()))
+    def reference_model(self) -> mujoco.MjModel:
+        return robot_model(self.ROBOT.model, self.ground, tuple(self.target_markers.items()))
 
-    def _starting_place(self, level: Array, rng: RandomStreams) -> tuple[Array, Array]:
+    def start_place(self, level: Array, rng: RandomStreams) -> tuple[Array, Array]:
         """Where episodes begin, (N, 2) m, and how far above a robot on the plane, (N,) m."""
         if not self.terrain:
             return np.zeros((len(level), 2)), np.zeros(len(level))
@@ -246,12 +252,12 @@ class VelocityTask(Disturbed):
         xy = middles[level, tile] + AROUND_MIDDLE * (2 * unit[:, 1:] - 1)
         return xy, self.ground.highest(xy, FOOTPRINT) + CLEARANCE
 
-    def _starting_yaw(self, level: Array, unit: Array) -> Array:
-        """The heading in which episodes begin, (N,) rad, from a random number from -1 to 1 each."""
+    def start_yaw(self, level: Array, unit: Array) -> Array:
+        """Heading of the trunk at the start of an episode, (N,) rad, from a random number from -1 to 1 each."""
         return np.pi * unit
 
     def _first_level(self, rng: RandomStreams) -> Array:
-        """The level of rows without a past, (N,) int."""
+        """The level of the first episode, (N,) int."""
         if not self.terrain:
             return np.zeros(len(rng), dtype=int)
         levels = (self.terrain_levels + 1) // 2 if self.terrain_curriculum else self.terrain_levels
@@ -259,8 +265,10 @@ class VelocityTask(Disturbed):
 
     def _next_level(self, last: VelocityState, rng: RandomStreams) -> Array:
         """The level that follows from how the last episode went, (N,) int."""
-        mastered = ~last.fell & (last.walked >= np.maximum(FAR, 0.7 * last.asked))
-        failed = (last.fell & (last.walked < FAR)) | ((last.asked >= FAR) & (last.walked < 0.4 * last.asked))
+        mastered = ~last.fell & (last.walked >= np.maximum(PROMOTION_DISTANCE, 0.7 * last.asked))
+        failed = (last.fell & (last.walked < PROMOTION_DISTANCE)) | (
+            (last.asked >= PROMOTION_DISTANCE) & (last.walked < 0.4 * last.asked)
+        )
         level = np.maximum(last.level + mastered - failed, 0)
         anywhere = (rng.uniform()[:, 0] * self.terrain_levels).astype(int)
         return np.where(level < self.terrain_levels, level, anywhere)
@@ -292,7 +300,7 @@ class VelocityTask(Disturbed):
             "linear_velocity": physics.sensor["linear_velocity"],
             "angular_velocity": physics.sensor["angular_velocity"],
             "gravity": physics.sensor["gravity_direction"],
-            "joint_position": self._bend(physics) - self.offset(state),
+            "joint_position": self._joint_displacement(physics) - self.offset(state),
             "joint_velocity": physics.qvel[:, JOINTS_IN_QVEL],
             "last_action": state.action,
             "command": state.command,
@@ -358,12 +366,12 @@ class VelocityTask(Disturbed):
     def reward_hip_pos(self, t: Transition) -> Array:
         """(1 - min(abs(leftward command), 1)) x sum of squared hip angles"""
         sideways = np.minimum(np.abs(t.state.command[:, 1]), 1.0)
-        return (1.0 - sideways) * rewards.sum_squares(self._bend(t.next_physics)[:, HIPS])
+        return (1.0 - sideways) * rewards.sum_squares(self._joint_displacement(t.next_physics)[:, HIPS])
 
     @reward_term(-0.1)
     def reward_stand_still(self, t: Transition) -> Array:
         """sum of absolute joint angles from the standing pose, not moving"""
-        return np.abs(self._bend(t.next_physics)).sum(axis=1) * indicator(~self.moving(t))
+        return np.abs(self._joint_displacement(t.next_physics)).sum(axis=1) * indicator(~self.moving(t))
 
     @reward_term(0.3)
     def reward_gait(self, t: Transition) -> Array:
@@ -406,7 +414,7 @@ class VelocityTask(Disturbed):
         }
 
     def next_state(self, t: Transition, rng: RandomStreams) -> VelocityState:
-        state = self.advance_disturbed(t.state, t.action, rng)
+        state = self.next_randomization(t.state, t.action, rng)
         command, velocity = state.command[:, :2], t.next_physics.sensor["linear_velocity"][:, :2]
         speed = np.sqrt(rewards.sum_squares(command))
         along = (command * velocity).sum(axis=1) / np.maximum(speed, 1e-9)
@@ -420,7 +428,7 @@ class VelocityTask(Disturbed):
             walked=state.walked + self.control_dt * along,
             fell=t.terminated,
         )
-        return self._with_new_command(state, rng)
+        return self.with_new_command(state, rng)
 
     def metrics(self, t: Transition) -> dict[str, Array]:
         off = t.state.command[:, :2] - t.next_physics.sensor["linear_velocity"][:, :2]
@@ -448,7 +456,7 @@ class VelocityTask(Disturbed):
             action=MIRRORED_JOINTS,
             blocks=blocks,
             state=lambda state: replace(
-                self.mirrored_disturbances(state, blocks),
+                self.mirrored_randomization(state, blocks),
                 command=MIRRORED_COMMAND(state.command),
                 phase=(state.phase + 0.5) % 1.0,
                 action=MIRRORED_JOINTS(state.action),
@@ -456,8 +464,8 @@ class VelocityTask(Disturbed):
             ),
         )
 
-    def _with_new_command(self, state: VelocityState, rng: RandomStreams) -> VelocityState:
-        """The memory with a fresh command in the rows whose time for one has come."""
+    def with_new_command(self, state: VelocityState, rng: RandomStreams) -> VelocityState:
+        """The task state with a new command in the environments where one is due."""
         unit = rng.uniform(size=5)
         low, high = np.array(self.command_low), np.array(self.command_high)
         command = (low + (high - low) * unit[:, :3]) * (unit[:, 3:4] >= self.still_probability)
@@ -469,7 +477,7 @@ class VelocityTask(Disturbed):
             command_left=np.where(due, interval, state.command_left),
         )
 
-    def _bend(self, physics: PhysicsState) -> Array:  # (N, 12) rad
+    def _joint_displacement(self, physics: PhysicsState) -> Array:  # (N, 12) rad
         return physics.qpos[:, JOINTS_IN_QPOS] - self.ROBOT.default_joints
 
     def _contact(self, physics: PhysicsState) -> Array:  # (N, 4) bool

@@ -13,9 +13,9 @@ from motrix_gym.fields import Ascending, Bound, Positive, Share
 from motrix_gym.random_streams import RandomStreams
 from motrix_gym.reward_terms import once_per_step, reward_term
 from motrix_gym.rewards import closeness, sum_squares, tolerance
-from motrix_gym.task import Array, PhysicsState, Transition
+from motrix_gym.state import Array, PhysicsState, Transition
 from motrix_gym.tasks.holding import Holding
-from motrix_gym.tasks.manipulation.panda import FINGERS, JOINTS, LEAD, PandaState, PandaTask, held, reference
+from motrix_gym.tasks.manipulation.panda import FINGERS, JOINTS, MAX_LEAD, PandaState, PandaTask, held, reference
 
 CUBE_LOW, CUBE_HIGH = (0.4, -0.25), (0.6, 0.25)  # m, where a cube lies on the table
 GOAL_LOW, GOAL_HIGH = (0.4, -0.25, 0.25), (0.6, 0.25, 0.5)  # m, where it is to be
@@ -120,7 +120,7 @@ class FrankaLiftCube(PandaTask, Holding):
         cube = np.concatenate([drawn[:, :2], half, rotations.from_yaw(drawn[:, 2])], axis=1)
         if self.in_hand_share:
             arm = np.concatenate([arm[:, JOINTS], np.where(in_hand, half, arm[:, FINGERS])], axis=1)
-            pressing = np.where(in_hand, np.maximum(half - LEAD[7], 0.0), state.target[:, 7:])
+            pressing = np.where(in_hand, np.maximum(half - MAX_LEAD[7], 0.0), state.target[:, 7:])
             state = replace(state, target=np.concatenate([state.target[:, JOINTS], pressing], axis=1))
             cube = np.where(in_hand, _hands(arm), cube)
         goal = rng.uniform(GOAL_LOW, GOAL_HIGH, 3)
@@ -138,7 +138,7 @@ class FrankaLiftCube(PandaTask, Holding):
         return {"geom_size": size, "body_mass": mass, "body_inertia": inertia}
 
     def observe(self, physics: PhysicsState, state: LiftState) -> dict[str, Array]:
-        return self.felt(physics, state) | {
+        return self.proprioception(physics, state) | {
             "to_cube": physics.sensor["cube"] - physics.sensor["tcp"],
             "cube_axes": physics.sensor["cube_axis"],
             "cube_velocity": physics.sensor["cube_velocity"],

@@ -13,7 +13,7 @@ from motrix_gym.fields import Bound, NonNegative, Positive
 from motrix_gym.random_streams import RandomStreams
 from motrix_gym.reward_terms import reward_term
 from motrix_gym.rewards import indicator
-from motrix_gym.task import Array, PhysicsState, Transition
+from motrix_gym.state import Array, PhysicsState, Transition
 from motrix_gym.tasks.manipulation.panda import FINGERS, JOINTS, OPEN, PandaState, PandaTask, reference
 
 BAR = 0.022  # m, diameter of the handle's bar
@@ -128,7 +128,7 @@ class FrankaOpenCabinet(PandaTask):
         return {"body_pos": position, "body_quat": turned}
 
     def observe(self, physics: PhysicsState, state: CabinetState) -> dict[str, Array]:
-        return self.felt(physics, state) | {
+        return self.proprioception(physics, state) | {
             "handle": physics.sensor["handle"],
             "handle_axes": physics.sensor["handle_axes"],
             "bar_contact": touching(physics).astype(float),

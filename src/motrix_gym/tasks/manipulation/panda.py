@@ -13,12 +13,13 @@ from gymnasium import spaces
 from motrix_gym.fields import NonNegative, Positive
 from motrix_gym.model_files import load_model
 from motrix_gym.random_streams import RandomStreams
-from motrix_gym.task import Array, PhysicsState, Task, TaskState, Transition
+from motrix_gym.state import Array, PhysicsState, TaskState, Transition
+from motrix_gym.task import Task
 
 JOINTS = slice(0, 7)  # of the arm, in qpos and qvel
 FINGERS = slice(7, 9)  # as far as each is from the middle, in qpos and qvel
 OPEN = 0.04  # m that a finger is from the middle, at most
-LEAD = np.array([0.25] * 7 + [0.02])  # rad and m that a target is ahead of what it moves, at most
+MAX_LEAD = np.array([0.25] * 7 + [0.02])  # rad and m that a target is ahead of what it moves, at most
 OVERSHOOT = 0.05  # rad beyond the end of its range that a joint may be pushed to
 
 
@@ -57,10 +58,10 @@ class PandaTask(Task):
         return spaces.Box(-1.0, 1.0, (8,))
 
     def control(self, physics: PhysicsState, state: PandaState, action: Array) -> Array:
-        """Moves the targets by `joint_speed` and `finger_speed` times the action, no farther ahead than `LEAD`."""
+        """Moves the targets by `joint_speed` and `finger_speed` times the action, no farther ahead than `MAX_LEAD`."""
         speed = np.array([self.joint_speed] * 7 + [self.finger_speed])
         there = held(physics)
-        target = np.clip(state.target + speed * self.control_dt * action, there - LEAD, there + LEAD)
+        target = np.clip(state.target + speed * self.control_dt * action, there - MAX_LEAD, there + MAX_LEAD)
         return np.clip(target, *self._ranges())
 
     def terminated(self, t: Transition) -> dict[str, Array]:
@@ -72,7 +73,7 @@ class PandaTask(Task):
     def next_state(self, t: Transition, rng: RandomStreams) -> PandaState:
         return replace(t.state, target=t.ctrl, action=t.action)
 
-    def felt(self, physics: PhysicsState, state: PandaState) -> dict[str, Array]:
+    def proprioception(self, physics: PhysicsState, state: PandaState) -> dict[str, Array]:
         """What the arm knows of itself, in blocks of the observation."""
         return {
             "joint_position": physics.qpos[:, JOINTS] - self.HOME,

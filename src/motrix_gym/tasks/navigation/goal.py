@@ -12,8 +12,8 @@ from motrix_gym import rewards, rotations
 from motrix_gym.fields import Ascending, Bound, NonNegative, Positive
 from motrix_gym.random_streams import RandomStreams
 from motrix_gym.reward_terms import reward_term
+from motrix_gym.state import Array, PhysicsState, Transition
 from motrix_gym.symmetry import Flip, Mirror
-from motrix_gym.task import Array, PhysicsState, Transition
 from motrix_gym.tasks.holding import Holding
 from motrix_gym.tasks.locomotion.velocity import AnymalC, VelocityState
 
@@ -128,11 +128,11 @@ class AnymalCNavigation(AnymalC, Holding):
             )
 
     @property
-    def marks(self) -> dict[str, float]:
+    def target_markers(self) -> dict[str, float]:
         return {"goal": self.position_tolerance, "goal_ahead": self.position_tolerance / 3}
 
-    def _begin_on(self, level: Array, rng: RandomStreams) -> tuple[Array, Array, NavigationState]:
-        qpos, qvel, state = super()._begin_on(level, rng)
+    def reset_on_level(self, level: Array, rng: RandomStreams) -> tuple[Array, Array, NavigationState]:
+        qpos, qvel, state = super().reset_on_level(level, rng)
         shortest, longest = self.goal_distance
         distance, bearing, heading, chance = rng.uniform([shortest, 0, 0, 0], [longest, 1, 1, 1], 4).T
         still = chance < self.still_probability
@@ -203,11 +203,11 @@ class AnymalCNavigation(AnymalC, Holding):
             ),
         )
 
-    def _with_new_command(self, state: VelocityState, rng: RandomStreams) -> VelocityState:
+    def with_new_command(self, state: VelocityState, rng: RandomStreams) -> VelocityState:
         return state
 
     def _commanded(self, state: NavigationState, qpos: Array) -> NavigationState:
-        """The memory with the next command on the way to the goal from `qpos`, (N, nq)."""
+        """The task state with the next command on the way to the goal from `qpos`, (N, nq)."""
         arrived = self._there(qpos, state, 0.5) | (state.arrived & self._there(qpos, state, 1.0))
         low, high = np.array(self.command_low), np.array(self.command_high)
         velocity = shortened(self.approach_rate * way_left(qpos, state), low[:2], high[:2])

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from motrix_gym.tasks.locomotion.disturbances import DRAWN, PLACES
+from motrix_gym.tasks.locomotion.domain_randomization import COLUMNS, QUANTITIES
 
 OPTIONS = {
     "friction": (0.4, 1.2),
@@ -49,7 +49,7 @@ def test_an_option_changes_the_physics_of_its_row_and_of_no_other(option):
         state["memory.push"][2] = 0.5, 0.0, 0.0
     else:
         drawn = state["memory.drawn"]
-        drawn[2, PLACES[option]] = -np.sign(drawn[2, PLACES[option]]) * 0.9
+        drawn[2, COLUMNS[option]] = -np.sign(drawn[2, COLUMNS[option]]) * 0.9
     untouched = envs.get_state()
     envs.set_state(untouched)
     expected = walk(envs)
@@ -67,7 +67,7 @@ def test_a_row_simulates_the_model_that_its_numbers_say(seed):
     envs.reset(seed=seed)
     task_state, task, plain = envs.batch.state.task, envs.task, envs.task.model()
     trunk = plain.body("trunk").id
-    of = {name: task.of_episode(name, task_state) for name in DRAWN}
+    of = {name: task.sampled(name, task_state) for name in QUANTITIES}
     assert len(np.unique(task_state.drawn, axis=0)) == ROWS
     for row in range(ROWS):
         model = envs.batch.physics._batch.get_model(row)
@@ -97,7 +97,7 @@ def test_a_row_simulates_the_model_that_its_numbers_say(seed):
 def test_what_is_drawn_fills_its_range_and_is_drawn_again(option):
     envs = make(256, **{option: OPTIONS[option]})
     envs.reset(seed=0)
-    first = envs.task.of_episode(option, envs.batch.state.task)
+    first = envs.task.sampled(option, envs.batch.state.task)
     given_range = OPTIONS[option]
     low, high = given_range if isinstance(given_range, tuple) and len(given_range) == 2 else (None, given_range)
     low = -np.asarray(high) if low is None else low
@@ -106,7 +106,7 @@ def test_what_is_drawn_fills_its_range_and_is_drawn_again(option):
     assert (first.min(axis=0) < low + 0.1 * (np.asarray(high) - low)).all()
     assert (first.max(axis=0) > high - 0.1 * (np.asarray(high) - low)).all()
     envs.reset()
-    assert not np.array_equal(first, envs.task.of_episode(option, envs.batch.state.task))
+    assert not np.array_equal(first, envs.task.sampled(option, envs.batch.state.task))
 
 
 OWN = [("friction", 1), ("motor_strength", 1), ("stiffness", 1), ("damping", 1), ("added_mass", 0), ("action_delay", 0)]
@@ -127,7 +127,7 @@ def test_a_range_may_be_one_number(option, value):
 def test_actions_come_late_by_the_steps_of_the_row():
     envs = make(64, action_delay=(0, 3))
     envs.reset(seed=0)
-    delay = envs.task.of_episode("action_delay", envs.batch.state.task)[:, 0]
+    delay = envs.task.sampled("action_delay", envs.batch.state.task)[:, 0]
     assert set(delay) == {0, 1, 2, 3}
     actions = np.random.default_rng(0).uniform(-1, 1, (6, 64, 12))
     for k, action in enumerate(actions):
@@ -165,7 +165,7 @@ def test_noise_is_within_its_width_and_in_its_blocks_only():
 def test_encoders_that_are_off_shift_what_is_seen_and_what_is_done():
     envs = make(8, joint_offset=0.1)
     observation, _ = envs.reset(seed=0)
-    offset = envs.task.of_episode("joint_offset", envs.batch.state.task)
+    offset = envs.task.sampled("joint_offset", envs.batch.state.task)
     bend = envs.get_state()["qpos"][:, 7:] - envs.task.ROBOT.default_joints
     np.testing.assert_allclose(observation[:, envs.observation_blocks["joint_position"]], bend - offset, atol=1e-6)
     ctrl = envs.task.control(envs.batch.state.physics, envs.batch.state.task, np.zeros((8, 12)))
@@ -228,8 +228,8 @@ def test_disturbances_have_a_mirror_image():
     for name in ("drawn", "noise", "past_actions", "push"):
         np.testing.assert_array_equal(getattr(twice, name), getattr(task_state, name))
     mirrored = mirror.state(task_state)
-    for name, flip in DRAWN.items():
-        found, own = (envs.task.of_episode(name, m) for m in (mirrored, task_state))
+    for name, flip in QUANTITIES.items():
+        found, own = (envs.task.sampled(name, m) for m in (mirrored, task_state))
         np.testing.assert_allclose(found, flip(own))
 
 

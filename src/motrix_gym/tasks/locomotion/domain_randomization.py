@@ -1,4 +1,4 @@
-"""What differs between a legged robot and its model: options of every task of one, drawn anew for each episode."""
+"""Domain randomization for legged robots, sampled for each environment at the start of an episode."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import numpy as np
 
 from motrix_gym.fields import Ascending, Count, NonNegative, PositiveRange, Range, nearest
 from motrix_gym.random_streams import RandomStreams
+from motrix_gym.state import Array, TaskState
 from motrix_gym.symmetry import Flip
-from motrix_gym.task import Array, Task, TaskState
+from motrix_gym.task import Task
 
 TRUNK = "trunk"
 JOINTS = 12  # hip, thigh, calf of each leg
@@ -21,7 +22,7 @@ MIRRORED_JOINTS = Flip(index=np.array([3, 4, 5, 0, 1, 2, 9, 10, 11, 6, 7, 8]), s
 UNSIGNED_JOINTS = Flip(MIRRORED_JOINTS.index, np.ones(JOINTS))
 POLAR = Flip.signs(1, -1, 1)
 SAME = Flip.signs(1)
-DRAWN = {  # what is drawn for an episode, each number from -1 to 1, and its mirror image
+QUANTITIES = {  # sampled for an episode, each number from -1 to 1, and its mirror image
     "friction": SAME,
     "added_mass": SAME,
     "com_shift": POLAR,
@@ -39,16 +40,16 @@ def _laid_out(flips: Mapping[str, Flip]) -> dict[str, slice]:
     return {name: slice(stop - len(flip.index), stop) for (name, flip), stop in zip(flips.items(), stops, strict=True)}
 
 
-PLACES = _laid_out(DRAWN)
-WIDTH = PLACES["action_delay"].stop
+COLUMNS = _laid_out(QUANTITIES)
+WIDTH = COLUMNS["action_delay"].stop
 
 
 @dataclass(frozen=True)
-class DisturbedState(TaskState):
-    """What a task remembers of its disturbances; an array is empty, (N, 0), where its options are off.
+class RandomizedState(TaskState):
+    """What is sampled for an episode and a step; an array is empty, (N, 0), where its options are off.
 
     Attributes:
-        drawn: Where in its range each quantity of the episode lies, (N, 54) from -1 to 1, as `PLACES` says.
+        drawn: Where in its range each quantity of the episode lies, (N, 54) from -1 to 1, as `COLUMNS` says.
         noise: The same for each element of the next observation, (N, k).
         past_actions: The actions before this step, the latest first, (N, longest delay, 12).
         push: Change of the velocity in this step, in the world's axes, (N, 3) m/s.
@@ -63,7 +64,7 @@ class DisturbedState(TaskState):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Disturbed(Task):
+class DomainRandomization(Task):
     """A task of a robot with four legs and twelve position servos, some of whose physics is not quite known."""
 
     friction: PositiveRange = (1.0, 1.0)
@@ -81,7 +82,7 @@ class Disturbed(Task):
     def __post_init__(self) -> None:
         super().__post_init__()
         lightest = self.added_mass[0]
-        if lightest < 0 and not (trunk := self._reference().body_mass[self._trunk()]) + lightest > 0:
+        if lightest < 0 and not (trunk := self.reference_model().body_mass[self._trunk()]) + lightest > 0:
             raise ValueError(f"added_mass is {self.added_mass} kg; the trunk has {trunk:.3g} kg to be taken away")
         blocks = self._block_places()
         for block in self.observation_noise:
@@ -89,43 +90,43 @@ class Disturbed(Task):
                 raise ValueError(f"observation_noise has no block {block!r}{nearest(block, blocks)}")
 
     def model_overrides(self, state: Any) -> dict[str, Array]:
-        model, n, fields = self._reference(), len(state.push), {}
+        model, n, fields = self.reference_model(), len(state.push), {}
         if self._differs("friction"):
             fields["geom_friction"] = np.tile(model.geom_friction, (n, 1, 1))
-            fields["geom_friction"][:, model.geom_bodyid > 0, 0] *= self.of_episode("friction", state)
+            fields["geom_friction"][:, model.geom_bodyid > 0, 0] *= self.sampled("friction", state)
         if self._differs("added_mass"):
             trunk = self._trunk()
-            total = model.body_mass[trunk] + self.of_episode("added_mass", state)[:, 0]
+            total = model.body_mass[trunk] + self.sampled("added_mass", state)[:, 0]
             fields["body_mass"] = np.tile(model.body_mass, (n, 1))
             fields["body_mass"][:, trunk] = total
             fields["body_inertia"] = np.tile(model.body_inertia, (n, 1, 1))
             fields["body_inertia"][:, trunk] *= (total / model.body_mass[trunk])[:, None]
         if self._differs("com_shift"):
             fields["body_ipos"] = np.tile(model.body_ipos, (n, 1, 1))
-            fields["body_ipos"][:, self._trunk()] += self.of_episode("com_shift", state)
+            fields["body_ipos"][:, self._trunk()] += self.sampled("com_shift", state)
         if self._differs("motor_strength"):
-            strength = self.of_episode("motor_strength", state)
+            strength = self.sampled("motor_strength", state)
             fields["actuator_forcerange"] = model.actuator_forcerange * strength[:, :, None]
         if self._differs("stiffness"):
             gain = np.tile(model.actuator_gainprm, (n, 1, 1))
             bias = np.tile(model.actuator_biasprm, (n, 1, 1))
-            gain[:, :, 0] *= self.of_episode("stiffness", state)
-            bias[:, :, 1] *= self.of_episode("stiffness", state)
+            gain[:, :, 0] *= self.sampled("stiffness", state)
+            bias[:, :, 1] *= self.sampled("stiffness", state)
             fields |= {"actuator_gainprm": gain, "actuator_biasprm": bias}
         if self._differs("damping"):
             fields["dof_damping"] = np.tile(model.dof_damping, (n, 1))
-            fields["dof_damping"][:, JOINTS_IN_QVEL] *= self.of_episode("damping", state)
+            fields["dof_damping"][:, JOINTS_IN_QVEL] *= self.sampled("damping", state)
         return fields
 
     def external_force(self, state: Any) -> dict[str, Array]:
         if not self.push_speed:
             return {}
-        force = self._reference().body_subtreemass[self._trunk()] * state.push / self.control_dt
+        force = self.reference_model().body_subtreemass[self._trunk()] * state.push / self.control_dt
         return {TRUNK: np.concatenate([force, np.zeros_like(force)], axis=1)}
 
-    def of_episode(self, name: str, state: Any) -> Array:
+    def sampled(self, name: str, state: Any) -> Array:
         """A quantity of the episode in its unit, as the field of this name says, (N, numbers)."""
-        unit = state.drawn[:, PLACES[name]]
+        unit = state.drawn[:, COLUMNS[name]]
         if name in ("com_shift", "joint_offset"):
             return np.asarray(getattr(self, name)) * unit
         low, high = getattr(self, name)
@@ -138,11 +139,11 @@ class Disturbed(Task):
         if not self._differs("action_delay"):
             return action
         actions = np.concatenate([action[:, None], state.past_actions], axis=1)
-        return actions[np.arange(len(action)), self.of_episode("action_delay", state)[:, 0]]
+        return actions[np.arange(len(action)), self.sampled("action_delay", state)[:, 0]]
 
     def offset(self, state: Any) -> Array | float:
         """How far each joint is from where its encoder has it, (N, 12) rad."""
-        return self.of_episode("joint_offset", state) if self._differs("joint_offset") else 0.0
+        return self.sampled("joint_offset", state) if self._differs("joint_offset") else 0.0
 
     def noisy(self, blocks: dict[str, Array], state: Any) -> dict[str, Array]:
         """Observation blocks with their noise."""
@@ -153,20 +154,20 @@ class Disturbed(Task):
             name: blocks[name] + size * state.noise[:, places[name]] for name, size in self.observation_noise.items()
         }
 
-    def begin_disturbed(self, rng: RandomStreams) -> dict[str, Array]:
+    def reset_randomization(self, rng: RandomStreams) -> dict[str, Array]:
         """The fields of `DisturbedMemory` that an episode begins with."""
         n = len(rng)
         low, high = self.push_interval
         return {
-            "drawn": rng.uniform(-1.0, 1.0, WIDTH) if any(map(self._differs, DRAWN)) else np.zeros((n, 0)),
+            "drawn": rng.uniform(-1.0, 1.0, WIDTH) if any(map(self._differs, QUANTITIES)) else np.zeros((n, 0)),
             "noise": self._next_noise(rng),
             "past_actions": np.zeros((n, int(self.action_delay[1]), JOINTS)),
             "push": np.zeros((n, 3)),
             "push_left": low + (high - low) * rng.uniform()[:, 0] if self.push_speed else np.zeros(n),
         }
 
-    def advance_disturbed(self, state: Any, action: Array, rng: RandomStreams) -> Any:
-        """The memory with what is new after a step in which the policy gave `action`, (N, 12)."""
+    def next_randomization(self, state: Any, action: Array, rng: RandomStreams) -> Any:
+        """The task state after a step in which the policy gave `action`, (N, 12)."""
         past = np.concatenate([action[:, None], state.past_actions], axis=1)[:, : int(self.action_delay[1])]
         state = replace(state, noise=self._next_noise(rng), past_actions=past)
         if not self.push_speed:
@@ -183,9 +184,9 @@ class Disturbed(Task):
             push_left=np.where(due, low + (high - low) * unit[:, 1], left),
         )
 
-    def mirrored_disturbances(self, state: Any, blocks: Mapping[str, Flip]) -> Any:
-        """The memory with mirrored disturbances, where `blocks` reflect the observation."""
-        drawn, noise, observation = Flip.joined(*DRAWN.values()), state.noise, Flip.joined(*blocks.values())
+    def mirrored_randomization(self, state: Any, blocks: Mapping[str, Flip]) -> Any:
+        """The task state with mirrored quantities, where `blocks` reflect the observation."""
+        drawn, noise, observation = Flip.joined(*QUANTITIES.values()), state.noise, Flip.joined(*blocks.values())
         return replace(
             state,
             drawn=drawn(state.drawn) if state.drawn.shape[1] else state.drawn,
@@ -196,7 +197,7 @@ class Disturbed(Task):
 
     def _differs(self, name: str) -> bool:
         """Whether a quantity is not the model's in every episode."""
-        return getattr(self, name) != getattr(Disturbed, name)
+        return getattr(self, name) != getattr(DomainRandomization, name)
 
     def _next_noise(self, rng: RandomStreams) -> Array:
         if not self.observation_noise:
@@ -209,9 +210,9 @@ class Disturbed(Task):
         assert mirror is not None, "a robot with four legs has a mirror image"
         return _laid_out(mirror.blocks)
 
-    def _reference(self) -> mujoco.MjModel:
+    def reference_model(self) -> mujoco.MjModel:
         """The compiled model, shared: to be read only."""
         raise NotImplementedError
 
     def _trunk(self) -> int:
-        return self._reference().body(TRUNK).id
+        return self.reference_model().body(TRUNK).id
