@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import mujoco
 import numpy as np
@@ -14,6 +12,7 @@ from motrix_gym.batch import Batch, TaskBatch
 from motrix_gym.multi_task import MultiTask, cycle
 from motrix_gym.outcome import Outcome
 from motrix_gym.state import Array
+from motrix_gym.state_layout import StateLayout
 from motrix_gym.symmetry import Flip
 from motrix_gym.task import Task
 
@@ -74,7 +73,7 @@ class JoinedBatch(Batch):
             np.r_[tuple(self.observation_blocks[block] for block in sample.observation_blocks)] for sample in samples
         ]
         self.mirror = _joint_mirror(self._tasks, list(self.observation_blocks))
-        self._layout = _StateLayout(self.task_names, [sample.save() for sample in samples], num_envs)
+        self._layout = StateLayout(self.task_names, [sample.save() for sample in samples], num_envs)
         outcomes = [sample.step(np.zeros((1, *self.action_space.shape))) for sample in samples]
         self._terms = list(task.weights)
         self._reasons = list(dict.fromkeys(reason for outcome in outcomes for reason in outcome.termination))
@@ -213,53 +212,6 @@ class JoinedBatch(Batch):
         return arrays
 
 
-class _StateLayout:
-    """How the saved states of several tasks share arrays.
-
-    Parts share an array, wide enough for each, where their names, dtypes and numbers of axes are the same. Elsewhere
-    the name of the task stands before that of the part.
-
-    Args:
-        task_names: The names of the tasks.
-        initial: A saved state of one environment of each task.
-        num_envs: N.
-    """
-
-    def __init__(self, task_names: tuple[str, ...], initial: list[dict[str, Array]], num_envs: int):
-        self._initial = initial
-        kinds: defaultdict[str, set] = defaultdict(set)
-        for state in initial:
-            for part, x in state.items():
-                kinds[part].add((x.dtype, x.ndim))
-        self._names = [
-            {part: part if len(kinds[part]) == 1 else f"{name}.{part}" for part in state}
-            for name, state in zip(task_names, initial, strict=True)
-        ]
-        self._blank: dict[str, Array] = {}
-        for names, state in zip(self._names, initial, strict=True):
-            for part, x in state.items():
-                shape = np.maximum(self._blank.get(names[part], x).shape, x.shape)[1:]
-                self._blank[names[part]] = np.zeros((num_envs, *shape), dtype=x.dtype)
-
-    def blank(self) -> dict[str, Array]:
-        """Zeros for all environments."""
-        return {name: x.copy() for name, x in self._blank.items()}
-
-    def take(self, arrays: Mapping[str, Array], k: int, envs: Array) -> dict[str, Array]:
-        """The saved state of some environments, (M,) int, as task k has it."""
-        names = self._names[k]
-        return {part: arrays[names[part]][_corner(envs, x)] for part, x in self._initial[k].items()}
-
-    def put(self, arrays: dict[str, Array], k: int, envs: Array, state: Mapping[str, Array]) -> None:
-        """Writes the saved state of environments of task k into `arrays`."""
-        for part, x in state.items():
-            arrays[self._names[k][part]][_corner(envs, x)] = x
-
-    def put_initial(self, arrays: dict[str, Array], k: int, envs: Array) -> None:
-        """Writes a state that task k can take over, and that is reset before it is used."""
-        self.put(arrays, k, envs, self._initial[k])
-
-
 def _joint_blocks(task_names: tuple[str, ...], samples: list[TaskBatch]) -> dict[str, slice]:
     """The columns of every observation block of every task; blocks of the same name share their columns."""
     widths: dict[str, int] = {}
@@ -292,11 +244,6 @@ def _joint_mirror(tasks: tuple[Task, ...], blocks: list[str]) -> JointMirror | N
     if not all(_same(one, other) for one, other in pairs):
         return None
     return JointMirror(Flip.joined(*(flips[name] for name in blocks)), action)
-
-
-def _corner(envs: Array, x: Array) -> tuple[Any, ...]:
-    """Where the elements of `x`, (M, ...), lie in an array of all environments that is as wide as it or wider."""
-    return (envs, *map(slice, x.shape[1:]))
 
 
 def _same(one: Flip, other: Flip) -> bool:

@@ -180,10 +180,10 @@ def test_what_cannot_be_resumed(whole: RunDirectory, capsys: pytest.CaptureFixtu
 
 
 def test_an_environment_without_a_state_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    from motrix_gym.vector_env import MotrixVectorEnv
+    from motrix_gym.vector_env import BatchVectorEnv
 
     run = job("torch").create_run("", tmp_path / "run")
-    monkeypatch.delattr(MotrixVectorEnv, "get_state")
+    monkeypatch.delattr(BatchVectorEnv, "get_state")
     train_run(run, Stopper(2))
     with pytest.raises(UsageError, match=r"cannot save its state: start a new run with --init-from .*last\.pt"):
         train_run(run, Stopper())
