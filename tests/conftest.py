@@ -1,12 +1,15 @@
 """What all tests share. Hypothesis tries the same examples in every run on a server, new ones on a desk; no clock."""
 
 import os
+import signal
 
 import mujoco
 import pytest
 from hypothesis import HealthCheck, settings
 
 from motrix_gym.rendering import RenderingUnavailable, RowRenderer
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its background processes ignore it
 
 settings.register_profile("desk", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("server", parent=settings.get_profile("desk"), derandomize=True)
