@@ -9,7 +9,6 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
-from motrix_gym.batch import some
 from motrix_gym.fields import nearest, plain
 
 
@@ -110,3 +109,9 @@ def saved_state(state: Mapping[str, np.ndarray], own: Mapping[str, np.ndarray]) 
 def described(x: Any) -> str:
     """A value as an error names it."""
     return f"an array {x.dtype} {x.shape}" if isinstance(x, np.ndarray) else repr(x)
+
+
+def some(mask: np.ndarray) -> str:
+    """The first environments that a mask, (N,) bool, marks, as an error names them."""
+    envs = np.flatnonzero(mask)
+    return ", ".join(map(str, envs[:5])) + (", ..." if len(envs) > 5 else "")

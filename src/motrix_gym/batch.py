@@ -11,10 +11,11 @@ import mujoco
 import numpy as np
 
 from motrix_gym import step
+from motrix_gym.arguments import some
 from motrix_gym.outcome import Outcome
 from motrix_gym.physics.cpu import CpuPhysics
 from motrix_gym.random_streams import RandomStreams, row_keys
-from motrix_gym.state import Array, State, from_arrays, put, to_arrays
+from motrix_gym.state import Array, State, consecutive, from_arrays, put, to_arrays
 from motrix_gym.task import Task
 from motrix_gym.task_check import CheckedTask
 
@@ -117,11 +118,8 @@ class TaskBatch(Batch):
         self.physics = CpuPhysics(model, num_envs, num_threads, task.control_dt)
         self._rules = cast(Task, checked)  # what the task returns is checked until the first step is over
         self.state = step.first_state(self._rules, self.physics, num_envs)
-        self.observation_blocks = {}
-        width = 0
-        for name, block in self._rules.observe(self.state.physics, self.state.task).items():
-            self.observation_blocks[name] = slice(width, width + block.shape[1])
-            width += block.shape[1]
+        blocks = self._rules.observe(self.state.physics, self.state.task)
+        self.observation_blocks = consecutive({name: block.shape[1] for name, block in blocks.items()})
         checked.check_mirror(self.mirror, self.observation_blocks)
         self.privileged_width = sum(block.shape[1] for block in self._privileged_blocks())
 
@@ -188,9 +186,3 @@ class TaskBatch(Batch):
                     f"state {name!r} of rows {some(edited)} was edited, and would be ignored: 'simulation' counts, so "
                     "edit that, or have the task begin an episode there"
                 )
-
-
-def some(mask: Array) -> str:
-    """The first environments that a mask, (N,) bool, marks, as an error names them."""
-    envs = np.flatnonzero(mask)
-    return ", ".join(map(str, envs[:5])) + (", ..." if len(envs) > 5 else "")

@@ -70,11 +70,9 @@ class HierarchicalVectorEnv(BatchVectorEnv):
         command: str = "command",
         blocks: Sequence[str] | None = None,
     ):
-        if isinstance(hold, bool) or not isinstance(hold, (int, np.integer)) or hold < 1:
-            raise ValueError(f"hold is {hold!r}; it takes an integer of at least 1")
+        self.env, self.hold = env, arguments.whole_number("hold", hold, at_least=1)
         columns = _columns_read(env.batch, command, blocks)
         _check_command_space(env.batch, command, command_space)
-        self.env, self.hold = env, int(hold)
         self.task = dataclasses.replace(env.task, control_dt=self.hold * env.task.control_dt)
         limit = env.max_episode_steps
         self.max_episode_steps = None if limit is None else -(-limit // self.hold)

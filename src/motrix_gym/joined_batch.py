@@ -11,7 +11,7 @@ import numpy as np
 from motrix_gym.batch import Batch, TaskBatch
 from motrix_gym.multi_task import MultiTask, cycle
 from motrix_gym.outcome import Outcome
-from motrix_gym.state import Array
+from motrix_gym.state import Array, consecutive
 from motrix_gym.state_layout import StateLayout
 from motrix_gym.symmetry import Flip
 from motrix_gym.task import Task
@@ -225,12 +225,7 @@ def _joint_blocks(task_names: tuple[str, ...], samples: list[TaskBatch]) -> dict
                     "blocks that are not the same need names of their own"
                 )
     widths[TASK_BLOCK] = len(samples)
-    blocks: dict[str, slice] = {}
-    start = 0
-    for block, width in widths.items():
-        blocks[block] = slice(start, start + width)
-        start += width
-    return blocks
+    return consecutive(widths)
 
 
 def _joint_mirror(tasks: tuple[Task, ...], blocks: list[str]) -> JointMirror | None:

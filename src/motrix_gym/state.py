@@ -104,6 +104,12 @@ def where(mask: Array, tree: Tree, otherwise: Tree) -> Tree:
     return _map(lambda x, y: np.where(mask.reshape(-1, *(1,) * (x.ndim - 1)), x, y), tree, otherwise)
 
 
+def consecutive(widths: Mapping[str, int]) -> dict[str, slice]:
+    """The columns of parts that follow one another, by name, from the width of each."""
+    stops = np.cumsum(list(widths.values())).tolist()
+    return {name: slice(stop - width, stop) for (name, width), stop in zip(widths.items(), stops, strict=True)}
+
+
 def to_arrays(state: State) -> dict[str, Array]:
     """A state as a flat dictionary of arrays of its own. `State.has_past` is not in it: a saved state has a past."""
     arrays = {

@@ -12,7 +12,8 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from motrix_gym import arguments
-from motrix_gym.batch import Batch, TaskBatch, some
+from motrix_gym.arguments import some
+from motrix_gym.batch import Batch, TaskBatch
 from motrix_gym.entry_points import PlainSpec
 from motrix_gym.joined_batch import JoinedBatch
 from motrix_gym.multi_task import MultiTask

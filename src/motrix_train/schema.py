@@ -16,38 +16,15 @@ import reprlib
 import types
 import typing
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, Literal
 
+from motrix_gym.fields import Bound
 from motrix_train.errors import UsageError
 
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 80
 _SHORT.maxlong = 40
 _SHORT.maxtuple = _SHORT.maxlist = 8
-
-
-@dataclass(frozen=True)
-class Bound:
-    """The numbers that a field takes, or the lengths of a tuple.
-
-    Attributes:
-        low: Smallest number.
-        high: Greatest number.
-        above: Whether `low` itself is excluded.
-    """
-
-    low: float = -math.inf
-    high: float = math.inf
-    above: bool = False
-
-    def refusal(self, number: float) -> str | None:
-        """Which number to give in place of `number`, None if `number` is within the bounds."""
-        if number > self.high:
-            return f"give a number from {self.low:g} to {self.high:g}"
-        if number < self.low or (self.above and number == self.low):
-            return f"give a number above {self.low:g}" if self.above else f"give {self.low:g} or more"
-        return None
 
 
 INFINITE = object()
@@ -106,7 +83,7 @@ def check(name: str, value: Any, annotation: Any) -> None:
         for key, element in value.items():
             check(f"{name}.{key}", element, typing.get_args(annotation)[1])
     else:
-        for refusal in filter(None, (bound.refusal(value) for bound in bounds)):
+        for refusal in filter(None, (_refusal(bound, value) for bound in bounds)):
             raise UsageError(f"{name} {short(value)} is not possible: {refusal}")
 
 
@@ -157,8 +134,17 @@ def _fits(value: Any, annotation: Any) -> bool:
 
 
 def _check_elements(name: str, value: tuple[Any, ...], annotation: Any, bounds: list[Bound]) -> None:
-    for refusal in filter(None, (bound.refusal(len(value)) for bound in bounds)):
+    for refusal in filter(None, (_refusal(bound, len(value)) for bound in bounds)):
         raise UsageError(f"{name} {short(value)} is not possible: it has {len(value)} elements; {refusal}")
     for element in value:
-        for refusal in filter(None, (bound.refusal(element) for bound in unwrapped(annotation)[1:])):
+        for refusal in filter(None, (_refusal(bound, element) for bound in unwrapped(annotation)[1:])):
             raise UsageError(f"{name} {short(value)} is not possible: for each, {refusal}")
+
+
+def _refusal(bound: Bound, number: float) -> str | None:
+    """Which number to give in place of `number`, None if `number` is within the bound."""
+    if bound.accepts(number):
+        return None
+    if number > bound.high:
+        return f"give a number from {bound.low:g} to {bound.high:g}"
+    return f"give a number above {bound.low:g}" if bound.above else f"give {bound.low:g} or more"

@@ -11,7 +11,7 @@ import numpy as np
 
 from motrix_gym.fields import Ascending, Count, NonNegative, PositiveRange, Range, nearest
 from motrix_gym.random_streams import RandomStreams
-from motrix_gym.state import Array, TaskState
+from motrix_gym.state import Array, TaskState, consecutive
 from motrix_gym.symmetry import Flip
 from motrix_gym.task import Task
 
@@ -34,13 +34,7 @@ QUANTITIES = {  # sampled for an episode, each number from -1 to 1, and its mirr
 }
 
 
-def _laid_out(flips: Mapping[str, Flip]) -> dict[str, slice]:
-    """The columns of parts that follow one another."""
-    stops = np.cumsum([len(flip.index) for flip in flips.values()]).tolist()
-    return {name: slice(stop - len(flip.index), stop) for (name, flip), stop in zip(flips.items(), stops, strict=True)}
-
-
-COLUMNS = _laid_out(QUANTITIES)
+COLUMNS = consecutive({name: len(flip.index) for name, flip in QUANTITIES.items()})
 WIDTH = COLUMNS["action_delay"].stop
 
 
@@ -208,7 +202,7 @@ class DomainRandomization(Task):
         """The columns of each observation block."""
         mirror = self.mirror()
         assert mirror is not None, "a robot with four legs has a mirror image"
-        return _laid_out(mirror.blocks)
+        return consecutive({name: len(flip.index) for name, flip in mirror.blocks.items()})
 
     def reference_model(self) -> mujoco.MjModel:
         """The compiled model, shared: to be read only."""
