@@ -71,19 +71,19 @@ def tolerance(
 
 
 def _hyperbolic(d: np.ndarray, v: float) -> np.ndarray:
-    decay = np.exp(-d * np.arccosh(1 / v))  # 1 / cosh of large numbers, without overflow
+    decay = np.exp(-d * np.acosh(1 / v))  # 1 / cosh of large numbers, without overflow
     return 2 * decay / (1 + decay**2)
 
 
 def _cosine(d: np.ndarray, v: float) -> np.ndarray:
-    return (1 + np.cos(np.minimum(d * np.arccos(2 * v - 1), np.pi))) / 2
+    return (1 + np.cos(np.minimum(d * np.acos(2 * v - 1), np.pi))) / 2
 
 
 _SIGMOIDS: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
     "gaussian": lambda d, v: v ** (d**2),
     "hyperbolic": _hyperbolic,
     "long_tail": lambda d, v: 1 / (1 + (1 / v - 1) * d**2),
-    "tanh_squared": lambda d, v: 1 - np.tanh(d * np.arctanh(np.sqrt(1 - v))) ** 2,
+    "tanh_squared": lambda d, v: 1 - np.tanh(d * np.atanh(np.sqrt(1 - v))) ** 2,
     "linear": lambda d, v: np.maximum(1 - (1 - v) * d, 0.0),
     "quadratic": lambda d, v: np.maximum(1 - (1 - v) * d**2, 0.0),
     "cosine": _cosine,

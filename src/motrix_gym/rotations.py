@@ -14,9 +14,9 @@ def from_yaw(yaw: np.ndarray) -> np.ndarray:
 def yaw(quaternion: np.ndarray) -> np.ndarray:
     """The angle about z from the world's x axis to the turned one, seen from above; (N, 4) to (N,) rad."""
     w, x, y, z = np.moveaxis(quaternion, -1, 0)
-    return np.arctan2(2 * (x * y + w * z), w * w + x * x - y * y - z * z)
+    return np.atan2(2 * (x * y + w * z), w * w + x * x - y * y - z * z)
 
 
 def wrapped(angle: np.ndarray) -> np.ndarray:
     """The same directions as angles in [-pi, pi], in the shape of `angle`, rad."""
-    return np.arctan2(np.sin(angle), np.cos(angle))
+    return np.atan2(np.sin(angle), np.cos(angle))

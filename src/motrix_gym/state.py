@@ -106,7 +106,7 @@ def where(mask: Array, tree: Tree, otherwise: Tree) -> Tree:
 
 def consecutive(widths: Mapping[str, int]) -> dict[str, slice]:
     """The columns of parts that follow one another, by name, from the width of each."""
-    stops = np.cumsum(list(widths.values())).tolist()
+    stops = np.cumulative_sum(list(widths.values())).tolist()
     return {name: slice(stop - width, stop) for (name, width), stop in zip(widths.items(), stops, strict=True)}
 
 

@@ -34,10 +34,10 @@ class Flip:
     @staticmethod
     def joined(*flips: Flip) -> Flip:
         """The reflection of concatenated vectors."""
-        starts = np.cumsum([0, *(len(flip.index) for flip in flips)])
+        starts = np.cumulative_sum([0, *(len(flip.index) for flip in flips)])
         return Flip(
-            np.concatenate([flip.index + start for flip, start in zip(flips, starts, strict=False)]),
-            np.concatenate([flip.sign for flip in flips]),
+            np.concat([flip.index + start for flip, start in zip(flips, starts, strict=False)]),
+            np.concat([flip.sign for flip in flips]),
         )
 
 

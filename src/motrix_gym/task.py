@@ -15,6 +15,7 @@ import numpy as np
 from gymnasium import spaces
 
 from motrix_gym.fields import Bound, check_fields, nearest
+from motrix_gym.physics.base import Override
 from motrix_gym.random_streams import RandomStreams
 from motrix_gym.reward_terms import PREFIX, own_terms, terms_of, with_tables
 from motrix_gym.state import Array, PhysicsState, Transition
@@ -86,11 +87,11 @@ class Task:
         """
         return self.reset(rng)
 
-    def model_overrides(self, state: Any) -> dict[str, Array]:
+    def model_overrides(self, state: Any) -> dict[str, Override]:
         """Fields of the model that differ between environments during an episode: domain randomization.
 
         Returns:
-            Values by name of a field of `mujoco.MjModel`, each (N, ...), always for the same fields.
+            New values by name of a field of `mujoco.MjModel`, always for the same fields and elements.
         """
         return {}
 

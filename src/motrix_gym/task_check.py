@@ -14,6 +14,7 @@ import mujoco
 import numpy as np
 
 from motrix_gym.fields import nearest
+from motrix_gym.physics.base import Override
 from motrix_gym.state import PhysicsState, Transition
 from motrix_gym.symmetry import Mirror
 from motrix_gym.task import Task
@@ -45,14 +46,21 @@ class CheckedTask:
     def reset_after(self, rng: Any, last: Any) -> tuple[Array, Array, Any]:
         return self._beginning("reset_after", rng, last)
 
-    def model_overrides(self, state: Any) -> dict[str, Array]:
-        fields = self._asked("model_overrides", state)
-        for name, x in fields.items():
-            if not hasattr(self._model, name):
+    def model_overrides(self, state: Any) -> dict[str, Override]:
+        overrides = self._asked("model_overrides", state)
+        for name, override in overrides.items():
+            field = getattr(self._model, name, None)
+            if field is None:
                 self._refuse("model_overrides", f"names {name!r}, which is no field of mujoco.MjModel")
-            rows = _rows_of(state, default=len(x))
-            self._require("model_overrides", name, x, (rows, *np.shape(getattr(self._model, name))))
-        return fields
+            if not isinstance(override, Override):
+                self._refuse("model_overrides", f"gives {name} {override!r}; it takes an Override")
+            n = _rows_of(state, default=len(override.values))
+            try:
+                shape = np.broadcast_to(field, (n, *np.shape(field)))[override.index].shape
+            except IndexError:
+                self._refuse("model_overrides", f"gives {name} at {override.at}; its shape is {np.shape(field)}")
+            self._require("model_overrides", name, override.values, shape)
+        return overrides
 
     def external_force(self, state: Any) -> dict[str, Array]:
         forces = self._asked("external_force", state)

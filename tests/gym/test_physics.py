@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from motrix_gym.model_files import load_model
+from motrix_gym.physics.base import Override
 from motrix_gym.physics.cpu import CpuPhysics
 
 CONTROL_DT = 0.02
@@ -211,7 +212,7 @@ def test_a_geom_that_is_larger_in_one_row_touches_as_one_of_that_size(kind):
     small, large = model(0.01), model(1.0)
     qpos = np.array([[0, 0, 0.5, 0.9, 0.1, 0.3, 0.2, 0.1, 0.1, 1.1, 1, 0.2, 0, 0.1]])
     places = []
-    for base, fields in ((small, {"geom_size": large.geom_size[None]}), (large, {})):
+    for base, fields in ((small, {"geom_size": Override(large.geom_size[None])}), (large, {})):
         physics = CpuPhysics(base, 1, 1, 0.5)
         physics.override(everywhere(1), fields)
         physics.reset(everywhere(1), qpos, np.zeros((1, 12)))
@@ -222,4 +223,4 @@ def test_a_geom_that_is_larger_in_one_row_touches_as_one_of_that_size(kind):
 def test_sizes_are_not_varied_where_contacts_are_looked_for_body_by_body():
     model = mujoco.MjModel.from_xml_string(TWO_BODIES.format("enable", "sphere", "0.1"))
     with pytest.raises(ValueError, match="midphase"):
-        CpuPhysics(model, 1, 1, 0.5).override(everywhere(1), {"geom_size": model.geom_size[None]})
+        CpuPhysics(model, 1, 1, 0.5).override(everywhere(1), {"geom_size": Override(model.geom_size[None])})

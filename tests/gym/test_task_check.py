@@ -8,6 +8,7 @@ import gymnasium
 import numpy as np
 import pytest
 
+from motrix_gym.physics.base import Override
 from motrix_gym.state import TaskState
 from motrix_gym.symmetry import Flip, Mirror
 from motrix_gym.tasks.basic.cartpole import CartPole
@@ -106,12 +107,24 @@ BAD_METHODS = [
         "external_force names a body 'polle'; did you mean 'pole'?",
     ),
     (
-        {"model_overrides": lambda _, m: {"body_mas": np.zeros((4, 3))}},
+        {"model_overrides": lambda _, m: {"body_mas": Override(np.zeros((4, 3)))}},
         "model_overrides names 'body_mas', which is no field of mujoco.MjModel",
     ),
     (
-        {"reset": COUNTS, "model_overrides": lambda _, m: {"body_mass": np.ones((4, 9))}},
+        {"reset": COUNTS, "model_overrides": lambda _, m: {"body_mass": Override(np.ones((4, 9)))}},
         "model_overrides gives body_mass of shape (4, 9)",
+    ),
+    (
+        {"reset": COUNTS, "model_overrides": lambda _, m: {"body_mass": Override(np.ones((4, 3)), at=1)}},
+        "model_overrides gives body_mass of shape (4, 3); it takes an array of shape (4,)",
+    ),
+    (
+        {"reset": COUNTS, "model_overrides": lambda _, m: {"body_mass": 1.0}},
+        "model_overrides gives body_mass 1.0; it takes an Override",
+    ),
+    (
+        {"reset": COUNTS, "model_overrides": lambda _, m: {"body_mass": Override(np.ones(4), at=9)}},
+        "model_overrides gives body_mass at 9",
     ),
     (
         {"mirror": reflected({"position": TWO})},

@@ -3,14 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import mujoco
 import numpy as np
 
 from motrix_gym.state import PhysicsState
 
-NOTHING: Mapping[str, np.ndarray] = {}
+NOTHING: Mapping[str, Any] = {}
+
+
+@dataclass(frozen=True)
+class Override:
+    """New values for a field of `mujoco.MjModel` in N environments, or for some elements of the field.
+
+    Attributes:
+        values: The values, (N, ...), each as ``field[at]`` is.
+        at: Index of the elements; without it all of them.
+    """
+
+    values: np.ndarray
+    at: Any = ...
+
+    @property
+    def index(self) -> tuple[Any, ...]:
+        """The index of the elements in the fields of several environments."""
+        return (slice(None), *(self.at if isinstance(self.at, tuple) else (self.at,)))
 
 
 class Physics(Protocol):
@@ -39,7 +58,7 @@ class Physics(Protocol):
         ...
 
     def reset(
-        self, mask: np.ndarray, qpos: np.ndarray, qvel: np.ndarray, overrides: Mapping[str, np.ndarray] = NOTHING
+        self, mask: np.ndarray, qpos: np.ndarray, qvel: np.ndarray, overrides: Mapping[str, Override] = NOTHING
     ) -> PhysicsState:
         """Starts the marked environments anew.
 
@@ -57,12 +76,12 @@ class Physics(Protocol):
         """
         ...
 
-    def override(self, mask: np.ndarray, overrides: Mapping[str, np.ndarray]) -> None:
+    def override(self, mask: np.ndarray, overrides: Mapping[str, Override]) -> None:
         """Gives the models of the marked environments values of their own, and what MuJoCo derives from them.
 
         Args:
             mask: Which environments.
-            overrides: By name of a field of `mujoco.MjModel`, (M, ...).
+            overrides: By name of a field of `mujoco.MjModel`, for M environments.
 
         Raises:
             ValueError: Sizes of geoms in a model that looks for contacts by bounding boxes of whole bodies.

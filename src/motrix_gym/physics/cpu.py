@@ -10,7 +10,7 @@ import numpy as np
 
 from motrix_gym import forks
 from motrix_gym.mujoco_warnings import DIVERGENCE, DIVERGENCE_IS_NO_NEWS
-from motrix_gym.physics.base import NOTHING, Physics
+from motrix_gym.physics.base import NOTHING, Override, Physics
 from motrix_gym.state import PhysicsState
 
 _DERIVED_FROM = {"body_mass", "body_ipos", "body_inertia"}  # fields that MuJoCo computes constants from
@@ -78,7 +78,7 @@ class CpuPhysics(Physics):
         return self._physics_state(slice(None)), diverged
 
     def reset(
-        self, mask: np.ndarray, qpos: np.ndarray, qvel: np.ndarray, overrides: Mapping[str, np.ndarray] = NOTHING
+        self, mask: np.ndarray, qpos: np.ndarray, qvel: np.ndarray, overrides: Mapping[str, Override] = NOTHING
     ) -> PhysicsState:
         self.override(mask, overrides)
         envs = np.flatnonzero(mask)
@@ -94,14 +94,11 @@ class CpuPhysics(Physics):
             raise ValueError(f"an episode cannot begin at {start}: look at the task's reset() and its fields")
         return self._physics_state(envs)
 
-    def override(self, mask: np.ndarray, overrides: Mapping[str, np.ndarray]) -> None:
+    def override(self, mask: np.ndarray, overrides: Mapping[str, Override]) -> None:
         envs = np.flatnonzero(mask)
+        self._write(envs, overrides)
         if "geom_size" in overrides:
-            overrides = {**overrides, **_bounds_of_geoms(self.model, overrides["geom_size"])}
-        for name in overrides.keys() - self._overridden.keys():
-            self._overridden[name] = self._batch.expand(name)
-        for name, values in overrides.items():
-            self._overridden[name][envs] = values
+            self._write(envs, _bounds_of_geoms(self.model, self._overridden["geom_size"][envs]))
         if _DERIVED_FROM & overrides.keys():
             self._batch.set_const(envs)
 
@@ -133,6 +130,14 @@ class CpuPhysics(Physics):
         mujoco.mj_forward(model, data)
         return model, data
 
+    def _write(self, envs: np.ndarray, overrides: Mapping[str, Override]) -> None:
+        for name, override in overrides.items():
+            if name not in self._overridden:
+                self._overridden[name] = self._batch.expand(name)
+            values = self._overridden[name][envs]
+            values[override.index] = override.values
+            self._overridden[name][envs] = values
+
     def _warnings(self) -> np.ndarray:
         """How often each environment diverged so far, by kind, (N, kinds)."""
         return self._batch.warning[:, DIVERGENCE, _COUNT].copy()
@@ -143,7 +148,7 @@ class CpuPhysics(Physics):
         return PhysicsState(qpos, qvel, {name: sensordata[:, where] for name, where in self._sensor_slices.items()})
 
 
-def _bounds_of_geoms(model: mujoco.MjModel, size: np.ndarray) -> dict[str, np.ndarray]:
+def _bounds_of_geoms(model: mujoco.MjModel, size: np.ndarray) -> dict[str, Override]:
     """What tells MuJoCo which geoms may touch, from their sizes, (M, ngeom, 3)."""
     if not model.opt.disableflags & int(mujoco.mjtDisableBit.mjDSBL_MIDPHASE):
         raise ValueError('geom_size differs between environments; the model needs <flag midphase="disable"/>')
@@ -152,8 +157,8 @@ def _bounds_of_geoms(model: mujoco.MjModel, size: np.ndarray) -> dict[str, np.nd
     for geom, kind in enumerate(model.geom_type):
         if half_extent := _HALF_EXTENT.get(int(kind)):
             box[:, geom, 3:] = half = half_extent(*size[:, geom].T).T
-            radius[:, geom] = np.linalg.norm(half, axis=1)
-    return {"geom_aabb": box, "geom_rbound": radius}
+            radius[:, geom] = np.linalg.vector_norm(half, axis=1)
+    return {"geom_aabb": Override(box), "geom_rbound": Override(radius)}
 
 
 def _whole_steps(name: str, seconds: float, timestep: float) -> int:

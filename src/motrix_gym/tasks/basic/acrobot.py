@@ -53,7 +53,7 @@ class Acrobot(TargetTask):
 
     def observe(self, physics: PhysicsState, state: TaskState) -> dict[str, Array]:
         links = np.stack([physics.sensor["upper_axis"], physics.sensor["lower_axis"]], axis=2)  # (N, xyz, link)
-        return {"orientations": np.concatenate([links[:, 0], links[:, 2]], axis=1), "velocity": physics.qvel}
+        return {"orientations": np.concat([links[:, 0], links[:, 2]], axis=1), "velocity": physics.qvel}
 
     @reward_term(1.0)
     def reward_tip_high(self, t: Transition) -> Array:
@@ -66,4 +66,4 @@ class Acrobot(TargetTask):
 
 def distance(physics: PhysicsState) -> Array:
     """From the tip to the highest point that it can reach, (N,) m."""
-    return np.linalg.norm(physics.sensor["tip_from_target"], axis=1)
+    return np.linalg.vector_norm(physics.sensor["tip_from_target"], axis=1)

@@ -120,10 +120,10 @@ class BounceBall(Task):
         unit = rng.uniform(-1.0, 1.0, 11)
         joints = HOME + 0.01 * unit[:, ARM]
         drop = 0.4 + 0.1 * unit[:, 6:7]
-        ball = PADDLE + np.concatenate([0.02 * unit[:, 7:9], drop], axis=1)
+        ball = PADDLE + np.concat([0.02 * unit[:, 7:9], drop], axis=1)
         upright = np.tile([1.0, 0.0, 0.0, 0.0], (n, 1))
-        qpos = np.concatenate([joints, ball, upright], axis=1)
-        qvel = np.concatenate([np.zeros((n, 6)), 0.05 * unit[:, 9:11], np.zeros((n, 4))], axis=1)
+        qpos = np.concat([joints, ball, upright], axis=1)
+        qvel = np.concat([np.zeros((n, 6)), 0.05 * unit[:, 9:11], np.zeros((n, 4))], axis=1)
         state = BounceBallState(
             joint_target=joints,
             apex=rng.uniform(*self.apex_range),
@@ -180,7 +180,7 @@ class BounceBall(Task):
 
     def terminated(self, t: Transition) -> dict[str, Array]:
         ball = _ball(t.next_physics)
-        away = np.linalg.norm(ball[:, :2], axis=1) > self.max_distance
+        away = np.linalg.vector_norm(ball[:, :2], axis=1) > self.max_distance
         return {
             "lost": away | (ball[:, 2] < -0.1),
             "at_rest": self._low_time(t) > self.rest_time,
@@ -198,7 +198,7 @@ class BounceBall(Task):
         )
 
     def metrics(self, t: Transition) -> dict[str, Array]:
-        return {"apex_error": self._apex_error(t), "distance": np.linalg.norm(_ball(t.next_physics)[:, :2], axis=1)}
+        return {"apex_error": self._apex_error(t), "distance": np.linalg.vector_norm(_ball(t.next_physics)[:, :2], axis=1)}
 
     def markers(self, state: BounceBallState) -> dict[str, Array]:
         return {"apex": np.pad(state.apex, ((0, 0), (2, 0)))}
@@ -226,7 +226,7 @@ def landing_distance(physics: PhysicsState) -> Array:
     ball, velocity = _ball(physics), physics.sensor["ball_velocity"]
     fall = np.maximum(ball[:, 2] - BALL_ON_PADDLE, 0.0)
     flight = (velocity[:, 2] + np.sqrt(np.square(velocity[:, 2]) + 2 * GRAVITY * fall)) / GRAVITY
-    return np.linalg.norm(ball[:, :2] + velocity[:, :2] * np.maximum(flight, 0.0)[:, None], axis=1)
+    return np.linalg.vector_norm(ball[:, :2] + velocity[:, :2] * np.maximum(flight, 0.0)[:, None], axis=1)
 
 
 def _ball(physics: PhysicsState) -> Array:

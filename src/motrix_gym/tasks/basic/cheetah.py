@@ -55,8 +55,8 @@ class Cheetah(LocomotionTask):
 
     def reset(self, rng: RandomStreams) -> tuple[Array, Array, TaskState]:
         joints, n = random_joints(self.MODEL, rng)[:, JOINTS], len(rng)
-        qpos = np.concatenate([np.tile(FALLEN, (n, 1)), joints], axis=1)
-        qvel = np.concatenate([np.tile(FALLING, (n, 1)), np.zeros_like(joints)], axis=1)
+        qpos = np.concat([np.tile(FALLEN, (n, 1)), joints], axis=1)
+        qvel = np.concat([np.tile(FALLING, (n, 1)), np.zeros_like(joints)], axis=1)
         return qpos, qvel, TaskState()
 
     def observe(self, physics: PhysicsState, state: TaskState) -> dict[str, Array]:

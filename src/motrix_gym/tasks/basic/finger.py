@@ -53,7 +53,7 @@ class Finger(SuiteTask):
 
     def observe(self, physics: PhysicsState, state: Any) -> dict[str, Array]:
         return {
-            "position": np.concatenate([physics.qpos[:, :SPINNER], tip(physics)], axis=1),
+            "position": np.concat([physics.qpos[:, :SPINNER], tip(physics)], axis=1),
             "velocity": physics.qvel,
             "touch": np.log1p(physics.sensor["touch"]),
         }
@@ -140,7 +140,7 @@ class FingerTurn(Finger, TargetTask):
     def reset(self, rng: RandomStreams) -> tuple[Array, Array, FingerState]:
         qpos, qvel, _ = super().reset(rng)
         angle = rng.uniform(-np.pi, np.pi)
-        return qpos, qvel, FingerState(SPINNER_RADIUS * np.concatenate([np.sin(angle), np.cos(angle)], axis=1))
+        return qpos, qvel, FingerState(SPINNER_RADIUS * np.concat([np.sin(angle), np.cos(angle)], axis=1))
 
     def observe(self, physics: PhysicsState, state: FingerState) -> dict[str, Array]:
         target = {"target_position": state.target, "distance": self.distance(physics, state)[:, None]}
@@ -161,7 +161,7 @@ class FingerTurn(Finger, TargetTask):
 
     def distance(self, physics: PhysicsState, state: FingerState) -> Array:
         """From the spinner's tip to the rim of the target, (N,) m, negative inside."""
-        return np.linalg.norm(state.target - tip(physics), axis=1) - self.target_radius
+        return np.linalg.vector_norm(state.target - tip(physics), axis=1) - self.target_radius
 
 
 def tip(physics: PhysicsState) -> Array:

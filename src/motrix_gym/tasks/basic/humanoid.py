@@ -65,8 +65,8 @@ class Humanoid(LocomotionTask):
 
     def reset(self, rng: RandomStreams) -> tuple[Array, Array, TaskState]:
         pose, turn = random_joints(self.MODEL, rng), rng.uniform(size=4)
-        rotation = turn / np.linalg.norm(turn, axis=1, keepdims=True)
-        qpos = np.concatenate([pose[:, POSITION], rotation, pose[:, JOINTS]], axis=1)
+        rotation = turn / np.linalg.vector_norm(turn, axis=1, keepdims=True)
+        qpos = np.concat([pose[:, POSITION], rotation, pose[:, JOINTS]], axis=1)
         return qpos, np.zeros_like(qpos[:, 1:]), TaskState()  # a rotation has three velocities
 
     def is_valid_start(self, physics: PhysicsState) -> Array:
@@ -101,4 +101,4 @@ class Humanoid(LocomotionTask):
         return physics.sensor["head"][:, 2]
 
     def speed(self, physics: PhysicsState) -> Array:  # (N,) m/s, horizontal
-        return np.linalg.norm(physics.sensor["velocity"][:, :2], axis=1)
+        return np.linalg.vector_norm(physics.sensor["velocity"][:, :2], axis=1)

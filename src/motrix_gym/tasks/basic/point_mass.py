@@ -68,4 +68,4 @@ class PointMass(TargetTask):
 
 def distance(physics: PhysicsState) -> Array:
     """From the point to the middle, (N,) m."""
-    return np.linalg.norm(physics.qpos, axis=1)
+    return np.linalg.vector_norm(physics.qpos, axis=1)

@@ -89,4 +89,4 @@ def to_target(physics: PhysicsState, state: ReacherState) -> Array:
 
 def distance_to_target(physics: PhysicsState, state: ReacherState) -> Array:
     """From the centre of the finger to that of the target, (N,) m."""
-    return np.linalg.norm(to_target(physics, state), axis=1)
+    return np.linalg.vector_norm(to_target(physics, state), axis=1)

@@ -116,7 +116,7 @@ class DomainRandomization(Task):
         if not self.push_speed:
             return {}
         force = self.reference_model().body_subtreemass[self._trunk()] * state.push / self.control_dt
-        return {TRUNK: np.concatenate([force, np.zeros_like(force)], axis=1)}
+        return {TRUNK: np.concat([force, np.zeros_like(force)], axis=1)}
 
     def sampled(self, name: str, state: Any) -> Array:
         """A quantity of the episode in its unit, as the field of this name says, (N, numbers)."""
@@ -132,7 +132,7 @@ class DomainRandomization(Task):
         """The action that reaches the servos, (N, 12)."""
         if not self._differs("action_delay"):
             return action
-        actions = np.concatenate([action[:, None], state.past_actions], axis=1)
+        actions = np.concat([action[:, None], state.past_actions], axis=1)
         return actions[np.arange(len(action)), self.sampled("action_delay", state)[:, 0]]
 
     def offset(self, state: Any) -> Array | float:
@@ -162,7 +162,7 @@ class DomainRandomization(Task):
 
     def next_randomization(self, state: Any, action: Array, rng: RandomStreams) -> Any:
         """The task state after a step in which the policy gave `action`, (N, 12)."""
-        past = np.concatenate([action[:, None], state.past_actions], axis=1)[:, : int(self.action_delay[1])]
+        past = np.concat([action[:, None], state.past_actions], axis=1)[:, : int(self.action_delay[1])]
         state = replace(state, noise=self._next_noise(rng), past_actions=past)
         if not self.push_speed:
             return state

@@ -85,7 +85,7 @@ class Go1Stairs(Go1):
         back = np.stack([-left, turn], axis=1)
         ahead = state.command[:, :1]
         back = np.clip(back, self.command_low[1:], self.command_high[1:]) * (ahead != 0)
-        return replace(state, command=np.concatenate([ahead, back], axis=1))
+        return replace(state, command=np.concat([ahead, back], axis=1))
 
     def _crossed(self, t: Transition) -> Array:
         away = np.sqrt(rewards.sum_squares(t.next_physics.qpos[:, :2] - t.state.start))

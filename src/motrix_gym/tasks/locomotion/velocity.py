@@ -223,8 +223,8 @@ class VelocityTask(DomainRandomization):
         xy, above = self.start_place(level, rng)
         height = robot.start_height + above[:, None]
         yaw = self.start_yaw(level, start[:, 12])
-        qpos = np.concatenate([xy, height, rotations.from_yaw(yaw), joints], axis=1)
-        qvel = np.concatenate([0.3 * start[:, 13:19], np.zeros_like(joints)], axis=1)
+        qpos = np.concat([xy, height, rotations.from_yaw(yaw), joints], axis=1)
+        qvel = np.concat([0.3 * start[:, 13:19], np.zeros_like(joints)], axis=1)
         state = VelocityState(
             **self.reset_randomization(rng),
             command=np.zeros((n, 3)),

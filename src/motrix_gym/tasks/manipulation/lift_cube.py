@@ -10,6 +10,7 @@ import numpy as np
 
 from motrix_gym import rotations
 from motrix_gym.fields import Ascending, Bound, Positive, Share
+from motrix_gym.physics.base import Override
 from motrix_gym.random_streams import RandomStreams
 from motrix_gym.reward_terms import once_per_step, reward_term
 from motrix_gym.rewards import closeness, sum_squares, tolerance
@@ -117,25 +118,26 @@ class FrankaLiftCube(PandaTask, Holding):
         smallest, largest = self.cube_size
         drawn = rng.uniform([*CUBE_LOW, -QUARTER, smallest, 0.0], [*CUBE_HIGH, QUARTER, largest, 1.0], 5)
         half, in_hand = drawn[:, 3:4], drawn[:, 4:] < self.in_hand_share
-        cube = np.concatenate([drawn[:, :2], half, rotations.from_yaw(drawn[:, 2])], axis=1)
+        cube = np.concat([drawn[:, :2], half, rotations.from_yaw(drawn[:, 2])], axis=1)
         if self.in_hand_share:
-            arm = np.concatenate([arm[:, JOINTS], np.where(in_hand, half, arm[:, FINGERS])], axis=1)
+            arm = np.concat([arm[:, JOINTS], np.where(in_hand, half, arm[:, FINGERS])], axis=1)
             pressing = np.where(in_hand, np.maximum(half - MAX_LEAD[7], 0.0), state.target[:, 7:])
-            state = replace(state, target=np.concatenate([state.target[:, JOINTS], pressing], axis=1))
+            state = replace(state, target=np.concat([state.target[:, JOINTS], pressing], axis=1))
             cube = np.where(in_hand, _hands(arm), cube)
         goal = rng.uniform(GOAL_LOW, GOAL_HIGH, 3)
         lift = LiftState(**vars(state), goal=goal, half=half[:, 0], held=np.zeros(len(rng)))
-        return np.concatenate([arm, cube], axis=1), np.zeros((len(rng), 15)), lift
+        return np.concat([arm, cube], axis=1), np.zeros((len(rng), 15)), lift
 
-    def model_overrides(self, state: LiftState) -> dict[str, Array]:
-        model, n = reference(self.MODEL), len(state.half)
-        size = np.tile(model.geom_size, (n, 1, 1))
-        size[:, [model.geom("cube").id, model.geom("goal").id]] = state.half[:, None, None]
-        mass, inertia = np.tile(model.body_mass, (n, 1)), np.tile(model.body_inertia, (n, 1, 1))
-        cube = model.body("cube").id
-        mass[:, cube] = DENSITY * (2 * state.half) ** 3
-        inertia[:, cube] = (mass[:, cube] * (2 * state.half) ** 2 / 6)[:, None]
-        return {"geom_size": size, "body_mass": mass, "body_inertia": inertia}
+    def model_overrides(self, state: LiftState) -> dict[str, Override]:
+        model, edge = reference(self.MODEL), 2 * state.half
+        cube, shown = model.body("cube").id, [model.geom("cube").id, model.geom("goal").id]
+        mass = DENSITY * edge**3
+        inertia = mass * edge**2 / 6
+        return {
+            "geom_size": Override(np.tile(state.half[:, None, None], (1, 2, 3)), at=shown),
+            "body_mass": Override(mass, at=cube),
+            "body_inertia": Override(np.tile(inertia[:, None], (1, 3)), at=cube),
+        }
 
     def observe(self, physics: PhysicsState, state: LiftState) -> dict[str, Array]:
         return self.proprioception(physics, state) | {
@@ -149,13 +151,13 @@ class FrankaLiftCube(PandaTask, Holding):
     @reward_term(2.0)
     def reward_reach(self, t: Transition) -> Array:
         """upright x mean closeness of the fingertips to the cube's centre within 0.2 m and `grasp_margin`"""
-        upright, distance = self.upright(t), reach_distance(t.next_physics)
+        upright, distance = self.upright(t), self.reach_distance(t)
         return (upright * closeness(distance, 0.2) + upright * closeness(distance, self.grasp_margin)) / 2
 
     @reward_term(2.0)
     def reward_grasp(self, t: Transition) -> Array:
         """upright x closeness within `grasp_margin` x how firmly the fingers press, 1 with 5 N each"""
-        return self.upright(t) * closeness(reach_distance(t.next_physics), self.grasp_margin) * grip(t)
+        return self.upright(t) * closeness(self.reach_distance(t), self.grasp_margin) * grip(t)
 
     @reward_term(5.0)
     def reward_lift(self, t: Transition) -> Array:
@@ -167,12 +169,12 @@ class FrankaLiftCube(PandaTask, Holding):
     @reward_term(4.0)
     def reward_track(self, t: Transition) -> Array:
         """grasp x closeness of the cube to its goal within `track_margin`"""
-        return self.reward_grasp(t) * closeness(goal_distance(t.next_physics, t.state), self.track_margin)
+        return self.reward_grasp(t) * closeness(self.goal_distance(t), self.track_margin)
 
     @reward_term(4.0)
     def reward_hold(self, t: Transition) -> Array:
         """grasp x closeness of the cube to its goal within `goal_tolerance`"""
-        return self.reward_grasp(t) * closeness(goal_distance(t.next_physics, t.state), self.goal_tolerance)
+        return self.reward_grasp(t) * closeness(self.goal_distance(t), self.goal_tolerance)
 
     @reward_term(-0.05)
     def reward_action_rate(self, t: Transition) -> Array:
@@ -189,6 +191,16 @@ class FrankaLiftCube(PandaTask, Holding):
         """1 where the hand points straight down, cos^2 of its tilt elsewhere, 0 where it points upward, (N,)."""
         return np.square(np.minimum(t.next_physics.sensor["pointing"][:, 2], 0.0))
 
+    @once_per_step
+    def reach_distance(self, t: Transition) -> Array:
+        """From the point between the fingertips to the centre of the cube, (N,) m."""
+        return np.linalg.vector_norm(t.next_physics.sensor["cube"] - t.next_physics.sensor["tcp"], axis=1)
+
+    @once_per_step
+    def goal_distance(self, t: Transition) -> Array:
+        """From the centre of the cube to its goal, (N,) m."""
+        return np.linalg.vector_norm(t.state.goal - t.next_physics.sensor["cube"], axis=1)
+
     def terminated(self, t: Transition) -> dict[str, Array]:
         return super().terminated(t) | {"cube_fallen": t.next_physics.sensor["cube"][:, 2] < FALLEN}
 
@@ -197,28 +209,18 @@ class FrankaLiftCube(PandaTask, Holding):
         return replace(state, held=self.time_held(t))
 
     def metrics(self, t: Transition) -> dict[str, Array]:
-        return {"goal_distance": goal_distance(t.next_physics, t.state), "height": height(t.next_physics, t.state)}
+        return {"goal_distance": self.goal_distance(t), "height": height(t.next_physics, t.state)}
 
     def holds(self, t: Transition) -> Array:
-        return goal_distance(t.next_physics, t.state) <= self.goal_tolerance
+        return self.goal_distance(t) <= self.goal_tolerance
 
     def markers(self, state: LiftState) -> dict[str, Array]:
         return {"goal": state.goal}
 
 
-def reach_distance(physics: PhysicsState) -> Array:
-    """From the point between the fingertips to the centre of the cube, (N,) m."""
-    return np.linalg.norm(physics.sensor["cube"] - physics.sensor["tcp"], axis=1)
-
-
 def grip(t: Transition) -> Array:
     """How firmly the fingers press on what is between them, (N,) from 0 to 1."""
     return np.clip((held(t.next_physics)[:, 7] - t.ctrl[:, 7]) / FIRM, 0.0, 1.0)
-
-
-def goal_distance(physics: PhysicsState, state: LiftState) -> Array:
-    """From the centre of the cube to its goal, (N,) m."""
-    return np.linalg.norm(state.goal - physics.sensor["cube"], axis=1)
 
 
 def height(physics: PhysicsState, state: LiftState) -> Array:

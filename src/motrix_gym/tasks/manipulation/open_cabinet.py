@@ -10,6 +10,7 @@ import numpy as np
 
 from motrix_gym import rewards, rotations
 from motrix_gym.fields import Bound, NonNegative, Positive
+from motrix_gym.physics.base import Override
 from motrix_gym.random_streams import RandomStreams
 from motrix_gym.reward_terms import reward_term
 from motrix_gym.rewards import indicator
@@ -116,23 +117,22 @@ class FrankaOpenCabinet(PandaTask):
         arm, state = self.at_home(rng)
         most = np.array([*self.cabinet_shift, self.cabinet_turn])
         place = rng.uniform(-most, most, 3)
-        qpos = np.concatenate([arm, np.zeros((len(rng), 1))], axis=1)
+        qpos = np.concat([arm, np.zeros((len(rng), 1))], axis=1)
         return qpos, np.zeros_like(qpos), CabinetState(**vars(state), place=place)
 
-    def model_overrides(self, state: CabinetState) -> dict[str, Array]:
-        model = reference(self.MODEL)
-        cabinet, n = model.body("cabinet").id, len(state.place)
-        position, turned = np.tile(model.body_pos, (n, 1, 1)), np.tile(model.body_quat, (n, 1, 1))
-        position[:, cabinet, :2] += state.place[:, :2]
-        turned[:, cabinet] = rotations.from_yaw(np.pi + state.place[:, 2])
-        return {"body_pos": position, "body_quat": turned}
+    def model_overrides(self, state: CabinetState) -> dict[str, Override]:
+        cabinet = reference(self.MODEL).body("cabinet")
+        return {
+            "body_pos": Override(cabinet.pos[:2] + state.place[:, :2], at=(cabinet.id, slice(2))),
+            "body_quat": Override(rotations.from_yaw(np.pi + state.place[:, 2]), at=cabinet.id),
+        }
 
     def observe(self, physics: PhysicsState, state: CabinetState) -> dict[str, Array]:
         return self.proprioception(physics, state) | {
             "handle": physics.sensor["handle"],
             "handle_axes": physics.sensor["handle_axes"],
             "bar_contact": touching(physics).astype(float),
-            "drawer": np.concatenate([physics.sensor["drawer"], physics.sensor["drawer_speed"]], axis=1),
+            "drawer": np.concat([physics.sensor["drawer"], physics.sensor["drawer_speed"]], axis=1),
         }
 
     @reward_term(1.0)

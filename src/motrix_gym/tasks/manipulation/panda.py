@@ -81,7 +81,7 @@ class PandaTask(Task):
             "opening": physics.qpos[:, FINGERS].sum(axis=1, keepdims=True),
             "lead": state.target - held(physics),
             "tcp": physics.sensor["tcp"],
-            "tcp_axes": np.concatenate([physics.sensor["pointing"], physics.sensor["spreading"]], axis=1),
+            "tcp_axes": np.concat([physics.sensor["pointing"], physics.sensor["spreading"]], axis=1),
             "last_action": state.action,
         }
 
@@ -90,8 +90,8 @@ class PandaTask(Task):
         joints = np.array(self.HOME) + rng.uniform(-self.home_noise, self.home_noise, 7)
         joints = np.clip(joints, *(bound[JOINTS] for bound in self._ranges()))
         fingers = np.full((len(rng), 2), OPEN)
-        target = np.concatenate([joints, fingers[:, :1]], axis=1)
-        return np.concatenate([joints, fingers], axis=1), PandaState(target, np.zeros_like(target))
+        target = np.concat([joints, fingers[:, :1]], axis=1)
+        return np.concat([joints, fingers], axis=1), PandaState(target, np.zeros_like(target))
 
     def _ranges(self) -> tuple[Array, Array]:
         """The lowest and the highest targets of the servos, (8,) rad and m each."""
@@ -101,7 +101,7 @@ class PandaTask(Task):
 
 def held(physics: PhysicsState) -> Array:
     """What the servos hold, as it is: joint angles, and the fingers' distance from the middle, (N, 8) rad and m."""
-    return np.concatenate([physics.qpos[:, JOINTS], physics.qpos[:, FINGERS].mean(axis=1, keepdims=True)], axis=1)
+    return np.concat([physics.qpos[:, JOINTS], physics.qpos[:, FINGERS].mean(axis=1, keepdims=True)], axis=1)
 
 
 @functools.cache

@@ -190,7 +190,7 @@ class AnymalCNavigation(AnymalC, Holding):
     def markers(self, state: NavigationState) -> dict[str, Array]:
         ahead = state.goal + MARKED_AHEAD * direction(state.goal_heading)
         places = {"goal": state.goal, "goal_ahead": ahead}
-        return {n: np.concatenate([xy, self.ground.height(xy)[:, None]], axis=1) for n, xy in places.items()}
+        return {n: np.concat([xy, self.ground.height(xy)[:, None]], axis=1) for n, xy in places.items()}
 
     def mirror(self) -> Mirror:
         velocity = super().mirror()
@@ -212,10 +212,10 @@ class AnymalCNavigation(AnymalC, Holding):
         low, high = np.array(self.command_low), np.array(self.command_high)
         velocity = shortened(self.approach_rate * way_left(qpos, state), low[:2], high[:2])
         turning = np.clip(self.approach_rate * angle_left(qpos, state), low[2], high[2])
-        wanted = np.concatenate([velocity, turning[:, None]], axis=1) * ~arrived[:, None]
+        wanted = np.concat([velocity, turning[:, None]], axis=1) * ~arrived[:, None]
         change, step = wanted - state.command, self.command_acceleration * self.control_dt
-        share = step / np.maximum(np.linalg.norm(change[:, :2], axis=1, keepdims=True), step)
-        change = np.concatenate([share * change[:, :2], np.clip(change[:, 2:], -step, step)], axis=1)
+        share = step / np.maximum(np.linalg.vector_norm(change[:, :2], axis=1, keepdims=True), step)
+        change = np.concat([share * change[:, :2], np.clip(change[:, 2:], -step, step)], axis=1)
         return replace(state, arrived=arrived, command=state.command + change)
 
     def _there(self, qpos: Array, state: NavigationState, share: float) -> Array:
@@ -234,7 +234,7 @@ def way_left(qpos: Array, state: NavigationState) -> Array:
 
 def distance_left(qpos: Array, state: NavigationState) -> Array:
     """From the robot to its goal on the ground, (N,) m."""
-    return np.linalg.norm(state.goal - qpos[:, POSITION], axis=1)
+    return np.linalg.vector_norm(state.goal - qpos[:, POSITION], axis=1)
 
 
 def angle_left(qpos: Array, state: NavigationState) -> Array:
@@ -255,7 +255,7 @@ def shortened(vector: Array, low: npt.ArrayLike, high: npt.ArrayLike) -> Array:
 
 def speed(physics: PhysicsState) -> Array:
     """Planar speed of the trunk in its axes, (N,) m/s."""
-    return np.linalg.norm(physics.sensor["linear_velocity"][:, :2], axis=1)
+    return np.linalg.vector_norm(physics.sensor["linear_velocity"][:, :2], axis=1)
 
 
 def yaw_rate(physics: PhysicsState) -> Array:
