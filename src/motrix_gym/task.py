@@ -115,6 +115,10 @@ class Task:
         """The observation in blocks, each (N, k), joined in this order."""
         raise NotImplementedError
 
+    def noise(self, state: Any) -> dict[str, Array]:
+        """Sensor noise: what is added to blocks of the observation, by block, (N, k). A critic sees them without."""
+        return {}
+
     def privileged(self, physics: PhysicsState, state: Any) -> dict[str, Array]:
         """Privileged observations, for a critic in training alone, in blocks, each (N, k), joined in this order."""
         return {}

@@ -32,6 +32,7 @@ class CheckedTask:
 
     def __init__(self, task: Task, model: mujoco.MjModel):
         self._task, self._model = task, model
+        self.widths: dict[str, int] = {}  # of the blocks of the observation, once it was looked at
 
     @property
     def __class__(self) -> type:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -82,7 +83,18 @@ class CheckedTask:
 
     def observe(self, physics: PhysicsState, state: Any) -> dict[str, Array]:
         blocks = self._blocks("observe", physics, state)
-        return blocks if blocks else self._refuse("observe", "gives no block; an observation has one or more")
+        if not blocks:
+            self._refuse("observe", "gives no block; an observation has one or more")
+        self.widths = {name: block.shape[1] for name, block in blocks.items()}
+        return blocks
+
+    def noise(self, state: Any) -> dict[str, Array]:
+        noise = self._asked("noise", state)
+        if unknown := [name for name in noise if name not in self.widths]:
+            self._refuse("noise", f"names a block {unknown[0]!r}{nearest(unknown[0], self.widths)}")
+        for name, x in noise.items():
+            self._require("noise", name, x, (_rows_of(state, default=len(x)), self.widths[name]))
+        return noise
 
     def privileged(self, physics: PhysicsState, state: Any) -> dict[str, Array]:
         return self._blocks("privileged", physics, state)

@@ -148,7 +148,7 @@ def test_noise_is_within_its_width_and_in_its_blocks_only():
     differences = []
     for _ in range(20):
         observation, *_ = noisy.step(0.3 * noisy.action_space.sample())
-        true = noisy.task._true_observation(noisy.batch.state.physics, noisy.batch.state.task)
+        true = noisy.task.observe(noisy.batch.state.physics, noisy.batch.state.task)
         differences.append(observation - np.concatenate(list(true.values()), axis=1))
     off = np.abs(differences)
     for name, place in blocks.items():

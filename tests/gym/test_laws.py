@@ -16,7 +16,7 @@ from trajectories import GROUPS, actions_for, assert_same, play
 from motrix_gym.multi_task import MultiTask
 from motrix_gym.physics.cpu import CpuPhysics
 from motrix_gym.random_streams import RandomStreams, row_keys
-from motrix_gym.state import TaskState, Transition
+from motrix_gym.state import PhysicsState, TaskState, Transition
 from motrix_gym.symmetry import Flip
 from motrix_gym.task import Task
 from motrix_gym.testing import check_vector_env
@@ -355,13 +355,19 @@ def one_step(task: Task, model: mujoco.MjModel, qpos, qvel, task_state, action) 
         for f in dataclasses.fields(following)
     ]
     return {
-        "first_observation": task.observe(before, task_state),
-        "observation": task.observe(now, following),
+        "first_observation": observed(task, before, task_state),
+        "observation": observed(task, now, following),
         "undrawn": np.all(undrawn, axis=0) if undrawn else np.ones(n, dtype=bool),
         "reward": task.reward(t),
         "terminated": terminated,
         "metrics": task.metrics(t),
     }
+
+
+def observed(task: Task, physics: PhysicsState, task_state: TaskState) -> dict[str, np.ndarray]:
+    """The blocks of the observation with their noise."""
+    noise = task.noise(task_state)
+    return {name: x + noise.get(name, 0.0) for name, x in task.observe(physics, task_state).items()}
 
 
 def symmetric(model: mujoco.MjModel) -> mujoco.MjModel:

@@ -139,14 +139,9 @@ class DomainRandomization(Task):
         """How far each joint is from where its encoder has it, (N, 12) rad."""
         return self.sampled("joint_offset", state) if self._differs("joint_offset") else 0.0
 
-    def noisy(self, blocks: dict[str, Array], state: Any) -> dict[str, Array]:
-        """Observation blocks with their noise."""
-        if not self.observation_noise:
-            return blocks
-        places = self._block_places()
-        return blocks | {
-            name: blocks[name] + size * state.noise[:, places[name]] for name, size in self.observation_noise.items()
-        }
+    def noise(self, state: Any) -> dict[str, Array]:
+        places = self._block_places() if self.observation_noise else {}
+        return {name: size * state.noise[:, places[name]] for name, size in self.observation_noise.items()}
 
     def reset_randomization(self, rng: RandomStreams) -> dict[str, Array]:
         """The fields of `DisturbedMemory` that an episode begins with."""

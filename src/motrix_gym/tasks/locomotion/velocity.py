@@ -277,20 +277,6 @@ class VelocityTask(DomainRandomization):
         return self.ROBOT.default_joints + self.action_scale * self.delayed(state, action) + self.offset(state)
 
     def observe(self, physics: PhysicsState, state: VelocityState) -> dict[str, Array]:
-        return self.noisy(self._true_observation(physics, state), state)
-
-    def privileged(self, physics: PhysicsState, state: VelocityState) -> dict[str, Array]:
-        noiseless = self._true_observation(physics, state)
-        return {
-            **{f"true_{name}": noiseless[name] for name in self.observation_noise},
-            "contact": self._contact(physics).astype(float),
-            "air_time": state.air_time,
-            **({"push": state.push} if self.push_speed else {}),
-            "drawn": state.drawn,
-            **({"ground": height_scan(self.ground, physics.qpos, self.ROBOT.start_height)} if self.terrain else {}),
-        }
-
-    def _true_observation(self, physics: PhysicsState, state: VelocityState) -> dict[str, Array]:
         angle = 2 * np.pi * state.phase
         clock = np.stack([np.sin(angle), np.cos(angle)], axis=1)
         scan = (
@@ -306,6 +292,17 @@ class VelocityTask(DomainRandomization):
             "command": state.command,
             "gait_clock": clock * self._moving(physics, state)[:, None],
             **scan,
+        }
+
+    def privileged(self, physics: PhysicsState, state: VelocityState) -> dict[str, Array]:
+        noiseless = self.observe(physics, state)
+        return {
+            **{f"true_{name}": noiseless[name] for name in self.observation_noise},
+            "contact": self._contact(physics).astype(float),
+            "air_time": state.air_time,
+            **({"push": state.push} if self.push_speed else {}),
+            "drawn": state.drawn,
+            **({"ground": height_scan(self.ground, physics.qpos, self.ROBOT.start_height)} if self.terrain else {}),
         }
 
     @reward_term(1.0)
