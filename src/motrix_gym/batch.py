@@ -166,9 +166,8 @@ class TaskBatch(Batch):
     def _observation(self, state: State) -> Array:
         blocks = self._rules.observe(state.physics, state.task)
         noise = self._rules.noise(state.task)
-        return np.concat([x + noise[name] if name in noise else x for name, x in blocks.items()], axis=1).astype(
-            np.float32
-        )
+        seen = [x + noise[name] if name in noise else x for name, x in blocks.items()]
+        return np.concat(seen, axis=1).astype(np.float32)
 
     def _put_state(self, state: State) -> None:
         """Takes over a state whose task state may have other overrides of the model."""

@@ -198,10 +198,8 @@ class BounceBall(Task):
         )
 
     def metrics(self, t: Transition) -> dict[str, Array]:
-        return {
-            "apex_error": self._apex_error(t),
-            "distance": np.linalg.vector_norm(_ball(t.next_physics)[:, :2], axis=1),
-        }
+        distance = np.linalg.vector_norm(_ball(t.next_physics)[:, :2], axis=1)
+        return {"apex_error": self._apex_error(t), "distance": distance}
 
     def markers(self, state: BounceBallState) -> dict[str, Array]:
         return {"apex": np.pad(state.apex, ((0, 0), (2, 0)))}

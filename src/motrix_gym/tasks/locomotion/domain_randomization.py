@@ -10,6 +10,7 @@ import mujoco
 import numpy as np
 
 from motrix_gym.fields import Ascending, Count, NonNegative, PositiveRange, Range, nearest
+from motrix_gym.physics.base import Override
 from motrix_gym.random_streams import RandomStreams
 from motrix_gym.state import Array, TaskState, consecutive
 from motrix_gym.symmetry import Flip
@@ -83,34 +84,29 @@ class DomainRandomization(Task):
             if block not in blocks:
                 raise ValueError(f"observation_noise has no block {block!r}{nearest(block, blocks)}")
 
-    def model_overrides(self, state: Any) -> dict[str, Array]:
-        model, n, fields = self.reference_model(), len(state.push), {}
+    def model_overrides(self, state: Any) -> dict[str, Override]:
+        model, overrides = self.reference_model(), {}
+        trunk = model.body(TRUNK)
         if self._differs("friction"):
-            fields["geom_friction"] = np.tile(model.geom_friction, (n, 1, 1))
-            fields["geom_friction"][:, model.geom_bodyid > 0, 0] *= self.sampled("friction", state)
+            robot = np.flatnonzero(model.geom_bodyid), 0
+            overrides["geom_friction"] = Override(model.geom_friction[robot] * self.sampled("friction", state), robot)
         if self._differs("added_mass"):
-            trunk = self._trunk()
-            total = model.body_mass[trunk] + self.sampled("added_mass", state)[:, 0]
-            fields["body_mass"] = np.tile(model.body_mass, (n, 1))
-            fields["body_mass"][:, trunk] = total
-            fields["body_inertia"] = np.tile(model.body_inertia, (n, 1, 1))
-            fields["body_inertia"][:, trunk] *= (total / model.body_mass[trunk])[:, None]
+            total = trunk.mass + self.sampled("added_mass", state)
+            overrides["body_mass"] = Override(total[:, 0], trunk.id)
+            overrides["body_inertia"] = Override(trunk.inertia * (total / trunk.mass), trunk.id)
         if self._differs("com_shift"):
-            fields["body_ipos"] = np.tile(model.body_ipos, (n, 1, 1))
-            fields["body_ipos"][:, self._trunk()] += self.sampled("com_shift", state)
+            overrides["body_ipos"] = Override(trunk.ipos + self.sampled("com_shift", state), trunk.id)
         if self._differs("motor_strength"):
             strength = self.sampled("motor_strength", state)
-            fields["actuator_forcerange"] = model.actuator_forcerange * strength[:, :, None]
+            overrides["actuator_forcerange"] = Override(model.actuator_forcerange * strength[:, :, None])
         if self._differs("stiffness"):
-            gain = np.tile(model.actuator_gainprm, (n, 1, 1))
-            bias = np.tile(model.actuator_biasprm, (n, 1, 1))
-            gain[:, :, 0] *= self.sampled("stiffness", state)
-            bias[:, :, 1] *= self.sampled("stiffness", state)
-            fields |= {"actuator_gainprm": gain, "actuator_biasprm": bias}
+            factor, gain, bias = self.sampled("stiffness", state), (slice(None), 0), (slice(None), 1)
+            overrides["actuator_gainprm"] = Override(model.actuator_gainprm[gain] * factor, gain)
+            overrides["actuator_biasprm"] = Override(model.actuator_biasprm[bias] * factor, bias)
         if self._differs("damping"):
-            fields["dof_damping"] = np.tile(model.dof_damping, (n, 1))
-            fields["dof_damping"][:, JOINTS_IN_QVEL] *= self.sampled("damping", state)
-        return fields
+            damping = model.dof_damping[JOINTS_IN_QVEL] * self.sampled("damping", state)
+            overrides["dof_damping"] = Override(damping, JOINTS_IN_QVEL)
+        return overrides
 
     def external_force(self, state: Any) -> dict[str, Array]:
         if not self.push_speed:
