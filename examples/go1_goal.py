@@ -109,6 +109,7 @@ class Go1Goal(Go1):
 
     def mirror(self) -> Mirror:
         mirror, goal = super().mirror(), Flip.signs(1, -1)
+        assert mirror is not None, "a Go1 is symmetric"
         return replace(
             mirror,
             blocks={**mirror.blocks, "goal": goal},

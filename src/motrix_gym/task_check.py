@@ -50,17 +50,17 @@ class CheckedTask:
     def model_overrides(self, state: Any) -> dict[str, Override]:
         overrides = self._asked("model_overrides", state)
         for name, override in overrides.items():
-            field = getattr(self._model, name, None)
-            if field is None:
+            if not hasattr(self._model, name):
                 self._refuse("model_overrides", f"names {name!r}, which is no field of mujoco.MjModel")
             if not isinstance(override, Override):
                 self._refuse("model_overrides", f"gives {name} {override!r}; it takes an Override")
             n = _rows_of(state, default=len(override.values))
+            field = getattr(self._model, name)
             try:
-                shape = np.broadcast_to(field, (n, *np.shape(field)))[override.index].shape
+                like = np.broadcast_to(field, (n, *field.shape))[override.index]
             except IndexError:
-                self._refuse("model_overrides", f"gives {name} at {override.at}; its shape is {np.shape(field)}")
-            self._require("model_overrides", name, override.values, shape)
+                return self._refuse("model_overrides", f"gives {name} at {override.at}; its shape is {field.shape}")
+            self._require("model_overrides", name, override.values, like.shape)
         return overrides
 
     def external_force(self, state: Any) -> dict[str, Array]:

@@ -89,7 +89,7 @@ def test_no_episode_begins_in_the_ground(env_id, sizes, seed, terrain_seed, curr
         _, data = envs.batch.physics.view(row)
         assert all(contact.dist > 0 for contact in data.contact[: data.ncon])
     feet = envs.get_state()["sensor.position"].reshape(16, 4, 3)
-    above = feet[:, :, 2] - envs.task.ROBOT.foot_radius - envs.task.ground.height(feet[:, :, :2])
+    above = feet[:, :, 2] - envs.task.ROBOT.foot_height - envs.task.ground.height(feet[:, :, :2])
     assert above.min() > 0
     assert above.max() < 0.1 + max(sizes.values())
 
@@ -106,7 +106,7 @@ def test_the_scan_is_what_rays_meet_around_the_trunk(env_id):
     for row, yaw in enumerate(rotations.yaw(qpos[:, 3:7])):
         points = [[x * np.cos(yaw) - y * np.sin(yaw), x * np.sin(yaw) + y * np.cos(yaw)] for x in ahead for y in left]
         ground = seen_by_a_ray(envs.task.model(), qpos[row, :2] + np.array(points))
-        expected = np.clip(ground - (qpos[row, 2] - envs.task.ROBOT.start_height), -1, 1)
+        expected = np.clip(ground - (qpos[row, 2] - envs.task.ROBOT.standing_height), -1, 1)
         np.testing.assert_allclose(observations[row, envs.observation_blocks["height_scan"]], expected, atol=1e-6)
 
 

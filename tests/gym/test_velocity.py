@@ -122,7 +122,7 @@ def test_an_episode_begins_on_its_feet_just_above_the_ground(env_id):
     envs.reset(seed=0)
     state = envs.get_state()
     feet = state["sensor.position"].reshape(64, 4, 3)
-    heights = feet[:, :, 2] - envs.task.ROBOT.foot_radius - envs.task.ground.height(feet[:, :, :2])
+    heights = feet[:, :, 2] - envs.task.ROBOT.foot_height - envs.task.ground.height(feet[:, :, :2])
     assert heights.min() > -0.003
     rough = envs.task.terrain.get("noise", 0.0)
     assert heights.max() < 0.1 + rough
@@ -134,7 +134,7 @@ def test_an_episode_begins_on_its_feet_just_above_the_ground(env_id):
 def test_without_actions_it_stands_to_the_end(env_id):
     envs = gymnasium.make_vec(env_id, num_envs=4, num_threads=1).unwrapped
     envs.reset(seed=0)
-    lowest = 0.7 * envs.task.ROBOT.start_height
+    lowest = 0.7 * envs.task.ROBOT.standing_height
     for _ in range(envs.max_episode_steps - 1):
         _, _, terminated, _, _ = envs.step(np.zeros(envs.action_space.shape))
         assert not terminated.any()

@@ -115,3 +115,24 @@ class Physics(Protocol):
             markers: How far each mocap body is from where the model has it, by name, (3,) m.
         """
         ...
+
+
+def sensor_columns(model: mujoco.MjModel) -> dict[str, slice]:
+    """The columns of each sensor, and of each group of sensors ``group/part``, in sensordata.
+
+    Raises:
+        ValueError: The sensors of a group do not follow one another, or one has the name of a group.
+    """
+    slices: dict[str, slice] = {}
+    names = [model.sensor(i).name for i in range(model.nsensor)]
+    for i, name in enumerate(names):
+        start = int(model.sensor_adr[i])
+        stop = start + int(model.sensor_dim[i])
+        slices[name] = slice(start, stop)
+        group, slash, _ = name.partition("/")
+        if slash:
+            first = slices.get(group, slice(start, start))
+            if first.stop != start or group in names:
+                raise ValueError(f"sensor {name!r} does not follow the others of {group!r}; list just these together")
+            slices[group] = slice(first.start, stop)
+    return slices

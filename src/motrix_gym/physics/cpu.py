@@ -10,7 +10,7 @@ import numpy as np
 
 from motrix_gym import forks
 from motrix_gym.mujoco_warnings import DIVERGENCE, DIVERGENCE_IS_NO_NEWS
-from motrix_gym.physics.base import NOTHING, Override, Physics
+from motrix_gym.physics.base import NOTHING, Override, Physics, sensor_columns
 from motrix_gym.state import PhysicsState
 
 _DERIVED_FROM = {"body_mass", "body_ipos", "body_inertia"}  # fields that MuJoCo computes constants from
@@ -48,7 +48,7 @@ class CpuPhysics(Physics):
         self._qpos, self._qvel, self._ctrl, self._sensordata = (
             self._batch.bind(name) for name in ("qpos", "qvel", "ctrl", "sensordata")
         )
-        self._sensor_slices = _sensor_slices(model)
+        self._sensor_columns = sensor_columns(model)
         self._overridden: dict[str, np.ndarray] = {}
         if num_threads != 1:  # one thread is the caller's own
             forks.watch(self)
@@ -145,7 +145,7 @@ class CpuPhysics(Physics):
     def _physics_state(self, envs: np.ndarray | slice) -> PhysicsState:
         """The present state of some environments, in arrays of its own."""
         qpos, qvel, sensordata = (np.array(x[envs]) for x in (self._qpos, self._qvel, self._sensordata))
-        return PhysicsState(qpos, qvel, {name: sensordata[:, where] for name, where in self._sensor_slices.items()})
+        return PhysicsState(qpos, qvel, {name: sensordata[:, where] for name, where in self._sensor_columns.items()})
 
 
 def _bounds_of_geoms(model: mujoco.MjModel, size: np.ndarray) -> dict[str, Override]:
@@ -170,27 +170,6 @@ def _whole_steps(name: str, seconds: float, timestep: float) -> int:
             f"the nearest that is: {max(steps, 1) * timestep:g} s"
         )
     return steps
-
-
-def _sensor_slices(model: mujoco.MjModel) -> dict[str, slice]:
-    """Where each sensor, and each group of sensors ``group/part``, lies in sensordata.
-
-    Raises:
-        ValueError: The sensors of a group do not follow one another, or one has the name of a group.
-    """
-    slices: dict[str, slice] = {}
-    names = [model.sensor(i).name for i in range(model.nsensor)]
-    for i, name in enumerate(names):
-        start = int(model.sensor_adr[i])
-        stop = start + int(model.sensor_dim[i])
-        slices[name] = slice(start, stop)
-        group, slash, _ = name.partition("/")
-        if slash:
-            first = slices.get(group, slice(start, start))
-            if first.stop != start or group in names:
-                raise ValueError(f"sensor {name!r} does not follow the others of {group!r}; list just these together")
-            slices[group] = slice(first.start, stop)
-    return slices
 
 
 def _short(x: np.ndarray) -> str:

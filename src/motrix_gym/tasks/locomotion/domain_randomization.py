@@ -2,41 +2,118 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any
+from functools import cached_property
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import mujoco
 import numpy as np
 
 from motrix_gym.fields import Ascending, Count, NonNegative, PositiveRange, Range, nearest
-from motrix_gym.physics.base import Override
+from motrix_gym.physics.base import Override, sensor_columns
 from motrix_gym.random_streams import RandomStreams
-from motrix_gym.state import Array, TaskState, consecutive
+from motrix_gym.rewards import indicator
+from motrix_gym.state import Array, PhysicsState, TaskState, consecutive
 from motrix_gym.symmetry import Flip
 from motrix_gym.task import Task
+from motrix_gym.tasks.locomotion.legged_robot import LeggedRobot
 
-TRUNK = "trunk"
-JOINTS = 12  # hip, thigh, calf of each leg
-JOINTS_IN_QVEL = slice(6, None)
-MIRRORED_JOINTS = Flip(index=np.array([3, 4, 5, 0, 1, 2, 9, 10, 11, 6, 7, 8]), sign=np.tile([-1.0, 1.0, 1.0], 4))
-UNSIGNED_JOINTS = Flip(MIRRORED_JOINTS.index, np.ones(JOINTS))
+JOINTS_IN_QPOS, JOINTS_IN_QVEL = slice(7, None), slice(6, None)
 POLAR = Flip.signs(1, -1, 1)
-SAME = Flip.signs(1)
-QUANTITIES = {  # sampled for an episode, each number from -1 to 1, and its mirror image
-    "friction": SAME,
-    "added_mass": SAME,
-    "com_shift": POLAR,
-    "motor_strength": UNSIGNED_JOINTS,
-    "stiffness": UNSIGNED_JOINTS,
-    "damping": UNSIGNED_JOINTS,
-    "joint_offset": MIRRORED_JOINTS,
-    "action_delay": SAME,
+
+
+class Quantity(NamedTuple):
+    """A quantity that is sampled for an episode, from the range that the field of its name gives.
+
+    Attributes:
+        mirror: The reflection of its values, from that of joint angles.
+        in_unit: The values in their unit, from the field and from numbers from -1 to 1, (N, k).
+        overrides: What they change in the model: from the model, its trunk and the values.
+    """
+
+    mirror: Callable[[Flip], Flip]
+    in_unit: Callable[[Any, Array], Array]
+    overrides: Callable[[mujoco.MjModel, Any, Array], dict[str, Override]]
+
+
+def _between(limits: tuple[float, float], unit: Array) -> Array:
+    low, high = limits
+    return low + (high - low) * (0.5 + 0.5 * unit)
+
+
+def _whole_between(limits: tuple[int, int], unit: Array) -> Array:
+    low, high = limits
+    return np.floor(low + (high + 1 - low) * (0.5 + 0.5 * unit)).astype(int)
+
+
+def _around_zero(most: float | tuple[float, ...], unit: Array) -> Array:
+    return np.asarray(most) * unit
+
+
+def _friction(model: mujoco.MjModel, trunk: Any, factor: Array) -> dict[str, Override]:
+    robot = np.flatnonzero(model.geom_bodyid), 0
+    return {"geom_friction": Override(model.geom_friction[robot] * factor, robot)}
+
+
+def _added_mass(model: mujoco.MjModel, trunk: Any, added: Array) -> dict[str, Override]:
+    total = trunk.mass + added
+    return {
+        "body_mass": Override(total[:, 0], trunk.id),
+        "body_inertia": Override(trunk.inertia * (total / trunk.mass), trunk.id),
+    }
+
+
+def _com_shift(model: mujoco.MjModel, trunk: Any, shift: Array) -> dict[str, Override]:
+    return {"body_ipos": Override(trunk.ipos + shift, trunk.id)}
+
+
+def _motor_strength(model: mujoco.MjModel, trunk: Any, factor: Array) -> dict[str, Override]:
+    return {"actuator_forcerange": Override(model.actuator_forcerange * factor[:, :, None])}
+
+
+def _stiffness(model: mujoco.MjModel, trunk: Any, factor: Array) -> dict[str, Override]:
+    gain, bias = (slice(None), 0), (slice(None), 1)
+    return {
+        "actuator_gainprm": Override(model.actuator_gainprm[gain] * factor, gain),
+        "actuator_biasprm": Override(model.actuator_biasprm[bias] * factor, bias),
+    }
+
+
+def _damping(model: mujoco.MjModel, trunk: Any, factor: Array) -> dict[str, Override]:
+    return {"dof_damping": Override(model.dof_damping[JOINTS_IN_QVEL] * factor, JOINTS_IN_QVEL)}
+
+
+def _nothing(model: mujoco.MjModel, trunk: Any, values: Array) -> dict[str, Override]:
+    return {}
+
+
+def _number(joints: Flip) -> Flip:
+    return Flip.signs(1)
+
+
+def _vector(joints: Flip) -> Flip:
+    return POLAR
+
+
+def _joint_factors(joints: Flip) -> Flip:
+    return Flip(joints.index, np.ones(len(joints.index)))
+
+
+def _joint_angles(joints: Flip) -> Flip:
+    return joints
+
+
+QUANTITIES = {
+    "friction": Quantity(_number, _between, _friction),
+    "added_mass": Quantity(_number, _between, _added_mass),
+    "com_shift": Quantity(_vector, _around_zero, _com_shift),
+    "motor_strength": Quantity(_joint_factors, _between, _motor_strength),
+    "stiffness": Quantity(_joint_factors, _between, _stiffness),
+    "damping": Quantity(_joint_factors, _between, _damping),
+    "joint_offset": Quantity(_joint_angles, _around_zero, _nothing),
+    "action_delay": Quantity(_number, _whole_between, _nothing),
 }
-
-
-COLUMNS = consecutive({name: len(flip.index) for name, flip in QUANTITIES.items()})
-WIDTH = COLUMNS["action_delay"].stop
 
 
 @dataclass(frozen=True)
@@ -44,9 +121,10 @@ class RandomizedState(TaskState):
     """What is sampled for an episode and a step; an array is empty, (N, 0), where its options are off.
 
     Attributes:
-        drawn: Where in its range each quantity of the episode lies, (N, 54) from -1 to 1, as `COLUMNS` says.
+        drawn: Where in its range each quantity of the episode lies, (N, k) from -1 to 1, in the columns that
+            `DomainRandomization.columns` says.
         noise: The same for each element of the next observation, (N, k).
-        past_actions: The actions before this step, the latest first, (N, longest delay, 12).
+        past_actions: The actions before this step, the latest first, (N, longest delay, joints).
         push: Change of the velocity in this step, in the world's axes, (N, 3) m/s.
         push_left: Time until the next push, (N,) s.
     """
@@ -60,8 +138,9 @@ class RandomizedState(TaskState):
 
 @dataclass(frozen=True, kw_only=True)
 class DomainRandomization(Task):
-    """A task of a robot with four legs and twelve position servos, some of whose physics is not quite known."""
+    """A task of a legged robot with position servos, some of whose physics is not quite known."""
 
+    ROBOT: ClassVar[LeggedRobot]
     friction: PositiveRange = (1.0, 1.0)
     added_mass: Range = (0.0, 0.0)
     com_shift: tuple[NonNegative, NonNegative, NonNegative] = (0.0, 0.0, 0.0)
@@ -77,82 +156,80 @@ class DomainRandomization(Task):
     def __post_init__(self) -> None:
         super().__post_init__()
         lightest = self.added_mass[0]
-        if lightest < 0 and not (trunk := self.reference_model().body_mass[self._trunk()]) + lightest > 0:
+        if lightest < 0 and not (trunk := self._trunk().mass[0]) + lightest > 0:
             raise ValueError(f"added_mass is {self.added_mass} kg; the trunk has {trunk:.3g} kg to be taken away")
-        blocks = self._block_places()
         for block in self.observation_noise:
-            if block not in blocks:
-                raise ValueError(f"observation_noise has no block {block!r}{nearest(block, blocks)}")
+            if block not in self.block_columns:
+                raise ValueError(f"observation_noise has no block {block!r}{nearest(block, self.block_columns)}")
+
+    def reference_model(self) -> mujoco.MjModel:
+        """The compiled model, shared: to be read only."""
+        raise NotImplementedError
+
+    @cached_property
+    def columns(self) -> dict[str, slice]:
+        """The columns of each quantity in `RandomizedState.drawn`."""
+        return consecutive({name: len(flip.index) for name, flip in self._flips().items()})
+
+    @cached_property
+    def block_columns(self) -> dict[str, slice]:
+        """The columns of each block of the observation."""
+        quiet = replace(self, observation_noise={})
+        model = self.reference_model()
+        sensordata = np.zeros((1, model.nsensordata))
+        sensors = {name: sensordata[:, columns] for name, columns in sensor_columns(model).items()}
+        qpos, qvel, state = quiet.reset(RandomStreams(np.zeros((1, 2), dtype=np.uint64)))
+        blocks = quiet.observe(PhysicsState(qpos, qvel, sensors), state)
+        return consecutive({name: block.shape[1] for name, block in blocks.items()})
 
     def model_overrides(self, state: Any) -> dict[str, Override]:
-        model, overrides = self.reference_model(), {}
-        trunk = model.body(TRUNK)
-        if self._differs("friction"):
-            robot = np.flatnonzero(model.geom_bodyid), 0
-            overrides["geom_friction"] = Override(model.geom_friction[robot] * self.sampled("friction", state), robot)
-        if self._differs("added_mass"):
-            total = trunk.mass + self.sampled("added_mass", state)
-            overrides["body_mass"] = Override(total[:, 0], trunk.id)
-            overrides["body_inertia"] = Override(trunk.inertia * (total / trunk.mass), trunk.id)
-        if self._differs("com_shift"):
-            overrides["body_ipos"] = Override(trunk.ipos + self.sampled("com_shift", state), trunk.id)
-        if self._differs("motor_strength"):
-            strength = self.sampled("motor_strength", state)
-            overrides["actuator_forcerange"] = Override(model.actuator_forcerange * strength[:, :, None])
-        if self._differs("stiffness"):
-            factor, gain, bias = self.sampled("stiffness", state), (slice(None), 0), (slice(None), 1)
-            overrides["actuator_gainprm"] = Override(model.actuator_gainprm[gain] * factor, gain)
-            overrides["actuator_biasprm"] = Override(model.actuator_biasprm[bias] * factor, bias)
-        if self._differs("damping"):
-            damping = model.dof_damping[JOINTS_IN_QVEL] * self.sampled("damping", state)
-            overrides["dof_damping"] = Override(damping, JOINTS_IN_QVEL)
-        return overrides
+        model, trunk = self.reference_model(), self._trunk()
+        return {
+            name: override
+            for quantity, what in QUANTITIES.items()
+            if self._differs(quantity)
+            for name, override in what.overrides(model, trunk, self.sampled(quantity, state)).items()
+        }
 
     def external_force(self, state: Any) -> dict[str, Array]:
         if not self.push_speed:
             return {}
-        force = self.reference_model().body_subtreemass[self._trunk()] * state.push / self.control_dt
-        return {TRUNK: np.concat([force, np.zeros_like(force)], axis=1)}
+        trunk = self._trunk()
+        force = self.reference_model().body_subtreemass[trunk.id] * state.push / self.control_dt
+        return {trunk.name: np.concat([force, np.zeros_like(force)], axis=1)}
 
     def sampled(self, name: str, state: Any) -> Array:
-        """A quantity of the episode in its unit, as the field of this name says, (N, numbers)."""
-        unit = state.drawn[:, COLUMNS[name]]
-        if name in ("com_shift", "joint_offset"):
-            return np.asarray(getattr(self, name)) * unit
-        low, high = getattr(self, name)
-        if name == "action_delay":
-            return np.floor(low + (high + 1 - low) * (0.5 + 0.5 * unit)).astype(int)
-        return low + (high - low) * (0.5 + 0.5 * unit)
+        """A quantity of the episode in its unit, as the field of this name says, (N, k)."""
+        return QUANTITIES[name].in_unit(getattr(self, name), state.drawn[:, self.columns[name]])
 
     def delayed(self, state: Any, action: Array) -> Array:
-        """The action that reaches the servos, (N, 12)."""
+        """The action that reaches the servos, (N, joints)."""
         if not self._differs("action_delay"):
             return action
         actions = np.concat([action[:, None], state.past_actions], axis=1)
         return actions[np.arange(len(action)), self.sampled("action_delay", state)[:, 0]]
 
     def offset(self, state: Any) -> Array | float:
-        """How far each joint is from where its encoder has it, (N, 12) rad."""
+        """How far each joint is from where its encoder has it, (N, joints) rad."""
         return self.sampled("joint_offset", state) if self._differs("joint_offset") else 0.0
 
     def noise(self, state: Any) -> dict[str, Array]:
-        places = self._block_places() if self.observation_noise else {}
-        return {name: size * state.noise[:, places[name]] for name, size in self.observation_noise.items()}
+        return {name: size * state.noise[:, self.block_columns[name]] for name, size in self.observation_noise.items()}
 
     def reset_randomization(self, rng: RandomStreams) -> dict[str, Array]:
-        """The fields of `DisturbedMemory` that an episode begins with."""
-        n = len(rng)
+        """The fields of `RandomizedState` that an episode begins with."""
+        n, width = len(rng), self.columns["action_delay"].stop
         low, high = self.push_interval
         return {
-            "drawn": rng.uniform(-1.0, 1.0, WIDTH) if any(map(self._differs, QUANTITIES)) else np.zeros((n, 0)),
+            "drawn": rng.uniform(-1.0, 1.0, width) if any(map(self._differs, QUANTITIES)) else np.zeros((n, 0)),
             "noise": self._next_noise(rng),
-            "past_actions": np.zeros((n, int(self.action_delay[1]), JOINTS)),
+            "past_actions": np.zeros((n, int(self.action_delay[1]), len(self.ROBOT.joints))),
             "push": np.zeros((n, 3)),
             "push_left": low + (high - low) * rng.uniform()[:, 0] if self.push_speed else np.zeros(n),
         }
 
     def next_randomization(self, state: Any, action: Array, rng: RandomStreams) -> Any:
-        """The task state after a step in which the policy gave `action`, (N, 12)."""
+        """The task state after a step in which the policy gave `action`, (N, joints)."""
         past = np.concat([action[:, None], state.past_actions], axis=1)[:, : int(self.action_delay[1])]
         state = replace(state, noise=self._next_noise(rng), past_actions=past)
         if not self.push_speed:
@@ -165,20 +242,23 @@ class DomainRandomization(Task):
         due = left <= 0
         return replace(
             state,
-            push=push * due[:, None],
+            push=push * indicator(due)[:, None],
             push_left=np.where(due, low + (high - low) * unit[:, 1], left),
         )
 
     def mirrored_randomization(self, state: Any, blocks: Mapping[str, Flip]) -> Any:
         """The task state with mirrored quantities, where `blocks` reflect the observation."""
-        drawn, noise, observation = Flip.joined(*QUANTITIES.values()), state.noise, Flip.joined(*blocks.values())
+        drawn, observation = Flip.joined(*self._flips().values()), Flip.joined(*blocks.values())
         return replace(
             state,
             drawn=drawn(state.drawn) if state.drawn.shape[1] else state.drawn,
-            noise=observation(noise) if noise.shape[1] else noise,
-            past_actions=MIRRORED_JOINTS(state.past_actions),
+            noise=observation(state.noise) if state.noise.shape[1] else state.noise,
+            past_actions=self.ROBOT.mirrored_joints(state.past_actions),
             push=POLAR(state.push),
         )
+
+    def _flips(self) -> dict[str, Flip]:
+        return {name: quantity.mirror(self.ROBOT.mirrored_joints) for name, quantity in QUANTITIES.items()}
 
     def _differs(self, name: str) -> bool:
         """Whether a quantity is not the model's in every episode."""
@@ -187,17 +267,7 @@ class DomainRandomization(Task):
     def _next_noise(self, rng: RandomStreams) -> Array:
         if not self.observation_noise:
             return np.zeros((len(rng), 0))
-        return rng.uniform(-1.0, 1.0, max(place.stop for place in self._block_places().values()))
+        return rng.uniform(-1.0, 1.0, max(columns.stop for columns in self.block_columns.values()))
 
-    def _block_places(self) -> dict[str, slice]:
-        """The columns of each observation block."""
-        mirror = self.mirror()
-        assert mirror is not None, "a robot with four legs has a mirror image"
-        return consecutive({name: len(flip.index) for name, flip in mirror.blocks.items()})
-
-    def reference_model(self) -> mujoco.MjModel:
-        """The compiled model, shared: to be read only."""
-        raise NotImplementedError
-
-    def _trunk(self) -> int:
-        return self.reference_model().body(TRUNK).id
+    def _trunk(self) -> Any:
+        return self.reference_model().body(self.ROBOT.trunk)

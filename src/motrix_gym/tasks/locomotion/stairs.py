@@ -10,6 +10,7 @@ import numpy as np
 from motrix_gym import rewards, rotations
 from motrix_gym.fields import Positive
 from motrix_gym.random_streams import RandomStreams
+from motrix_gym.rewards import indicator
 from motrix_gym.state import Array, Transition
 from motrix_gym.symmetry import Mirror
 from motrix_gym.tasks.locomotion.velocity import NEXT_TILE, Go1, VelocityState
@@ -61,6 +62,7 @@ class Go1Stairs(Go1):
 
     def mirror(self) -> Mirror:
         mirror = super().mirror()
+        assert mirror is not None, "a Go1 is symmetric"
 
         def mirrored(state: StairsState) -> StairsState:
             return replace(mirror.state(state), heading=-state.heading, start=state.start * [1, -1])
@@ -84,7 +86,7 @@ class Go1Stairs(Go1):
         left = away[:, 1] * np.cos(state.heading) - away[:, 0] * np.sin(state.heading)
         back = np.stack([-left, turn], axis=1)
         ahead = state.command[:, :1]
-        back = np.clip(back, self.command_low[1:], self.command_high[1:]) * (ahead != 0)
+        back = np.clip(back, self.command_low[1:], self.command_high[1:]) * indicator(ahead != 0)
         return replace(state, command=np.concat([ahead, back], axis=1))
 
     def _crossed(self, t: Transition) -> Array:

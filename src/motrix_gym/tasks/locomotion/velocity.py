@@ -19,28 +19,16 @@ from motrix_gym.rewards import indicator
 from motrix_gym.state import Array, PhysicsState, Transition
 from motrix_gym.symmetry import Flip, Mirror
 from motrix_gym.tasks.locomotion.domain_randomization import (
+    JOINTS_IN_QPOS,
     JOINTS_IN_QVEL,
-    MIRRORED_JOINTS,
     POLAR,
     DomainRandomization,
     RandomizedState,
 )
 from motrix_gym.tasks.locomotion.height_scan import MIRRORED_SCAN, height_scan
-from motrix_gym.tasks.locomotion.quadruped import (
-    ANYMAL_C,
-    GO1,
-    GO2,
-    HIPS,
-    JOINTS_IN_QPOS,
-    LEGS,
-    MIRRORED_FEET,
-    Quadruped,
-    robot_model,
-    robot_spec,
-)
+from motrix_gym.tasks.locomotion.legged_robot import ANYMAL_C, GO1, GO2, compiled
+from motrix_gym.tasks.locomotion.robot_model import TRUNK_CONTACT
 from motrix_gym.terrain import MOST_LEVELS, GroundSize, Terrain
-
-TROT_OFFSET = np.array([0.0, 0.5, 0.5, 0.0])  # the legs of a diagonal step together
 
 AROUND_MIDDLE = 0.2  # m, how far from the middle of a tile an episode begins, in x and y
 NEXT_TILE = terrain.TILE - 0.5  # m from the middle of a tile, where the flat middle of the next one is
@@ -59,8 +47,8 @@ class VelocityState(RandomizedState):
         command: Forward and leftward velocity and yaw rate to follow, (N, 3) m/s, m/s, rad/s.
         command_left: Time until the next command, (N,) s.
         phase: Phase of the gait clock, (N,) in [0, 1).
-        action: The last action, (N, 12).
-        air_time: Time since each foot last touched the ground, (N, 4) s.
+        action: The last action, (N, joints).
+        air_time: Time since each foot last touched the ground, (N, feet) s.
         level: Difficulty of the tile that the episode began on, (N,) int.
         asked: How far the commands of the episode led until now, (N,) m.
         walked: How far it came along them, (N,) m.
@@ -80,7 +68,7 @@ class VelocityState(RandomizedState):
 
 @dataclass(frozen=True, kw_only=True)
 class VelocityTask(DomainRandomization):
-    """A robot with four legs follows a velocity command.
+    """A robot with legs follows a velocity command.
 
     It is commanded a forward and a leftward velocity and a yaw rate, which change every few seconds and are zero for
     some of the time. Each action in [-1, 1] shifts the target angle of a position servo by `action_scale` radians from
@@ -157,7 +145,6 @@ class VelocityTask(DomainRandomization):
         height_scan: Whether the ground around the trunk is observed.
     """
 
-    ROBOT: ClassVar[Quadruped]
     control_dt: float = 0.02
     action_scale: Positive = 0.4
     command_low: tuple[float, float, float] = (-1.0, -0.8, -1.0)
@@ -202,13 +189,13 @@ class VelocityTask(DomainRandomization):
 
     def spec(self) -> mujoco.MjSpec:
         """The model before it is compiled."""
-        return robot_spec(self.ROBOT.model, self.ground, tuple(self.target_markers.items()))
+        return self.ROBOT.spec(self.ground, self.target_markers)
 
     def model(self) -> mujoco.MjModel:
         return copy.copy(self.reference_model())
 
     def action_space(self) -> spaces.Box:
-        return spaces.Box(-1.0, 1.0, (3 * LEGS,), np.float32)
+        return spaces.Box(-1.0, 1.0, (len(self.ROBOT.joints),), np.float32)
 
     def reset(self, rng: RandomStreams) -> tuple[Array, Array, VelocityState]:
         return self.reset_on_level(self._first_level(rng), rng)
@@ -218,20 +205,22 @@ class VelocityTask(DomainRandomization):
 
     def reset_on_level(self, level: Array, rng: RandomStreams) -> tuple[Array, Array, VelocityState]:
         n, robot = len(rng), self.ROBOT
-        start = rng.uniform(-1.0, 1.0, 20)
-        joints = robot.default_joints + 0.1 * start[:, :12]
+        n_joints, n_feet = len(robot.joints), len(robot.feet)
+        unit = rng.uniform(-1.0, 1.0, n_joints + 8)
+        joints = robot.default_joints + 0.1 * unit[:, :n_joints]
+        heading, velocity, phase = unit[:, n_joints], unit[:, n_joints + 1 : -1], unit[:, -1]
         xy, above = self.start_place(level, rng)
-        height = robot.start_height + above[:, None]
-        yaw = self.start_yaw(level, start[:, 12])
+        height = robot.standing_height + above[:, None]
+        yaw = self.start_yaw(level, heading)
         qpos = np.concat([xy, height, rotations.from_yaw(yaw), joints], axis=1)
-        qvel = np.concat([0.3 * start[:, 13:19], np.zeros_like(joints)], axis=1)
+        qvel = np.concat([0.3 * velocity, np.zeros_like(joints)], axis=1)
         state = VelocityState(
             **self.reset_randomization(rng),
             command=np.zeros((n, 3)),
             command_left=np.zeros(n),
-            phase=0.5 + 0.5 * start[:, 19],
-            action=np.zeros((n, 3 * LEGS)),
-            air_time=np.zeros((n, LEGS)),
+            phase=0.5 + 0.5 * phase,
+            action=np.zeros((n, n_joints)),
+            air_time=np.zeros((n, n_feet)),
             level=level,
             asked=np.zeros(n),
             walked=np.zeros(n),
@@ -240,7 +229,7 @@ class VelocityTask(DomainRandomization):
         return qpos, qvel, self.with_new_command(state, rng)
 
     def reference_model(self) -> mujoco.MjModel:
-        return robot_model(self.ROBOT.model, self.ground, tuple(self.target_markers.items()))
+        return compiled(self.ROBOT, self.ground, tuple(self.target_markers.items()))
 
     def start_place(self, level: Array, rng: RandomStreams) -> tuple[Array, Array]:
         """Where episodes begin, (N, 2) m, and how far above a robot on the plane, (N,) m."""
@@ -269,7 +258,7 @@ class VelocityTask(DomainRandomization):
         failed = (last.fell & (last.walked < PROMOTION_DISTANCE)) | (
             (last.asked >= PROMOTION_DISTANCE) & (last.walked < 0.4 * last.asked)
         )
-        level = np.maximum(last.level + mastered - failed, 0)
+        level = np.maximum(last.level + np.where(mastered, 1, np.where(failed, -1, 0)), 0)
         anywhere = (rng.uniform()[:, 0] * self.terrain_levels).astype(int)
         return np.where(level < self.terrain_levels, level, anywhere)
 
@@ -279,9 +268,6 @@ class VelocityTask(DomainRandomization):
     def observe(self, physics: PhysicsState, state: VelocityState) -> dict[str, Array]:
         angle = 2 * np.pi * state.phase
         clock = np.stack([np.sin(angle), np.cos(angle)], axis=1)
-        scan = (
-            {"height_scan": height_scan(self.ground, physics.qpos, self.ROBOT.start_height)} if self.height_scan else {}
-        )
         return {
             "linear_velocity": physics.sensor["linear_velocity"],
             "angular_velocity": physics.sensor["angular_velocity"],
@@ -290,9 +276,13 @@ class VelocityTask(DomainRandomization):
             "joint_velocity": physics.qvel[:, JOINTS_IN_QVEL],
             "last_action": state.action,
             "command": state.command,
-            "gait_clock": clock * self._moving(physics, state)[:, None],
-            **scan,
+            "gait_clock": clock * indicator(self._moving(physics, state))[:, None],
+            **({"height_scan": self.ground_around(physics)} if self.height_scan else {}),
         }
+
+    def ground_around(self, physics: PhysicsState) -> Array:
+        """The ground around the trunk, as `height_scan` has it, (N, 77) m."""
+        return height_scan(self.ground, physics.qpos, self.ROBOT.standing_height)
 
     def privileged(self, physics: PhysicsState, state: VelocityState) -> dict[str, Array]:
         noiseless = self.observe(physics, state)
@@ -302,7 +292,7 @@ class VelocityTask(DomainRandomization):
             "air_time": state.air_time,
             **({"push": state.push} if self.push_speed else {}),
             "drawn": state.drawn,
-            **({"ground": height_scan(self.ground, physics.qpos, self.ROBOT.start_height)} if self.terrain else {}),
+            **({"ground": self.ground_around(physics)} if self.terrain else {}),
         }
 
     @reward_term(1.0)
@@ -363,7 +353,7 @@ class VelocityTask(DomainRandomization):
     def reward_hip_pos(self, t: Transition) -> Array:
         """(1 - min(abs(leftward command), 1)) x sum of squared hip angles"""
         sideways = np.minimum(np.abs(t.state.command[:, 1]), 1.0)
-        return (1.0 - sideways) * rewards.sum_squares(self._joint_displacement(t.next_physics)[:, HIPS])
+        return (1.0 - sideways) * rewards.sum_squares(self._joint_displacement(t.next_physics)[:, self.ROBOT.hips])
 
     @reward_term(-0.1)
     def reward_stand_still(self, t: Transition) -> Array:
@@ -379,14 +369,14 @@ class VelocityTask(DomainRandomization):
     @reward_term(-0.3)
     def reward_feet_height(self, t: Transition) -> Array:
         """mean over feet of (height above the ground / `swing_height` - lift)^2"""
-        feet = t.next_physics.sensor["position"].reshape(-1, LEGS, 3)
-        height = feet[:, :, 2] - self.ROBOT.foot_radius - self.ground.height(feet[:, :, :2])
+        feet = t.next_physics.sensor["position"].reshape(-1, len(self.ROBOT.feet), 3)
+        height = feet[:, :, 2] - self.ROBOT.foot_height - self.ground.height(feet[:, :, :2])
         return np.square(height / self.swing_height - self.lift(t)).mean(axis=1)
 
     @reward_term(-0.05)
     def reward_feet_slip(self, t: Transition) -> Array:
         """sum of squared planar velocities of the feet in contact"""
-        velocity = t.next_physics.sensor["velocity"].reshape(-1, LEGS, 3)[:, :, :2]
+        velocity = t.next_physics.sensor["velocity"].reshape(-1, len(self.ROBOT.feet), 3)[:, :, :2]
         return (np.square(velocity).sum(axis=2) * indicator(self._contact(t.next_physics))).sum(axis=1)
 
     @reward_term(-10.0)
@@ -401,13 +391,13 @@ class VelocityTask(DomainRandomization):
 
     @once_per_step
     def lift(self, t: Transition) -> Array:
-        """Foot heights that the clock asks for, (N, 4), as a share of the swing height; 0 when not moving."""
+        """Foot heights that the clock asks for, (N, feet), as a share of the swing height; 0 when not moving."""
         return self._lift(t.state) * indicator(self.moving(t))[:, None]
 
     def terminated(self, t: Transition) -> dict[str, Array]:
         return {
             "tilted": t.next_physics.sensor["gravity_direction"][:, 2] > -np.cos(self.max_tilt),
-            "trunk_contact": t.next_physics.sensor["body_contact/trunk"][:, 0] > 0,
+            "trunk_contact": t.next_physics.sensor[TRUNK_CONTACT][:, 0] > 0,
         }
 
     def next_state(self, t: Transition, rng: RandomStreams) -> VelocityState:
@@ -435,29 +425,32 @@ class VelocityTask(DomainRandomization):
             **({"terrain_level": t.state.level.astype(float)} if self.terrain else {}),
         }
 
-    def mirror(self) -> Mirror:
+    def mirror(self) -> Mirror | None:
+        if not self.ROBOT.symmetric:
+            return None
+        joints, feet = self.ROBOT.mirrored_joints, self.ROBOT.mirrored_feet
         blocks = {
             "linear_velocity": POLAR,
             "angular_velocity": AXIAL,
             "gravity": POLAR,
-            "joint_position": MIRRORED_JOINTS,
-            "joint_velocity": MIRRORED_JOINTS,
-            "last_action": MIRRORED_JOINTS,
+            "joint_position": joints,
+            "joint_velocity": joints,
+            "last_action": joints,
             "command": MIRRORED_COMMAND,
             "gait_clock": Flip.signs(-1, -1),
             **({"height_scan": MIRRORED_SCAN} if self.height_scan else {}),
         }
         return Mirror(
-            qpos=Flip.joined(POLAR, Flip.signs(1, -1, 1, -1), MIRRORED_JOINTS),
-            qvel=Flip.joined(POLAR, AXIAL, MIRRORED_JOINTS),
-            action=MIRRORED_JOINTS,
+            qpos=Flip.joined(POLAR, Flip.signs(1, -1, 1, -1), joints),
+            qvel=Flip.joined(POLAR, AXIAL, joints),
+            action=joints,
             blocks=blocks,
             state=lambda state: replace(
                 self.mirrored_randomization(state, blocks),
                 command=MIRRORED_COMMAND(state.command),
                 phase=(state.phase + 0.5) % 1.0,
-                action=MIRRORED_JOINTS(state.action),
-                air_time=MIRRORED_FEET(state.air_time),
+                action=joints(state.action),
+                air_time=feet(state.air_time),
             ),
         )
 
@@ -465,8 +458,9 @@ class VelocityTask(DomainRandomization):
         """The task state with a new command in the environments where one is due."""
         unit = rng.uniform(size=5)
         low, high = np.array(self.command_low), np.array(self.command_high)
+        shortest, longest = self.command_interval
         command = (low + (high - low) * unit[:, :3]) * (unit[:, 3:4] >= self.still_probability)
-        interval = self.command_interval[0] + np.diff(self.command_interval) * unit[:, 4]
+        interval = shortest + (longest - shortest) * unit[:, 4]
         due = state.command_left <= 0
         return replace(
             state,
@@ -474,10 +468,10 @@ class VelocityTask(DomainRandomization):
             command_left=np.where(due, interval, state.command_left),
         )
 
-    def _joint_displacement(self, physics: PhysicsState) -> Array:  # (N, 12) rad
+    def _joint_displacement(self, physics: PhysicsState) -> Array:  # (N, joints) rad
         return physics.qpos[:, JOINTS_IN_QPOS] - self.ROBOT.default_joints
 
-    def _contact(self, physics: PhysicsState) -> Array:  # (N, 4) bool
+    def _contact(self, physics: PhysicsState) -> Array:  # (N, feet) bool
         return physics.sensor["contact"] > 0
 
     def _moving(self, physics: PhysicsState, state: VelocityState) -> Array:
@@ -486,8 +480,8 @@ class VelocityTask(DomainRandomization):
         return commanded | (rewards.sum_squares(physics.sensor["linear_velocity"][:, :2]) > self.still_speed**2)
 
     def _lift(self, state: VelocityState) -> Array:
-        """Foot heights that the clock asks for, (N, 4), as a share of the swing height."""
-        return np.maximum(np.sin(2 * np.pi * (state.phase[:, None] + TROT_OFFSET)), 0.0)
+        """Foot heights that the clock asks for, (N, feet), as a share of the swing height."""
+        return np.maximum(np.sin(2 * np.pi * (state.phase[:, None] + self.ROBOT.phases)), 0.0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from motrix_gym import rewards, rotations
 from motrix_gym.fields import Ascending, Bound, NonNegative, Positive
 from motrix_gym.random_streams import RandomStreams
 from motrix_gym.reward_terms import reward_term
+from motrix_gym.rewards import indicator
 from motrix_gym.state import Array, PhysicsState, Transition
 from motrix_gym.symmetry import Flip, Mirror
 from motrix_gym.tasks.holding import Holding
@@ -194,6 +195,7 @@ class AnymalCNavigation(AnymalC, Holding):
 
     def mirror(self) -> Mirror:
         velocity = super().mirror()
+        assert velocity is not None, "an ANYmal C is symmetric"
         across = Flip.signs(1, -1)
         return replace(
             velocity,
@@ -212,7 +214,7 @@ class AnymalCNavigation(AnymalC, Holding):
         low, high = np.array(self.command_low), np.array(self.command_high)
         velocity = shortened(self.approach_rate * way_left(qpos, state), low[:2], high[:2])
         turning = np.clip(self.approach_rate * angle_left(qpos, state), low[2], high[2])
-        wanted = np.concat([velocity, turning[:, None]], axis=1) * ~arrived[:, None]
+        wanted = np.concat([velocity, turning[:, None]], axis=1) * indicator(~arrived)[:, None]
         change, step = wanted - state.command, self.command_acceleration * self.control_dt
         share = step / np.maximum(np.linalg.vector_norm(change[:, :2], axis=1, keepdims=True), step)
         change = np.concat([share * change[:, :2], np.clip(change[:, 2:], -step, step)], axis=1)

@@ -1,0 +1,211 @@
+"""A robot is data: what a model lacks is added, what cannot be added is named, and any number of legs will do."""
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar
+
+import mujoco
+import numpy as np
+import pytest
+
+from motrix_gym.model_files import load_spec
+from motrix_gym.tasks.locomotion import robot_model
+from motrix_gym.tasks.locomotion.legged_robot import ANYMAL_C, GO1, GO2, LeggedRobot, Servo
+from motrix_gym.tasks.locomotion.velocity import VelocityTask
+from motrix_gym.testing import check_vector_env
+from motrix_gym.vector_env import MotrixVectorEnv
+
+LEG = """
+      <body name="{side}_hip" pos="0 {y} -0.1">
+        <joint name="{side}_roll" axis="1 0 0" range="-0.5 0.5"/>
+        <geom type="sphere" size="0.03" contype="0" conaffinity="0" mass="0.5"/>
+        <body name="{side}_thigh">
+          <joint name="{side}_pitch" axis="0 1 0" range="-1.5 1.5"/>
+          <geom type="capsule" size="0.03" fromto="0 0 0 0 0 -0.3" mass="1"/>
+          <body name="{side}_shank" pos="0 0 -0.3">
+            <joint name="{side}_knee" axis="0 1 0" range="0 2"/>
+            <geom type="capsule" size="0.025" fromto="0 0 0 0 0 -0.25" mass="0.6"/>
+            <body name="{side}_sole" pos="0 0 -0.3">
+              <joint name="{side}_ankle" axis="0 1 0" range="-1 1"/>
+              <geom {foot} type="box" size="0.1 0.04 0.015" pos="0.03 0 0" mass="0.3"/>
+            </body>
+          </body>
+        </body>
+      </body>"""
+MOTORS = "".join(
+    f'<motor joint="{side}_{joint}" gear="2" ctrlrange="-20 20"/>'
+    for side in ("left", "right")
+    for joint in ("roll", "pitch", "knee", "ankle")
+)
+POSE = {"*_pitch": -0.3, "*_knee": 0.6, "*_ankle": -0.3}
+SERVOS = {"*_ankle": Servo(20.0, 1.0), "*": Servo(60.0, 2.0)}
+
+
+def biped_xml(*, feet=('name="left"', 'name="right"'), base="<freejoint/>", actuators=MOTORS, y=(0.1, -0.1)) -> str:
+    """A robot with two legs, as somebody else may have made it: motors, and neither ground nor sensors."""
+    legs = "".join(
+        LEG.format(side=side, y=at, foot=foot) for side, at, foot in zip(("left", "right"), y, feet, strict=True)
+    )
+    return (
+        '<mujoco><compiler angle="radian" autolimits="true"/><option timestep="0.004"/><default>'
+        '<joint damping="0.2" armature="0.01"/></default><worldbody>'
+        f'<body name="torso" pos="0 0 1">{base}<geom type="box" size="0.08 0.1 0.12" mass="5"/>{legs}</body>'
+        f"</worldbody><actuator>{actuators}</actuator></mujoco>"
+    )
+
+
+@pytest.fixture
+def biped_file(tmp_path: Path):
+    """A function that writes the model of a biped, and gives the path."""
+
+    def write(**parts) -> Path:
+        path = tmp_path / "biped.xml"
+        path.write_text(biped_xml(**parts))
+        return path
+
+    return write
+
+
+def task_with(own_robot: LeggedRobot, **fields) -> VelocityTask:
+    @dataclass(frozen=True, kw_only=True)
+    class Own(VelocityTask):
+        """A robot that is not one of ours."""
+
+        ROBOT: ClassVar = own_robot
+
+    return Own(**fields)
+
+
+def biped(path: Path, **data) -> LeggedRobot:
+    return LeggedRobot(path, **{"feet": ("left", "right"), "pose": POSE, "servos": SERVOS} | data)
+
+
+@pytest.mark.parametrize("robot", [GO1, GO2, ANYMAL_C], ids=lambda robot: robot.model)
+def test_the_sensors_that_are_added_read_as_those_of_our_own_models(robot):
+    """Law: a robot whose sensors, ground and camera were taken away is the same robot once it is complete again."""
+    bare = load_spec(robot.model)
+    for sensor in list(bare.sensors):
+        bare.delete(sensor)
+    path = Path(str(robot.model)).with_suffix("").name
+    completed = LeggedRobot(robot.model, robot.feet, robot.pose, start_height=robot.start_height)
+    robot_model.complete(bare, path, robot.feet, {})
+    ours, theirs = completed.plain, bare.compile()
+    qpos = np.array([0, 0, robot.standing_height - 0.04, 1, 0.05, 0.02, 0, *robot.default_joints])
+    readings = []
+    for model in (ours, theirs):
+        data = mujoco.MjData(model)
+        data.qpos[:], data.ctrl[:] = qpos, robot.default_joints + 0.2
+        mujoco.mj_step(model, data, 40)
+        names = [model.sensor(i).name for i in range(model.nsensor)]
+        by_group: dict[str, list] = {}
+        for name in names:
+            if name.partition("/")[0] != "body_contact" or name == robot_model.TRUNK_CONTACT:
+                by_group.setdefault(name.partition("/")[0], []).append(data.sensor(name).data.copy())
+        readings.append({group: np.concatenate(values) for group, values in by_group.items()})
+    assert readings[0].keys() == readings[1].keys()
+    for group, values in readings[0].items():
+        np.testing.assert_array_equal(readings[1][group], values, err_msg=group)
+    assert readings[0]["contact"].any()
+
+
+def test_a_biped_with_motors_is_a_velocity_task_and_keeps_the_laws(biped_file):
+    robot = biped(biped_file())
+    envs = MotrixVectorEnv(task_with(robot), 8, max_episode_steps=40, num_threads=1)
+    assert envs.single_action_space.shape == (8,)
+    assert [envs.observation_blocks[name].stop for name in ("joint_position", "last_action")] == [17, 33]
+    assert not check_vector_env(envs)
+    np.testing.assert_array_equal(robot.phases, [0.0, 0.5])
+    np.testing.assert_array_equal(robot.hips, [0, 4])
+    np.testing.assert_array_equal(robot.mirrored_joints.index, [4, 5, 6, 7, 0, 1, 2, 3])
+    np.testing.assert_array_equal(robot.mirrored_joints.sign, [-1, 1, 1, 1] * 2)
+    assert robot.foot_height == pytest.approx([0.015, 0.015])
+
+
+def test_a_robot_begins_with_its_feet_just_above_the_ground(biped_file):
+    robot = biped(biped_file())
+    data = mujoco.MjData(robot.plain)
+    data.qpos[:] = 0, 0, robot.standing_height, 1, 0, 0, 0, *robot.default_joints
+    mujoco.mj_forward(robot.plain, data)
+    assert data.ncon == 0
+    data.qpos[2] -= 0.021
+    mujoco.mj_forward(robot.plain, data)
+    assert data.ncon > 0
+
+
+def test_servos_hold_the_pose_with_the_torque_of_the_motors(biped_file):
+    model = biped(biped_file()).plain
+    np.testing.assert_array_equal(model.actuator_forcerange, np.tile([-40.0, 40.0], (8, 1)))  # gear 2 x 20 N m
+    np.testing.assert_array_equal(model.actuator_gainprm[:, 0], [60, 60, 60, 20] * 2)
+    np.testing.assert_allclose(model.dof_damping[6:], [2.2, 2.2, 2.2, 1.2] * 2)
+    np.testing.assert_array_equal(model.actuator_ctrlrange, model.jnt_range[1:])
+
+
+def test_the_mirror_image_of_a_motion_is_the_motion_of_the_mirror_image(biped_file):
+    """Law 9, for a robot that was not made for it."""
+    task = task_with(biped(biped_file()), still_probability=0.0)
+    mirror = task.mirror()
+    assert mirror is not None
+    envs = [MotrixVectorEnv(task, 4, num_threads=1) for _ in range(2)]
+    for each in envs:
+        each.reset(seed=3)
+    state = envs[0].get_state()
+    batch = envs[1].batch
+    start = batch.state
+    flipped = replace(start.physics, qpos=mirror.qpos(state["qpos"]), qvel=mirror.qvel(state["qvel"]))
+    physics = batch.physics.reset(np.ones(4, dtype=bool), flipped.qpos, flipped.qvel)
+    batch.state = replace(start, physics=physics, task=mirror.state(start.task))
+    action = np.random.default_rng(0).uniform(-0.5, 0.5, (4, 8))
+    ours, theirs = envs[0].step(action), envs[1].step(mirror.action(action))
+    seen = mirror.observation(ours[0])
+    np.testing.assert_allclose(theirs[0], seen, atol=2e-4)
+    np.testing.assert_allclose(theirs[1], ours[1], atol=1e-3)
+
+
+def test_feet_may_be_bodies_and_a_root_without_a_joint_is_set_free(biped_file):
+    """As URDF files have them."""
+    robot = biped(biped_file(feet=("", ""), base=""), feet=("left_sole", "right_sole"))
+    assert robot.plain.nq == 7 + 8
+    assert robot.trunk == "torso"
+    MotrixVectorEnv(task_with(robot), 2, num_threads=1).reset(seed=0)
+
+
+POSITION = "".join(f'<position kp="50" joint="{side}_roll"/>' for side in ("left", "right"))
+BAD_ROBOTS = [
+    ({}, {"feet": ("left", "rigth")}, "the name of the foot 'rigth'; did you mean 'right'?"),
+    ({}, {"pose": {"*_kne": 0.5}}, "no joint '*_kne', which pose names; its joints: left_roll"),
+    ({}, {"servos": {"*_kne": Servo(1, 1)}}, "no joint matches '*_kne', which `servos` names"),
+    ({}, {"servos": {"*_knee": Servo(1, 1)}}, "no pattern of `servos` matches joint 'left_roll'"),
+    ({}, {"servos": {}}, "actuator '' is no position servo of a joint; give `servos`"),
+    ({"actuators": POSITION}, {"servos": {}}, "no position servo for left_pitch, left_knee"),
+    ({"actuators": ""}, {}, "the model says no greatest torque of joint 'left_roll'; give max_torque"),
+    ({"y": (0.1, -0.2)}, {}, "is not symmetric: joint 'left_roll' has no mirror image within 10 mm"),
+    ({}, {"gait": (0.0, 0.5, 0.5)}, "has 2 feet and the gait (0.0, 0.5, 0.5); give a phase for each"),
+    ({}, {"gait": (0.0, 0.0)}, "a foot and its mirror image must be half a cycle apart"),
+    ({"base": '<joint name="rail" type="slide"/>'}, {}, "has 0 bodies with a free joint; it takes one, the trunk"),
+]
+
+
+@pytest.mark.parametrize(("parts", "data", "message"), BAD_ROBOTS)
+def test_what_a_robot_lacks_is_said_by_name(biped_file, parts, data, message):
+    path = biped_file(**parts)
+    with pytest.raises(ValueError, match=re.escape(message)) as error:
+        MotrixVectorEnv(task_with(biped(path, **data)), 2, num_threads=1).reset(seed=0)
+    assert "\n" not in str(error.value)
+    assert "biped.xml" in str(error.value)
+
+
+def test_a_robot_that_is_not_symmetric_needs_no_mirror(biped_file):
+    robot = biped(biped_file(y=(0.1, -0.2)), symmetric=False)
+    task = task_with(robot, observation_noise={"joint_position": 0.1}, friction=(0.5, 1.0))
+    assert task.mirror() is None
+    envs = MotrixVectorEnv(task, 4, num_threads=1)
+    envs.reset(seed=0)
+    for _ in range(5):
+        envs.step(envs.action_space.sample())
+
+
+def test_terrain_replaces_the_floor_that_was_added(biped_file):
+    task = task_with(biped(biped_file()), terrain={"noise": 0.05}, height_scan=True)
+    envs = MotrixVectorEnv(task, 2, num_threads=1)
+    assert envs.reset(seed=0)[0].shape == (2, 33 + 3 + 2 + 77)
