@@ -155,6 +155,7 @@ class DomainRandomization(Task):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.ROBOT.check()
         lightest = self.added_mass[0]
         if lightest < 0 and not (trunk := self._trunk().mass[0]) + lightest > 0:
             raise ValueError(f"added_mass is {self.added_mass} kg; the trunk has {trunk:.3g} kg to be taken away")

@@ -77,6 +77,14 @@ class LeggedRobot:
         robot_model.add_markers(spec, markers or {})
         return spec
 
+    def check(self) -> None:
+        """Looks at the model and at the data, as far as they are not used before an episode begins.
+
+        Raises:
+            ValueError: The robot is not what the data say; one line with what to change.
+        """
+        _ = self.default_joints, self.phases, self.mirrored_joints, self.foot_height
+
     @property
     def trunk(self) -> str:
         """The name of the body that moves freely."""
