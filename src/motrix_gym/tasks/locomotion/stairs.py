@@ -13,7 +13,8 @@ from motrix_gym.random_streams import RandomStreams
 from motrix_gym.rewards import indicator
 from motrix_gym.state import Array, Transition
 from motrix_gym.symmetry import Mirror
-from motrix_gym.tasks.locomotion.velocity import NEXT_TILE, Go1, VelocityState
+from motrix_gym.tasks.locomotion.legged_task import NEXT_TILE
+from motrix_gym.tasks.locomotion.velocity import Go1, VelocityState
 
 
 @dataclass(frozen=True)

@@ -2,38 +2,27 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Annotated, ClassVar
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
-import mujoco
 import numpy as np
-from gymnasium import spaces
 
-from motrix_gym import rewards, rotations, terrain
-from motrix_gym.fields import Bound, Count, Positive, PositiveRange, Share
+from motrix_gym import rewards, rotations
+from motrix_gym.fields import Positive, PositiveRange, Share
 from motrix_gym.random_streams import RandomStreams
 from motrix_gym.reward_terms import once_per_step, reward_term
 from motrix_gym.rewards import indicator
 from motrix_gym.state import Array, PhysicsState, Transition
 from motrix_gym.symmetry import Flip, Mirror
 from motrix_gym.tasks.locomotion.domain_randomization import (
-    JOINTS_IN_QPOS,
     JOINTS_IN_QVEL,
     POLAR,
-    DomainRandomization,
     RandomizedState,
 )
-from motrix_gym.tasks.locomotion.height_scan import MIRRORED_SCAN, height_scan
-from motrix_gym.tasks.locomotion.legged_robot import ANYMAL_C, GO1, GO2, compiled
-from motrix_gym.tasks.locomotion.robot_model import TRUNK_CONTACT
-from motrix_gym.terrain import MOST_LEVELS, GroundSize, Terrain
+from motrix_gym.tasks.locomotion.height_scan import MIRRORED_SCAN
+from motrix_gym.tasks.locomotion.legged_robot import ANYMAL_C, GO1, GO2
+from motrix_gym.tasks.locomotion.legged_task import LeggedTask
 
-AROUND_MIDDLE = 0.2  # m, how far from the middle of a tile an episode begins, in x and y
-NEXT_TILE = terrain.TILE - 0.5  # m from the middle of a tile, where the flat middle of the next one is
-FOOTPRINT = 0.6  # m, no part of a standing robot is farther from its middle, in x and y
-CLEARANCE = 0.01  # m between the feet and the highest ground beneath a robot, on terrain
 PROMOTION_DISTANCE = 4.0  # m along the command, which an episode must have come to count as walked
 AXIAL = Flip.signs(-1, 1, -1)
 MIRRORED_COMMAND = Flip.signs(1, -1, -1)
@@ -67,25 +56,25 @@ class VelocityState(RandomizedState):
 
 
 @dataclass(frozen=True, kw_only=True)
-class VelocityTask(DomainRandomization):
+class VelocityTask(LeggedTask):
     """A robot with legs follows a velocity command.
 
     It is commanded a forward and a leftward velocity and a yaw rate, which change every few seconds and are zero for
     some of the time. Each action in [-1, 1] shifts the target angle of a position servo by `action_scale` radians from
     the standing pose. Episodes start near the standing pose with a random heading and last 1000 steps of 20 ms.
 
-    A clock of `gait_frequency` asks for a trot, diagonal legs together, whenever there is a command to follow or
-    speed to lose; in the formulas "moving" is 1 then and 0 for a robot below `still_speed` that is told to stand,
-    and "lift" is max(0, sin(2 pi (phase + offset))) x moving, with the offset 0 for the first leg and the one diagonal
-    to it, and 1/2 for the others. A foot is asked to stand where its lift is zero.
+    A clock of `gait_frequency` asks for a gait, with four legs a trot, whenever there is a command to follow or speed
+    to lose. In the formulas "moving" is 1 then, and 0 for a robot below `still_speed` that is told to stand; "lift" is
+    max(0, sin(2 pi (phase + offset))) x moving. In a trot the offset is 0 for the first leg and the one diagonal to it,
+    and 1/2 for the others. A foot is asked to stand where its lift is zero.
 
     The ground is a plane, or with `terrain` a grid of tiles, a column for each kind of ground and a row for each of
     `terrain_levels`. The kinds and what their size means: `noise`, squares of random height up to so many m; `slope_up`
     and `slope_down`, m a metre; `stairs_up` and `stairs_down`, height of a stair, m, each 0.3 m deep; `blocks`, square
     blocks and holes so many m high or deep. Up and down are the ways out of the middle of a tile, where an episode
     begins. The sizes given are those of the hardest level; they grow evenly from level to level. An episode begins on a
-    random tile; with `terrain_curriculum`, on a random tile of the row's level. The level of a new row is random in the
-    easier half. It rises by one when an episode came 4 m along its commands, at least 0.7 of the way they led, and did
+    random tile; with `terrain_curriculum`, on a random tile of the environment's level. The first level is random
+    in the easier half. It rises by one when an episode came 4 m along its commands, at least 0.7 of the way they led, and did
     not fall; it sinks by one when it fell before that, or came less than 0.4 of the way. Beyond the hardest level it is
     random again.
 
@@ -128,6 +117,11 @@ class VelocityTask(DomainRandomization):
         push_speed: Change of the velocity by a push in a random direction, m/s; 0 for none.
         push_interval: Shortest and longest time between pushes, s.
         action_scale: Servo target shift of a unit action, rad.
+        max_tilt: Tilt that counts as a fall, rad.
+        terrain: Size of each kind of ground at the hardest level, by kind; none is a plane.
+        terrain_seed: Seed of the ground.
+        terrain_levels: Levels of difficulty.
+        height_scan: Whether the ground around the trunk is observed.
         command_low: Lowest forward and leftward velocity and yaw rate commanded, m/s, m/s, rad/s.
         command_high: Highest ones.
         command_interval: Shortest and longest time between new commands, s.
@@ -137,16 +131,9 @@ class VelocityTask(DomainRandomization):
         approach_variance: Width of the approach term, (m/s)^2.
         gait_frequency: Strides a second.
         swing_height: Height of a foot in the middle of its swing, m.
-        max_tilt: Tilt that counts as a fall, rad.
-        terrain: Size of each kind of ground at the hardest level, by kind; none is a plane.
-        terrain_seed: Seed of the ground.
-        terrain_levels: Levels of difficulty.
-        terrain_curriculum: Whether a row's level follows what it has mastered.
-        height_scan: Whether the ground around the trunk is observed.
+        terrain_curriculum: Whether the level of an environment follows what it has mastered.
     """
 
-    control_dt: float = 0.02
-    action_scale: Positive = 0.4
     command_low: tuple[float, float, float] = (-1.0, -0.8, -1.0)
     command_high: tuple[float, float, float] = (1.5, 0.8, 1.0)
     command_interval: PositiveRange = (4.0, 8.0)
@@ -156,12 +143,7 @@ class VelocityTask(DomainRandomization):
     approach_variance: Positive = 1.5
     gait_frequency: Positive = 2.0
     swing_height: Positive = 0.08
-    max_tilt: Positive = 1.05
-    terrain: Mapping[str, GroundSize] = field(default_factory=dict)
-    terrain_seed: Count = 0
-    terrain_levels: Annotated[int, Bound(low=1, high=MOST_LEVELS)] = 6
     terrain_curriculum: bool = False
-    height_scan: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -170,32 +152,8 @@ class VelocityTask(DomainRandomization):
                 f"command_low {self.command_low} is above command_high {self.command_high} in one place or more; "
                 "lower it, or raise the other"
             )
-        if self.terrain:
-            terrain.generate(self.terrain, self.terrain_levels, self.terrain_seed)
-        elif self.terrain_curriculum:
+        if self.terrain_curriculum and not self.terrain:
             raise ValueError("terrain_curriculum is true on a plane, which has no levels; give it a terrain")
-
-    @property
-    def ground(self) -> Terrain:
-        """The ground that the robot walks on."""
-        if not self.terrain:
-            return terrain.PLANE
-        return terrain.generate(self.terrain, self.terrain_levels, self.terrain_seed)
-
-    @property
-    def target_markers(self) -> dict[str, float]:
-        """The flat discs on the ground that pictures show, by name, each with its radius, m."""
-        return {}
-
-    def spec(self) -> mujoco.MjSpec:
-        """The model before it is compiled."""
-        return self.ROBOT.spec(self.ground, self.target_markers)
-
-    def model(self) -> mujoco.MjModel:
-        return copy.copy(self.reference_model())
-
-    def action_space(self) -> spaces.Box:
-        return spaces.Box(-1.0, 1.0, (len(self.ROBOT.joints),), np.float32)
 
     def reset(self, rng: RandomStreams) -> tuple[Array, Array, VelocityState]:
         return self.reset_on_level(self._first_level(rng), rng)
@@ -228,23 +186,6 @@ class VelocityTask(DomainRandomization):
         )
         return qpos, qvel, self.with_new_command(state, rng)
 
-    def reference_model(self) -> mujoco.MjModel:
-        return compiled(self.ROBOT, self.ground, tuple(self.target_markers.items()))
-
-    def start_place(self, level: Array, rng: RandomStreams) -> tuple[Array, Array]:
-        """Where episodes begin, (N, 2) m, and how far above a robot on the plane, (N,) m."""
-        if not self.terrain:
-            return np.zeros((len(level), 2)), np.zeros(len(level))
-        unit = rng.uniform(size=3)
-        middles = self.ground.middles
-        tile = (unit[:, 0] * middles.shape[1]).astype(int)
-        xy = middles[level, tile] + AROUND_MIDDLE * (2 * unit[:, 1:] - 1)
-        return xy, self.ground.highest(xy, FOOTPRINT) + CLEARANCE
-
-    def start_yaw(self, level: Array, unit: Array) -> Array:
-        """Heading of the trunk at the start of an episode, (N,) rad, from a random number from -1 to 1 each."""
-        return np.pi * unit
-
     def _first_level(self, rng: RandomStreams) -> Array:
         """The level of the first episode, (N,) int."""
         if not self.terrain:
@@ -262,9 +203,6 @@ class VelocityTask(DomainRandomization):
         anywhere = (rng.uniform()[:, 0] * self.terrain_levels).astype(int)
         return np.where(level < self.terrain_levels, level, anywhere)
 
-    def control(self, physics: PhysicsState, state: VelocityState, action: Array) -> Array:
-        return self.ROBOT.default_joints + self.action_scale * self.delayed(state, action) + self.offset(state)
-
     def observe(self, physics: PhysicsState, state: VelocityState) -> dict[str, Array]:
         angle = 2 * np.pi * state.phase
         clock = np.stack([np.sin(angle), np.cos(angle)], axis=1)
@@ -272,7 +210,7 @@ class VelocityTask(DomainRandomization):
             "linear_velocity": physics.sensor["linear_velocity"],
             "angular_velocity": physics.sensor["angular_velocity"],
             "gravity": physics.sensor["gravity_direction"],
-            "joint_position": self._joint_displacement(physics) - self.offset(state),
+            "joint_position": self.joint_displacement(physics) - self.offset(state),
             "joint_velocity": physics.qvel[:, JOINTS_IN_QVEL],
             "last_action": state.action,
             "command": state.command,
@@ -280,15 +218,11 @@ class VelocityTask(DomainRandomization):
             **({"height_scan": self.ground_around(physics)} if self.height_scan else {}),
         }
 
-    def ground_around(self, physics: PhysicsState) -> Array:
-        """The ground around the trunk, as `height_scan` has it, (N, 77) m."""
-        return height_scan(self.ground, physics.qpos, self.ROBOT.standing_height)
-
     def privileged(self, physics: PhysicsState, state: VelocityState) -> dict[str, Array]:
         noiseless = self.observe(physics, state)
         return {
             **{f"true_{name}": noiseless[name] for name in self.observation_noise},
-            "contact": self._contact(physics).astype(float),
+            "contact": self.in_contact(physics).astype(float),
             "air_time": state.air_time,
             **({"push": state.push} if self.push_speed else {}),
             "drawn": state.drawn,
@@ -346,24 +280,24 @@ class VelocityTask(DomainRandomization):
     @reward_term(1.0)
     def reward_feet_air_time(self, t: Transition) -> Array:
         """sum over landing feet of (time in the air - 0.1 s), moving"""
-        landed = self._contact(t.next_physics) & (t.state.air_time > 0)
+        landed = self.in_contact(t.next_physics) & (t.state.air_time > 0)
         return ((t.state.air_time - 0.1) * indicator(landed)).sum(axis=1) * indicator(self.moving(t))
 
     @reward_term(-0.5)
     def reward_hip_pos(self, t: Transition) -> Array:
         """(1 - min(abs(leftward command), 1)) x sum of squared hip angles"""
         sideways = np.minimum(np.abs(t.state.command[:, 1]), 1.0)
-        return (1.0 - sideways) * rewards.sum_squares(self._joint_displacement(t.next_physics)[:, self.ROBOT.hips])
+        return (1.0 - sideways) * rewards.sum_squares(self.joint_displacement(t.next_physics)[:, self.ROBOT.hips])
 
     @reward_term(-0.1)
     def reward_stand_still(self, t: Transition) -> Array:
         """sum of absolute joint angles from the standing pose, not moving"""
-        return np.abs(self._joint_displacement(t.next_physics)).sum(axis=1) * indicator(~self.moving(t))
+        return np.abs(self.joint_displacement(t.next_physics)).sum(axis=1) * indicator(~self.moving(t))
 
     @reward_term(0.3)
     def reward_gait(self, t: Transition) -> Array:
         """share of the feet whose contact is as the clock asks, moving"""
-        as_asked = self._contact(t.next_physics) == (self.lift(t) == 0)
+        as_asked = self.in_contact(t.next_physics) == (self.lift(t) == 0)
         return indicator(as_asked).mean(axis=1) * indicator(self.moving(t))
 
     @reward_term(-0.3)
@@ -377,7 +311,7 @@ class VelocityTask(DomainRandomization):
     def reward_feet_slip(self, t: Transition) -> Array:
         """sum of squared planar velocities of the feet in contact"""
         velocity = t.next_physics.sensor["velocity"].reshape(-1, len(self.ROBOT.feet), 3)[:, :, :2]
-        return (np.square(velocity).sum(axis=2) * indicator(self._contact(t.next_physics))).sum(axis=1)
+        return (np.square(velocity).sum(axis=2) * indicator(self.in_contact(t.next_physics))).sum(axis=1)
 
     @reward_term(-10.0)
     def reward_termination(self, t: Transition) -> Array:
@@ -394,12 +328,6 @@ class VelocityTask(DomainRandomization):
         """Foot heights that the clock asks for, (N, feet), as a share of the swing height; 0 when not moving."""
         return self._lift(t.state) * indicator(self.moving(t))[:, None]
 
-    def terminated(self, t: Transition) -> dict[str, Array]:
-        return {
-            "tilted": t.next_physics.sensor["gravity_direction"][:, 2] > -np.cos(self.max_tilt),
-            "trunk_contact": t.next_physics.sensor[TRUNK_CONTACT][:, 0] > 0,
-        }
-
     def next_state(self, t: Transition, rng: RandomStreams) -> VelocityState:
         state = self.next_randomization(t.state, t.action, rng)
         command, velocity = state.command[:, :2], t.next_physics.sensor["linear_velocity"][:, :2]
@@ -410,7 +338,7 @@ class VelocityTask(DomainRandomization):
             command_left=state.command_left - self.control_dt,
             phase=(state.phase + self.gait_frequency * self.control_dt) % 1.0,
             action=t.action,
-            air_time=np.where(self._contact(t.next_physics), 0.0, state.air_time + self.control_dt),
+            air_time=np.where(self.in_contact(t.next_physics), 0.0, state.air_time + self.control_dt),
             asked=state.asked + self.control_dt * speed,
             walked=state.walked + self.control_dt * along,
             fell=t.terminated,
@@ -467,12 +395,6 @@ class VelocityTask(DomainRandomization):
             command=np.where(due[:, None], command, state.command),
             command_left=np.where(due, interval, state.command_left),
         )
-
-    def _joint_displacement(self, physics: PhysicsState) -> Array:  # (N, joints) rad
-        return physics.qpos[:, JOINTS_IN_QPOS] - self.ROBOT.default_joints
-
-    def _contact(self, physics: PhysicsState) -> Array:  # (N, feet) bool
-        return physics.sensor["contact"] > 0
 
     def _moving(self, physics: PhysicsState, state: VelocityState) -> Array:
         """Whether there is something to follow, or speed to lose, (N,) bool."""

@@ -54,10 +54,10 @@ class AnymalCNavigation(AnymalC, Holding):
     with a random heading and last 1000 steps of 20 ms; nothing observed or rewarded depends on where in the world they
     take place.
 
-    A clock of `gait_frequency` asks for a trot, diagonal legs together, whenever there is a command to follow or
-    speed to lose; in the formulas "moving" is 1 then and 0 for a robot below `still_speed` that is told to stand,
-    and "lift" is max(0, sin(2 pi (phase + offset))) x moving, with the offset 0 for the first leg and the one diagonal
-    to it, and 1/2 for the others. A foot is asked to stand where its lift is zero. "Closeness of x within m" is
+    A clock of `gait_frequency` asks for a gait, with four legs a trot, whenever there is a command to follow or speed
+    to lose. In the formulas "moving" is 1 then, and 0 for a robot below `still_speed` that is told to stand; "lift" is
+    max(0, sin(2 pi (phase + offset))) x moving. In a trot the offset is 0 for the first leg and the one diagonal to it,
+    and 1/2 for the others. A foot is asked to stand where its lift is zero. "Closeness of x within m" is
     1 / (1 + (x / m)^2): 1 at x = 0, and half of that at x = m.
 
     Observation:
