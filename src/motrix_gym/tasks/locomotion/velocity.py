@@ -73,10 +73,10 @@ class VelocityTask(LeggedTask):
     and `slope_down`, m a metre; `stairs_up` and `stairs_down`, height of a stair, m, each 0.3 m deep; `blocks`, square
     blocks and holes so many m high or deep. Up and down are the ways out of the middle of a tile, where an episode
     begins. The sizes given are those of the hardest level; they grow evenly from level to level. An episode begins on a
-    random tile; with `terrain_curriculum`, on a random tile of the environment's level. The first level is random
-    in the easier half. It rises by one when an episode came 4 m along its commands, at least 0.7 of the way they led, and did
-    not fall; it sinks by one when it fell before that, or came less than 0.4 of the way. Beyond the hardest level it is
-    random again.
+    random tile; with `terrain_curriculum`, on a random tile of the environment's level. The first level is random in
+    the easier half. It rises by one when an episode came 4 m along its commands, at least 0.7 of the way they led, and
+    did not fall; it sinks by one when it fell before that, or came less than 0.4 of the way. Beyond the hardest level
+    it is random again.
 
     Observation:
 
