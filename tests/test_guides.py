@@ -1,0 +1,64 @@
+"""The guides are followed as they stand: their files are written to an empty folder, imported, checked and stepped."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parents[1] / "docs"
+FILE = re.compile(r"^\*\*(\S+)\*\*\n\n```\w+\n(.*?)^```", re.MULTILINE | re.DOTALL)
+STEP = """
+import gymnasium, sys
+import motrix_gym
+import {module}
+[env_id] = [env_id for env_id in gymnasium.registry if env_id.startswith("Mine/")]
+envs = gymnasium.make_vec(env_id, num_envs=8, num_threads=1)
+motrix_gym.check_vector_env(envs)
+motrix_gym.check_task(envs.unwrapped.task)
+single = gymnasium.make(env_id)
+single.reset(seed=0)
+print(env_id, *single.step(single.action_space.sample())[0].shape)
+"""
+
+
+def files_of(page: str, folder: Path) -> list[str]:
+    """Writes the files that a page shows, and returns their names."""
+    found = FILE.findall((DOCS / page).read_text("utf-8"))
+    for name, content in found:
+        (folder / name).write_text(content, "utf-8")
+    return [name for name, _ in found]
+
+
+def run(folder: Path, *arguments: str) -> str:
+    """What Python prints in a folder."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])}
+    result = subprocess.run(
+        [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=600
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    return result.stdout
+
+
+def test_your_own_task(tmp_path):
+    assert files_of("own_task.md", tmp_path) == ["beam.xml", "beam.py", "check.py"]
+    run(tmp_path, "check.py")
+    assert run(tmp_path, "-c", STEP.format(module="beam")) == "Mine/BallAndBeam-v0 5\n"
+    options = ["--num-envs", "8", "--max-env-steps", "1", "--set", "rollouts=8", "--run-dir", "run"]
+    run(tmp_path, "-m", "motrix_train", "train", "beam:Mine/BallAndBeam-v0", *options)
+    assert (tmp_path / "run" / "checkpoints" / "last.pt").is_file()
+
+
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [
+        ("frugal", "Mine/FrugalGo1-v0 50"),
+        ("feeling", "Mine/FeelingGo1-v0 54"),
+        ("straight", "Mine/StraightGo1-v0 50"),
+    ],
+)
+def test_change_an_existing_task(tmp_path, module, line):
+    assert f"{module}.py" in files_of("change_task.md", tmp_path)
+    assert run(tmp_path, "-c", STEP.format(module=module)) == f"{line}\n"
