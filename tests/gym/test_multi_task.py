@@ -17,7 +17,7 @@ from trajectories import actions_for, of_row, play
 
 from motrix_gym.multi_task import MultiTask, cycle
 from motrix_gym.physics.cpu import CpuPhysics
-from motrix_gym.registration import Env, register
+from motrix_gym import register
 from motrix_gym.rendering import RenderingUnavailable
 from motrix_gym.state import TaskState
 from motrix_gym.symmetry import Flip, Mirror
@@ -130,7 +130,7 @@ class Mirrored(CartPole):
 
 
 for task in (Slider, Clock, Wide, Named, Mirrored):
-    register(Env(f"Test/{task.__name__}-v0", f"{__name__}:{task.__name__}", max_episode_steps=1000))
+    register(f"Test/{task.__name__}-v0", task, max_episode_steps=1000)
 
 UNLIKE = [
     {"id": CARTPOLE, "name": "pole", "weight": 2, "kwargs": {"max_angle": 0.1}},

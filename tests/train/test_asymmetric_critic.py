@@ -12,7 +12,7 @@ import pytest
 from comparison import everything
 from test_resume import TINY, Stopper, job
 
-from motrix_gym.registration import Env, register
+from motrix_gym import register
 from motrix_gym.state import TaskState
 from motrix_gym.tasks.basic.pendulum import Pendulum
 from motrix_gym.vector_env import MotrixVectorEnv
@@ -86,7 +86,7 @@ class Windfall(Pendulum):
         return dataclasses.replace(t.state, age=t.state.age + 1)
 
 
-register(Env(WINDFALL, f"{__name__}:Windfall", max_episode_steps=LIMIT))
+register(WINDFALL, Windfall, max_episode_steps=LIMIT)
 
 
 @pytest.fixture(scope="module", params=["torch", "jax"])
