@@ -1,15 +1,17 @@
 """Registers the environments of installed packages: the entry-point group `motrix_gym.environments`.
 
-In the ``pyproject.toml`` of such a package, the module that calls `motrix_gym.register`, or a function that does:
+In the ``pyproject.toml`` of such a package, an entry point is a module that calls `motrix_gym.register`:
 
     [project.entry-points."motrix_gym.environments"]
     balancer = "balancer.environments"
 
-Name a module that needs nothing of a package which is itself still being imported: `motrix_gym` may be imported by it.
+`motrix_gym` imports it, which may be while a task of the package imports `motrix_gym`. So the module registers its
+tasks as ``"balancer.tasks:Balance"``, or defines them: it cannot import them then.
 """
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import warnings
 
@@ -17,15 +19,13 @@ GROUP = "motrix_gym.environments"
 
 
 def register_installed() -> None:
-    """Loads every entry point of the group; one that fails is a warning."""
-    for point in importlib.metadata.entry_points(group=GROUP):
+    """Imports the module of every entry point of the group; one that fails is a warning."""
+    for point in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda point: point.value):
         try:
-            found = point.load()
-            if callable(found):
-                found()
-        except (Exception, SystemExit) as error:
-            package = point.dist.name if point.dist else point.value
+            importlib.import_module(point.value)
+        except (Exception, SystemExit) as error:  # a user's module may raise anything
+            package = point.dist.name if point.dist else point.name
             reason = " ".join(f"{type(error).__name__}: {error}".split())
-            warnings.warn(
-                f"the environments of {package} are not registered: {point.value} fails with {reason}", stacklevel=2
-            )
+            remedy = "; register the task as 'module:Class'" if "partially initialized" in reason else ""
+            failure = f"importing {point.value} fails with {reason}{remedy}"
+            warnings.warn(f"the environments of {package} are not registered: {failure}", stacklevel=2)

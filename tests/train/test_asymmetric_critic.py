@@ -12,10 +12,8 @@ import pytest
 from comparison import everything
 from test_resume import TINY, Stopper, job
 
-from motrix_gym import register
-from motrix_gym.state import TaskState
+from motrix_gym import MotrixVectorEnv, TaskState, register
 from motrix_gym.tasks.basic.pendulum import Pendulum
-from motrix_gym.vector_env import MotrixVectorEnv
 from motrix_train import environment
 from motrix_train.cli import run as command
 from motrix_train.config import PPOCfg, from_json
