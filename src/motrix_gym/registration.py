@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
 from collections.abc import Callable
@@ -60,7 +61,7 @@ def register(id: str, task: type[Task] | type[MultiTask] | str, *, max_episode_s
         What was registered.
 
     Raises:
-        TypeError: `task` is no task; an unknown field, or a value of another type than the field's.
+        TypeError: `task` is no task, or no dataclass; an unknown field, or a value of another type than the field's.
         ValueError: The id has another form, or is that of something else; a class that is not found by its name; a
             time limit below 1; a value outside of a field's limits.
     """
@@ -145,6 +146,12 @@ def task_class(task: str) -> type[Task] | type[MultiTask]:
 def _as_task(task: Any, name: str) -> type[Task] | type[MultiTask]:
     if not (isinstance(task, type) and issubclass(task, (Task, MultiTask))):
         raise TypeError(f"{name} is {task!r}; it takes a subclass of motrix_gym.Task or of motrix_gym.MultiTask")
+    fields = [name for name, kind in inspect.get_annotations(task).items() if "ClassVar" not in str(kind)]
+    if fields and "__dataclass_fields__" not in vars(task):
+        raise TypeError(
+            f"{task.__name__} has a field {fields[0]!r} and is no dataclass; put @dataclass(frozen=True, kw_only=True) "
+            "above the class"
+        )
     return task
 
 

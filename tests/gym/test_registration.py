@@ -96,6 +96,12 @@ class Needy(CartPole):
     policy: str
 
 
+class Undecorated(CartPole):
+    """A task whose field is none, for want of a decorator."""
+
+    speed: float = 1.0
+
+
 @pytest.fixture
 def in_a_fresh_process(tmp_path):
     """Runs Python code with `mine` beside it; gives what it prints."""
@@ -193,6 +199,7 @@ BAD = [
     ({"reward_weights": {"aliev": 1.0}}, ValueError, ["'aliev'", "did you mean 'alive'?"]),
     ({"task": MultiTask, "tasks": [{"id": "Motrix/Go9-v0"}]}, gymnasium.error.Error, ["tasks[0]", "Go9"]),
     ({"task": local_class()}, ValueError, ["local_class.<locals>.Local", "at the top of its module"]),
+    ({"task": Undecorated}, TypeError, ["Undecorated has a field 'speed'", "@dataclass(frozen=True, kw_only=True)"]),
     ({"task": Needy}, TypeError, ["missing", "'policy'"]),
     ({"task": lambda: CartPole}, TypeError, ["task is <function", "subclass of motrix_gym.Task"]),
     ({"task": dict}, TypeError, ["task is <class 'dict'>", "motrix_gym.MultiTask"]),
