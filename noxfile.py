@@ -38,7 +38,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Writes the generated pages; fails where one was out of date or a link leads nowhere."""
-    install(session, ".")
+    install(session, ".", "rich")
     session.run("python", "docs/build.py")
 
 

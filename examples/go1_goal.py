@@ -19,13 +19,11 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Box
 
+from motrix_gym import Flip, Mirror, MotrixVectorEnv, PhysicsState, RandomStreams, Transition
 from motrix_gym.fields import configured
 from motrix_gym.hierarchy import HierarchicalVectorEnv
-from motrix_gym.random_streams import RandomStreams
-from motrix_gym.state import Array, PhysicsState, Transition
-from motrix_gym.symmetry import Flip, Mirror
+from motrix_gym.state import Array
 from motrix_gym.tasks.locomotion.velocity import Go1, VelocityState
-from motrix_gym.vector_env import MotrixVectorEnv
 from motrix_train.ppo import backend
 from motrix_train.storage import checkpoint
 

@@ -10,6 +10,8 @@ from typing import Any
 import gymnasium
 import pytest
 
+import motrix_gym
+import motrix_train
 from motrix_gym.registration import ENVS, task_class
 
 ROOT = Path(__file__).parents[1]
@@ -113,3 +115,19 @@ def test_what_belongs_to_no_environment_or_is_missing_is_said(build, tmp_path, m
         f"draw it with `python docs/pictures.py families {pictures[0].stem}`"
     )
     assert pictures[0].name in dead
+
+
+def test_every_public_name_is_on_its_page(build):
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    assert page == build.api_page()
+    names = [f"{package.__name__}.{name}" for package in (motrix_gym, motrix_train) for name in package.__all__]
+    assert re.findall(r"^## (.+)$", page, re.MULTILINE) == names
+    assert re.findall(r"^\| \[`(.+?)`\]", page, re.MULTILINE) == names
+    methods = [name for name, x in vars(motrix_gym.Task).items() if inspect.isfunction(x) and name[0] != "_"]
+    for name in methods:
+        assert f"\n### Task.{name}\n\n```python\n{name}(" in page
+    for name in motrix_gym.fields.__all__:
+        assert f"fields.{name}\n" in page or f"| `{name}` |" in page
+    assert "(self" not in page
+    for name, x in vars(motrix_gym.rewards).items():
+        assert not inspect.isfunction(x) or name[0] == "_" or f"\n### rewards.{name}\n" in page

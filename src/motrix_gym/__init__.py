@@ -4,9 +4,13 @@
 >>> env = gymnasium.make_vec("Motrix/CartPole-v0", num_envs=2)
 >>> env.reset(seed=0)[0].shape
 (2, 4)
+
+What is stable: the names in `__all__`, the ids, the fields of their tasks, and saved states. What an id means changes
+with its version alone. Everything else may change with any release.
 """
 
 import os
+from typing import TYPE_CHECKING, Any
 
 try:
     import mujoco
@@ -22,6 +26,54 @@ except Exception:
     finally:
         os.environ["MUJOCO_GL"] = _asked
 
-from motrix_gym.registration import register_all
+from motrix_gym import fields, rewards, rotations
+from motrix_gym.installed import register_installed
+from motrix_gym.model_files import load_model, load_spec
+from motrix_gym.multi_task import MultiTask
+from motrix_gym.physics.base import Override
+from motrix_gym.random_streams import RandomStreams
+from motrix_gym.registration import register
+from motrix_gym.reward_terms import once_per_step, reward_term
+from motrix_gym.single_env import MotrixEnv
+from motrix_gym.state import PhysicsState, TaskState, Transition
+from motrix_gym.symmetry import Flip, Mirror
+from motrix_gym.task import Task
+from motrix_gym.vector_env import MotrixVectorEnv
 
-register_all()
+if TYPE_CHECKING:
+    from motrix_gym.testing import check_vector_env
+
+__all__ = [
+    "Flip",
+    "Mirror",
+    "MotrixEnv",
+    "MotrixVectorEnv",
+    "MultiTask",
+    "Override",
+    "PhysicsState",
+    "RandomStreams",
+    "Task",
+    "TaskState",
+    "Transition",
+    "check_vector_env",
+    "fields",
+    "load_model",
+    "load_spec",
+    "once_per_step",
+    "register",
+    "reward_term",
+    "rewards",
+    "rotations",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """The checker, imported when it is first used: environments do not need it."""
+    if name == "check_vector_env":
+        from motrix_gym.testing import check_vector_env
+
+        return check_vector_env
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+register_installed()

@@ -7,6 +7,8 @@ outside, as from a file, chooses among what is registered and names no code.
 from __future__ import annotations
 
 import copy
+import pkgutil
+from typing import Any
 
 from gymnasium.envs.registration import EnvSpec
 
@@ -36,6 +38,18 @@ def task_of(spec: EnvSpec) -> str | None:
     module, _, attribute = str(spec.vector_entry_point).partition(":")
     found = kind_and_task(attribute) if module == _MODULE else None
     return found and found[1]
+
+
+def imported(task: str) -> Any:
+    """What ``module:Class`` names.
+
+    Raises:
+        ValueError: There is no such class, or its module cannot be imported; one line.
+    """
+    try:
+        return pkgutil.resolve_name(task)
+    except Exception as error:  # a user's module may raise anything
+        raise ValueError(f"task {task!r} cannot be imported: {type(error).__name__}: {error}") from error
 
 
 class PlainSpec:

@@ -2,6 +2,15 @@
 
 An annotation says the type, and with `typing.Annotated` the limits: ``swing_height: Positive = 0.08``. A subclass that
 gives a field another default keeps the limits of its bases: ``swing_height: float = 0.12``.
+
+| type | values |
+|---|---|
+| `Positive` | a number above 0 |
+| `NonNegative` | a number of at least 0 |
+| `Share` | a number from 0 to 1 |
+| `Count` | a whole number of at least 0 |
+| `Range` | the lowest value, then the highest |
+| `PositiveRange` | the same, both above 0 |
 """
 
 from __future__ import annotations
@@ -20,6 +29,18 @@ from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import numpy as np
+
+__all__ = [
+    "Ascending",
+    "Bound",
+    "Count",
+    "NonNegative",
+    "Positive",
+    "PositiveRange",
+    "Range",
+    "Share",
+    "configured",
+]
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

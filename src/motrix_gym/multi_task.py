@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import pkgutil
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +15,7 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec, parse_env_id
 
-from motrix_gym.entry_points import task_of
+from motrix_gym.entry_points import imported, task_of
 from motrix_gym.fields import Count, configured, nearest
 from motrix_gym.task import Task
 
@@ -67,7 +66,7 @@ class Member:
             raise ValueError(f"{self.id!r} is of a module that is not imported; import {module} first")
         spec = _registered(env_id)
         path = task_of(spec)
-        cls = pkgutil.resolve_name(path) if path is not None else None
+        cls = imported(path) if path is not None else None
         if not (isinstance(cls, type) and issubclass(cls, Task)):
             raise ValueError(f"{self.id!r} is not the environment of one task of motrix_gym; only such can be joined")
         return configured(cls, {**spec.kwargs, **self.kwargs})

@@ -90,14 +90,19 @@ def import_module(name: str) -> None:
         raise UsageError(f"importing {name} fails with {type(error).__name__}: {error} ({place})") from error
 
 
+def known_ids() -> list[str]:
+    """The ids of this package, of installed packages and of imported ones, in the order of their registration."""
+    namespaces = {known: known.rpartition("/")[0] for known in gymnasium.registry}
+    return [known for known, namespace in namespaces.items() if namespace not in ("", *GYMNASIUM_NAMESPACES)]
+
+
 def nearest_id(env_id: str) -> str | None:
     """The registered id, of this package or of an imported one, nearest to a misspelt or shortened id."""
     names = {}
-    for known in gymnasium.registry:
-        namespace, slash, versioned = known.rpartition("/")
-        if slash and namespace not in GYMNASIUM_NAMESPACES:
-            spellings = known.lower(), versioned.lower(), versioned.split("-v")[0].lower()
-            names = dict.fromkeys(spellings, known) | names  # of equal spellings, the id registered first
+    for known in known_ids():
+        versioned = known.rpartition("/")[2]
+        spellings = known.lower(), versioned.lower(), versioned.split("-v")[0].lower()
+        names = dict.fromkeys(spellings, known) | names  # of equal spellings, the id registered first
     close = difflib.get_close_matches(env_id.lower()[:80], names, n=1)
     return names[close[0]] if close else None
 

@@ -15,14 +15,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from trajectories import actions_for, of_row, play
 
-from motrix_gym.multi_task import MultiTask, cycle
+from motrix_gym import Flip, Mirror, MultiTask, TaskState, check_vector_env, register
+from motrix_gym.multi_task import cycle
 from motrix_gym.physics.cpu import CpuPhysics
-from motrix_gym.registration import Env, register
 from motrix_gym.rendering import RenderingUnavailable
-from motrix_gym.state import TaskState
-from motrix_gym.symmetry import Flip, Mirror
 from motrix_gym.tasks.basic.cartpole import CartPole
-from motrix_gym.testing import check_vector_env
 
 MULTI, CARTPOLE, GO1, SLIDER = "Motrix/MultiTask-v0", "Motrix/CartPole-v0", "Motrix/Go1-v0", "Test/Slider-v0"
 MODEL = """
@@ -130,7 +127,7 @@ class Mirrored(CartPole):
 
 
 for task in (Slider, Clock, Wide, Named, Mirrored):
-    register(Env(f"Test/{task.__name__}-v0", f"{__name__}:{task.__name__}", max_episode_steps=1000))
+    register(f"Test/{task.__name__}-v0", task, max_episode_steps=1000)
 
 UNLIKE = [
     {"id": CARTPOLE, "name": "pole", "weight": 2, "kwargs": {"max_angle": 0.1}},

@@ -12,10 +12,8 @@ import pytest
 from comparison import everything
 from test_resume import TINY, Stopper, job
 
-from motrix_gym.registration import Env, register
-from motrix_gym.state import TaskState
+from motrix_gym import MotrixVectorEnv, TaskState, register
 from motrix_gym.tasks.basic.pendulum import Pendulum
-from motrix_gym.vector_env import MotrixVectorEnv
 from motrix_train import environment
 from motrix_train.cli import run as command
 from motrix_train.config import PPOCfg, from_json
@@ -86,7 +84,7 @@ class Windfall(Pendulum):
         return dataclasses.replace(t.state, age=t.state.age + 1)
 
 
-register(Env(WINDFALL, f"{__name__}:Windfall", max_episode_steps=LIMIT))
+register(WINDFALL, Windfall, max_episode_steps=LIMIT)
 
 
 @pytest.fixture(scope="module", params=["torch", "jax"])

@@ -2,41 +2,57 @@
 
 from __future__ import annotations
 
-import pkgutil
-
 from rich.console import Console
 from rich.table import Table
 
-from motrix_gym.entry_points import task_of
+from motrix_gym.entry_points import imported, task_of
 from motrix_train import environment, presets
 from motrix_train.ppo.backend import NAMES, installed
 
 
 def list_environments() -> None:
-    """Lists the environments that have a preset.
+    """Lists the environments that have a preset, and those of installed packages.
 
     Example: motrix-train list
     """
-    table = Table(box=None, pad_edge=False)
-    for heading in ("id", "what it is", "episode", "budget"):
-        table.add_column(heading, overflow="fold", no_wrap=heading != "what it is")
-    for env_id in presets.preset_ids():
-        spec = environment.find_spec(env_id)
-        budgets = {backend: presets.preset(env_id, backend).max_env_steps for backend in NAMES}
-        table.add_row(
-            env_id,
-            _description(task_of(spec)),
-            f"{spec.max_episode_steps} steps",
-            " / ".join(sorted({f"{budget / 1e6:g} M" for budget in budgets.values()})),
-        )
-    console = Console()
-    console.print(table)
+    console = Console(markup=False)
+    console.print(_table("budget", {env_id: _budget(env_id) for env_id in presets.preset_ids()}))
+    others = [env_id for env_id in environment.known_ids() if env_id not in presets.preset_ids()]
+    if others:
+        console.print("\nOf installed packages, without a preset:\n")
+        console.print(_table("task of", {env_id: _module(env_id) for env_id in others}))
     present = [backend for backend in NAMES if installed(backend)]
     remedy = 'none; pip install "motrix-gym[torch]"'
-    console.print(f"\nBackends installed here: {', '.join(present) or remedy}", markup=False, highlight=False)
+    console.print(f"\nBackends installed here: {', '.join(present) or remedy}", highlight=False)
 
 
-def _description(task: str | None) -> str:
-    """The first line of the docstring of a registered task, ``module:Class``."""
-    documented = "" if task is None else pkgutil.resolve_name(task).__doc__ or ""
+def _table(last: str, values: dict[str, str]) -> Table:
+    """A row for each id of `values`, which has what stands in the last column."""
+    table = Table(box=None, pad_edge=False)
+    for heading in ("id", "what it is", "episode", last):
+        table.add_column(heading, overflow="fold", no_wrap=heading != "what it is")
+    for env_id, value in values.items():
+        limit = environment.find_spec(env_id).max_episode_steps
+        table.add_row(env_id, _description(env_id), "no limit" if limit is None else f"{limit} steps", value)
+    return table
+
+
+def _budget(env_id: str) -> str:
+    budgets = {presets.preset(env_id, backend).max_env_steps for backend in NAMES}
+    return " / ".join(sorted(f"{budget / 1e6:g} M" for budget in budgets))
+
+
+def _module(env_id: str) -> str:
+    """The package whose task, or whose environment, an id was registered with."""
+    spec = environment.find_spec(env_id)
+    return (task_of(spec) or str(spec.vector_entry_point or spec.entry_point)).partition(":")[0].partition(".")[0]
+
+
+def _description(env_id: str) -> str:
+    """The first line of the docstring of a registered task; why there is none, if its module cannot be imported."""
+    task = task_of(environment.find_spec(env_id))
+    try:
+        documented = "" if task is None else imported(task).__doc__ or ""
+    except ValueError as error:
+        return str(error)
     return documented.strip().partition("\n")[0]

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-import gymnasium
 import typer
 
 from motrix_train import environment
@@ -21,7 +20,7 @@ PROGRAM = "motrix-train"
 
 def complete_env_id(typed: str) -> list[str]:
     """Completes an environment id in the shell."""
-    return [env_id for env_id in gymnasium.registry if env_id.startswith("Motrix/") and env_id.startswith(typed)]
+    return [env_id for env_id in environment.known_ids() if env_id.startswith(typed)]
 
 
 EnvId = Annotated[
