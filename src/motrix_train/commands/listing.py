@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pkgutil
 
+import gymnasium
 from rich.console import Console
 from rich.table import Table
 
@@ -20,14 +21,17 @@ def list_environments() -> None:
     table = Table(box=None, pad_edge=False)
     for heading in ("id", "what it is", "episode", "budget"):
         table.add_column(heading, overflow="fold", no_wrap=heading != "what it is")
-    for env_id in presets.preset_ids():
+    for env_id, package in presets.packages().items():
+        if env_id not in gymnasium.registry:
+            continue  # of a package whose environments must be imported first
         spec = environment.find_spec(env_id)
         budgets = {backend: presets.preset(env_id, backend).max_env_steps for backend in NAMES}
+        mark = "" if package == presets.PACKAGE else f" (preset of {package})"
         table.add_row(
             env_id,
             _description(task_of(spec)),
             f"{spec.max_episode_steps} steps",
-            " / ".join(sorted({f"{budget / 1e6:g} M" for budget in budgets.values()})),
+            " / ".join(sorted({f"{budget / 1e6:g} M" for budget in budgets.values()})) + mark,
         )
     console = Console()
     console.print(table)
