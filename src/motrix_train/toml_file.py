@@ -60,10 +60,10 @@ def write(table: Mapping[str, Any]) -> str:
     Raises:
         UsageError: TOML has no such value, as None.
     """
-    values = {name: value for name, value in table.items() if not isinstance(value, Mapping)}
-    lines = _lines(values)
-    for name in table.keys() - values.keys():
-        lines += ["", f"[{_key(name)}]", *_lines(table[name], f"{name}.")]
+    lines = _lines({name: value for name, value in table.items() if not isinstance(value, Mapping)})
+    for name, inner in table.items():
+        if isinstance(inner, Mapping):
+            lines += ["", f"[{_key(name)}]", *_lines(inner, f"{name}.")]
     return "\n".join(lines) + "\n"
 
 

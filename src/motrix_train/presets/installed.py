@@ -43,7 +43,7 @@ def installed_presets(own: Collection[str], own_package: str) -> dict[str, Insta
     """
     found: dict[str, InstalledPreset] = {}
     for point in _entry_points():
-        package = point.dist.name if point.dist else point.value
+        package = _package(point)
         try:
             table = _load(point)
         except (Exception, SystemExit) as error:  # a package may raise anything
@@ -60,10 +60,15 @@ def installed_presets(own: Collection[str], own_package: str) -> dict[str, Insta
 
 def _entry_points() -> list[EntryPoint]:
     try:
-        return sorted(entry_points(group=GROUP), key=lambda point: (point.dist.name if point.dist else "", point.name))
+        return sorted(entry_points(group=GROUP), key=lambda point: (_package(point), point.name))
     except Exception as error:  # of any installed package, for which the standard library checks nothing
         _warn(f"no presets of other packages: their entry points cannot be read: {type(error).__name__}: {error}")
         return []
+
+
+def _package(point: EntryPoint) -> str:
+    """The name that the package of an entry point is installed by; the module where the package has no name."""
+    return (point.dist and point.dist.name) or point.module
 
 
 def _load(point: EntryPoint) -> dict[str, PPOCfg]:
