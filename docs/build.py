@@ -185,6 +185,7 @@ def configuration_page() -> str:
         _docstring(PPOCfg)[0],
         "",
         "`motrix-train show ENV` prints the configuration of an environment, `--set FIELD=VALUE` changes it.",
+        "[Presets](presets.md) says how to keep changes in a file, and how a package brings its own presets.",
         "",
         "| field | default | meaning |",
         "|---|---|---|",

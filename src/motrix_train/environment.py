@@ -171,6 +171,17 @@ def parse_kwargs(assignments: Iterable[str]) -> dict[str, Any]:
     return kwargs
 
 
+def require_task_fields(names: Iterable[str]) -> None:
+    """Refuses names that the table `env` of a file cannot have.
+
+    Raises:
+        UsageError: A name is an argument of the environment that is no field of a task.
+    """
+    for name in names:
+        if name in OPTIONS or name in NOT_FIELDS:
+            raise UsageError(f"env.{name}: {name} is not a field of the task")
+
+
 def merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
     """Merges two mappings of fields, and the mappings inside them; values of the second one win."""
     both = {**first, **second}

@@ -1,5 +1,8 @@
 """Errors that end a command. The command line prints the first two in one line each."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class UsageError(Exception):
     """A mistake of the user: the message names the value and the remedy. Exit code 2."""
@@ -20,3 +23,12 @@ class EndedElsewhere(Exception):
     def __init__(self, code: int) -> None:
         super().__init__("another worker ended the training, and reports why")
         self.code = code
+
+
+@contextmanager
+def within(place: str) -> Iterator[None]:
+    """Adds a place, such as a file or a part of it, to the message of the user's mistake in the block."""
+    try:
+        yield
+    except UsageError as mistake:
+        raise UsageError(f"{place}: {mistake}") from mistake

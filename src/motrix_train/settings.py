@@ -1,45 +1,87 @@
-"""Changes of a `PPOCfg` by the user: values, or texts of the command line such as ``--set rollouts=32``."""
+"""Changes of a `PPOCfg` by the user: values, texts such as ``--set rollouts=32``, or a TOML file."""
 
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal
 
-from motrix_train import records, schema
-from motrix_train.config import PPOCfg
-from motrix_train.errors import UsageError
+from motrix_train import environment, records, schema, toml_file
+from motrix_train.config import PPOCfg, to_json
+from motrix_train.errors import UsageError, within
 
 
-def override(cfg: PPOCfg, assignments: Mapping[str, str]) -> PPOCfg:
-    """Replace fields by values written as text, as in ``--set rollouts=32``.
+def read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Reads the TOML file of ``--config``.
 
-    Args:
-        cfg: What to start from.
-        assignments: Field name to value; layer sizes are written ``256,128``.
+    Returns:
+        Fields of `PPOCfg`, which stand at the top of the file, and fields of the task, its table ``env``.
+
+    Raises:
+        UsageError: There is no such file, or a field in it is unknown or does not take its value.
+        RunError: The file cannot be read.
     """
-    return changed(cfg, assignments)
+    table = toml_file.read(path, "configuration", "write one with `motrix-train show ENV --toml > my.toml`")
+    with within(str(path)):
+        _require_known(table, also=("env",))
+        env_fields = table.pop("env", {})
+        if not isinstance(env_fields, dict):
+            raise UsageError(f"env is {schema.short(env_fields)}; it takes a table of fields of the task")
+        environment.require_task_fields(env_fields)
+        return parsed(table), env_fields
+
+
+def to_toml(cfg: PPOCfg, env_fields: Mapping[str, Any]) -> str:
+    """The file that `read_config` reads as the same configuration and fields of the task.
+
+    Raises:
+        UsageError: TOML has no such value, as a null.
+    """
+    seed = {"seed": "none"} if cfg.seed is None else {}
+    return toml_file.write(to_json(cfg) | seed | ({"env": env_fields} if env_fields else {}))
 
 
 def changed(cfg: PPOCfg, settings: Mapping[str, Any]) -> PPOCfg:
-    """Replace fields by values, or by texts as `override` reads them.
+    """Replaces fields by values, or by texts as in ``--set rollouts=32``.
+
+    Raises:
+        UsageError: There is no such field, it does not take the value, or it does not go with another one.
+    """
+    return replace(cfg, **parsed(settings))
+
+
+def parsed(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of fields, each checked alone.
+
+    Args:
+        settings: Field name to value, or to text: layer sizes ``256,128``, whole numbers also ``8e6``, no seed
+            ``none``. Lists are layer sizes too, and whole floats whole numbers.
 
     Raises:
         UsageError: There is no such field, or it does not take the value.
     """
-    changes, types = {}, typing.get_type_hints(PPOCfg)
-    for name, value in settings.items():
-        if name not in types:
+    _require_known(settings)
+    types = typing.get_type_hints(PPOCfg)
+    return records.check_known(PPOCfg, {name: _parse(name, value, types[name]) for name, value in settings.items()})
+
+
+def _require_known(names: Iterable[str], also: Iterable[str] = ()) -> None:
+    known = [*schema.annotations(PPOCfg), *also]
+    for name in names:
+        if name not in known:
             raise UsageError(
-                f"unknown setting {name!r}{schema.nearest(name, types)}; `motrix-train show ENV` lists them all"
+                f"unknown setting {schema.short(name)}{schema.nearest(name, known)}; "
+                f"`motrix-train show ENV` lists them all"
             )
-        value = tuple(value) if isinstance(value, list) else value
-        changes[name] = _parse(name, value, types[name]) if isinstance(value, str) else value
-    return replace(cfg, **changes)
 
 
-def _parse(name: str, text: str, expected: Any) -> Any:
-    """The value that `text` means for a field of this type."""
-    text = text.strip()
+def _parse(name: str, value: Any, expected: Any) -> Any:
+    """The value that a text means for a field of this type; any other value as it is, whole floats as integers."""
+    if isinstance(value, float) and value.is_integer() and expected in (int, int | None):
+        return int(value)
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
     if typing.get_origin(expected) is Literal:
         return text
     try:

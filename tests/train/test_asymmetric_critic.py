@@ -21,7 +21,7 @@ from motrix_train.errors import UsageError
 from motrix_train.ppo import backend
 from motrix_train.ppo.agent import Agent, successors
 from motrix_train.ppo.transfer import InitFrom, Transfer
-from motrix_train.settings import override
+from motrix_train.settings import changed
 from motrix_train.storage import checkpoint
 from motrix_train.storage.run_directory import RunDirectory
 from motrix_train.training.agents import fresh_agent
@@ -314,7 +314,7 @@ def test_a_critic_that_saw_the_observation_is_left_with_its_first_layer(whole: R
 )
 def test_what_does_not_go_together_is_refused(settings: dict[str, str], said: str):
     with pytest.raises(UsageError, match=said):
-        override(PPOCfg(), settings)
+        changed(PPOCfg(), settings)
 
 
 def test_an_environment_without_a_state_is_refused_by_name(tmp_path: Path):

@@ -73,7 +73,12 @@ def refused(work, capsys):
         ([*TRAIN, "--max-env-steps=nan"], "'nan' is no whole number"),
         ([*TRAIN, "--max-env-steps=many"], "'many' is no whole number"),
         ([*TRAIN, "--run-dir=."], "run directory . exists"),
+        ([*TRAIN, "--config=none.toml"], "there is no configuration none.toml: write one with `motrix-train show ENV"),
+        ([*TRAIN, "--config=."], ". is a directory: write one with"),
+        ([*TRAIN, "--config=/dev/zero"], "/dev/zero: it is too long: give a file of at most 65,536 bytes"),
+        (["train", "--resume=run", "--config=my.toml"], "config my.toml does not go with --resume"),
         (["show", "Motrix/Goo1-v0"], "did you mean Motrix/Go1-v0?"),
+        (["show", CARTPOLE, "--json", "--toml"], "--json and --toml exclude each other"),
         (["evaluate", CARTPOLE], f"first `motrix-train train {CARTPOLE}`"),
         (["evaluate", "runs/none"], "there is no run directory runs/none"),
         (["evaluate", "policy.pt"], "there is no policy policy.pt"),
@@ -88,6 +93,45 @@ def refused(work, capsys):
 )
 def test_a_mistake_of_the_user_is_exit_code_2(refused, arguments, said):
     assert said in refused(arguments, 2)
+
+
+@pytest.mark.parametrize("command", ["train", "show"])
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"rolouts = 3", "my.toml: unknown setting 'rolouts', did you mean 'rollouts'?"),
+        (b"[envs]", "my.toml: unknown setting 'envs', did you mean 'env'?"),
+        (b"rollouts = 'many'", "my.toml: rollouts=many cannot be read: give an integer"),
+        (b"rollouts = 2.5", "my.toml: rollouts 2.5 has the wrong type: give an integer"),
+        (b"rollouts = true", "my.toml: rollouts True has the wrong type: give an integer"),
+        (b"rollouts = 0", "my.toml: rollouts 0 is not possible: give 1 or more"),
+        (b"rollouts = 1e400", "my.toml: rollouts inf has the wrong type: give an integer"),
+        (b"learning_rate = nan", "my.toml: learning_rate nan has the wrong type: give a finite number"),
+        (b"policy_hidden_layer_sizes = [64, 'b']", "my.toml: policy_hidden_layer_sizes[1] 'b' has the wrong type"),
+        (b"training_env = 3", "my.toml: training_env 3 has the wrong type"),
+        (b"training_env.a = 2020-01-01", "my.toml: training_env.a is 2020-01-01; it takes numbers, texts"),
+        (b"training_env.a = [{ b = 07:30:00 }]", "my.toml: training_env.a.b is 07:30:00; it takes numbers, texts"),
+        (b"mini_batches = 7", "mini_batches 7"),
+        (b"env = 3", "my.toml: env is 3; it takes a table of fields of the task"),
+        (b"env.num_envs = 3", "my.toml: env.num_envs: num_envs is not a field of the task"),
+        (b"env.max_angel = 3", "did you mean 'max_angle'?"),
+        (
+            b"rollouts = 3\nrollouts 4",
+            "my.toml: it is no TOML: Expected '=' after a key in a key/value pair (at line 2",
+        ),
+        (b"rollouts = 3\nrollouts = 3\nseed = 1", "my.toml: it is no TOML: Cannot overwrite a value (at line 2"),
+        (b"activation = '\xff'", "my.toml: it is no TOML: it is not written in UTF-8"),
+        (b"seed = " + b"9" * 9999, "my.toml: it is no TOML"),
+        (b"seed = " + b"9" * 99, "my.toml: it holds a whole number of 329 bits"),
+        (b"training_env.a = " + b"[" * 9999, "my.toml: it is nested deeper than 32 brackets"),
+        (b"training_env." + b"a." * 99 + b"a = 1", "my.toml: it is nested deeper than 32 brackets"),
+        (b"#" * 2**16 + b"#", "my.toml: it is too long: give a file of at most 65,536 bytes"),
+    ],
+    ids=lambda value: value.decode(errors="replace")[:40].replace("\n", " ") if isinstance(value, bytes) else "",
+)
+def test_a_mistake_in_a_configuration_names_the_file(refused, work, content, said, command):
+    (work / "my.toml").write_bytes(content)
+    assert said in refused([command, CARTPOLE, "--backend=torch", "--config=my.toml"], 2)
 
 
 @pytest.mark.parametrize(

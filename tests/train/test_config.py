@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from motrix_train import presets
 from motrix_train.config import PPOCfg, from_json, to_json
 from motrix_train.errors import UsageError
-from motrix_train.settings import override
+from motrix_train.settings import changed
 
 FIELDS_OF_THE_FACTS = {
     "seed",
@@ -153,14 +153,14 @@ def test_shared_features_need_equal_layers():
         ("tanh", "activation", "tanh"),
     ],
 )
-def test_override_reads_text_by_the_type_of_the_field(text: str, field: str, value: object):
-    changed = override(PPOCfg(), {field: text})
-    assert getattr(changed, field) == value
-    assert type(getattr(changed, field)) is type(value)
+def test_a_setting_reads_text_by_the_type_of_the_field(text: str, field: str, value: object):
+    read = getattr(changed(PPOCfg(), {field: text}), field)
+    assert read == value
+    assert type(read) is type(value)
 
 
-def test_overrides_are_judged_together():
-    cfg = override(PPOCfg(), {"num_envs": "7", "rollouts": "3", "mini_batches": "7"})
+def test_settings_are_judged_together():
+    cfg = changed(PPOCfg(), {"num_envs": "7", "rollouts": "3", "mini_batches": "7"})
     assert (cfg.num_envs, cfg.rollouts, cfg.mini_batches) == (7, 3, 7)
 
 
@@ -189,9 +189,9 @@ def test_mini_batches_of_one_step_are_refused_and_never_advised(num_envs: int, r
         (("learning_rate", ""), "give a finite number"),
     ],
 )
-def test_override_refuses_by_name(assignment: tuple[str, str], message: str):
+def test_a_bad_setting_is_refused_by_name(assignment: tuple[str, str], message: str):
     with pytest.raises(UsageError, match=message):
-        override(PPOCfg(), dict([assignment]))
+        changed(PPOCfg(), dict([assignment]))
 
 
 def test_a_saved_configuration_with_an_unknown_field_is_refused():

@@ -295,7 +295,7 @@ def stage(text: str, name: str = "one") -> str:
         (stage("set.seed = 1"), "set.seed: give the plan's own seed"),
         (stage("set.max_env_steps = 1"), "set.max_env_steps: give the stage's own max_env_steps"),
         (stage("max_env_steps = 0"), "stage 'one': max_env_steps 0 is not possible: give 1 or more"),
-        (stage("max_env_steps = 0.5"), "max_env_steps=0.5 cannot be read"),
+        (stage("max_env_steps = 0.5"), "max_env_steps 0.5 has the wrong type: give an integer"),
         (stage("max_env_steps = true"), "max_env_steps is True; it takes a whole number from 1"),
         (stage("otherwise = 'halt'"), "stage 'one': otherwise is 'halt'; it takes \"go_on\" or \"stop\""),
         (stage("partial = 1"), "partial is 1; it takes true or false"),

@@ -9,7 +9,7 @@ from test_resume import TINY, Stopper, job
 
 from motrix_train import environment
 from motrix_train.errors import UsageError
-from motrix_train.settings import override
+from motrix_train.settings import changed
 from motrix_train.training.run import train_run
 
 LIMIT, TRAINING_LIMIT = 20, 5
@@ -66,7 +66,7 @@ def test_a_field_that_the_task_does_not_have_is_refused_by_name(tmp_path):
 
 
 def test_it_is_written_as_json_on_the_command_line():
-    assert override(TINY, {"training_env": '{"max_episode_steps": 5}'}).training_env == SHORTER
+    assert changed(TINY, {"training_env": '{"max_episode_steps": 5}'}).training_env == SHORTER
     for text in ("5", "{max_episode_steps: 5}"):
         with pytest.raises(UsageError, match="training_env"):
-            override(TINY, {"training_env": text})
+            changed(TINY, {"training_env": text})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gymnasium
 from rich.console import Console
 from rich.table import Table
 
@@ -16,8 +17,9 @@ def list_environments() -> None:
     Example: motrix-train list
     """
     console = Console(markup=False)
-    console.print(_table("budget", {env_id: _budget(env_id) for env_id in presets.preset_ids()}))
-    others = [env_id for env_id in environment.known_ids() if env_id not in presets.preset_ids()]
+    packages = {env_id: package for env_id, package in presets.packages().items() if env_id in gymnasium.registry}
+    console.print(_table("budget", {env_id: _budget(env_id, package) for env_id, package in packages.items()}))
+    others = [env_id for env_id in environment.known_ids() if env_id not in packages]
     if others:
         console.print("\nOf installed packages, without a preset:\n")
         console.print(_table("task of", {env_id: _module(env_id) for env_id in others}))
@@ -37,9 +39,10 @@ def _table(last: str, values: dict[str, str]) -> Table:
     return table
 
 
-def _budget(env_id: str) -> str:
+def _budget(env_id: str, package: str) -> str:
     budgets = {presets.preset(env_id, backend).max_env_steps for backend in NAMES}
-    return " / ".join(sorted(f"{budget / 1e6:g} M" for budget in budgets))
+    mark = "" if package == presets.PACKAGE else f" (preset of {package})"
+    return " / ".join(sorted(f"{budget / 1e6:g} M" for budget in budgets)) + mark
 
 
 def _module(env_id: str) -> str:

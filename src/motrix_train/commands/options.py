@@ -8,12 +8,13 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from motrix_train import environment
 from motrix_train.errors import UsageError
+from motrix_train.settings import read_config
 
 PROGRAM = "motrix-train"
 
@@ -46,6 +47,14 @@ BackendName = Annotated[
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="FIELD=VALUE", help="A field of the PPO configuration; may be repeated."),
+]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="A TOML file with fields as --set takes them, and a table env of those of --env; the options win over it.",
+    ),
 ]
 EnvFields = Annotated[
     list[str] | None,
@@ -106,9 +115,20 @@ def parse_count(text: str) -> int:
     return int(number)
 
 
-def split_assignments(settings: Sequence[str] | None) -> dict[str, str]:
+def read_changes(
+    config: Path | None, settings: Sequence[str] | None, env_fields: Sequence[str] | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The fields of PPO and of the task that --config, --set and --env give."""
+    settings_of_file, env_of_file = read_config(config) if config else ({}, {})
+    return (
+        settings_of_file | _split_assignments(settings or ()),
+        environment.merged(env_of_file, environment.parse_kwargs(env_fields or ())),
+    )
+
+
+def _split_assignments(settings: Sequence[str]) -> dict[str, str]:
     """Splits the values of --set."""
-    pairs = [setting.partition("=") for setting in settings or ()]
+    pairs = [setting.partition("=") for setting in settings]
     for name, equals, value in pairs:
         if not (name and equals and value):
             raise UsageError(f"--set {name}{equals}{value}: write it as field=value, for example rollouts=32")

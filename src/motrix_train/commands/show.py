@@ -5,36 +5,46 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.console import Console
 from rich.table import Table
 
 from motrix_train import env_protocol, environment, presets
-from motrix_train.commands.options import AsJson, BackendName, EnvFields, EnvId, Settings, split_assignments
+from motrix_train.commands.options import AsJson, BackendName, ConfigFile, EnvFields, EnvId, Settings, read_changes
 from motrix_train.config import to_json
 from motrix_train.errors import UsageError
 from motrix_train.ppo.backend import select
-from motrix_train.settings import override
+from motrix_train.settings import changed, to_toml
 
 
 def show(
     env_id: EnvId,
     backend: BackendName = "auto",
+    config: ConfigFile = None,
     settings: Settings = None,
     env_fields: EnvFields = None,
     as_json: AsJson = False,
+    as_toml: Annotated[bool, typer.Option("--toml", help="A file for --config instead of a table.")] = False,
 ) -> None:
     """Shows what `train` would use: every field of the task and of PPO, with your changes in it.
 
     Example: motrix-train show Motrix/Go1-v0 --set rollouts=32 --env reward_weights.torques=0
+
+    Example: motrix-train show Motrix/Go1-v0 --toml > my.toml
     """
+    if as_json and as_toml:
+        raise UsageError("--json and --toml exclude each other: give one of them")
     spec = environment.import_and_find_spec(env_id)
     name = select(backend).NAME
     default = presets.preset(spec.id, name)
-    cfg = override(default, split_assignments(settings))
-    env_kwargs = environment.parse_kwargs(env_fields or ())
+    given, env_kwargs = read_changes(config, settings, env_fields)
+    cfg = changed(default, given)
     task = _task_fields(spec.id, env_kwargs)
+    if as_toml:
+        print(f"# {spec.id} with {name}\n{to_toml(cfg, env_kwargs)}", end="")
+        return
     content = {
         "env_id": spec.id,
         "backend": name,

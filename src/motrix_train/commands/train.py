@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -14,6 +14,7 @@ from motrix_train import environment
 from motrix_train.commands.options import (
     PROGRAM,
     BackendName,
+    ConfigFile,
     Device,
     EnvFields,
     Imports,
@@ -22,7 +23,7 @@ from motrix_train.commands.options import (
     command,
     complete_env_id,
     parse_count,
-    split_assignments,
+    read_changes,
 )
 from motrix_train.commands.processes import LAUNCHERS, connect_processes
 from motrix_train.distributed import ProcessGroup
@@ -73,6 +74,7 @@ def train(
     max_env_steps: Annotated[
         int | None, typer.Option(parser=parse_count, metavar="N", help="Environment steps in all, 8000000 or 8e6.")
     ] = None,
+    config: ConfigFile = None,
     settings: Settings = None,
     env_fields: EnvFields = None,
     init_from: Annotated[
@@ -103,6 +105,8 @@ def train(
 
     Example: motrix-train train Motrix/Go1-v0 --seed 1 --set rollouts=32 --env reward_weights.torques=0
 
+    Example: motrix-train train Motrix/Go1-v0 --config my.toml --set rollouts=32
+
     Example: motrix-train train Motrix/CartPole-v0 --seeds 0,1,2
 
     Example: motrix-train train --resume runs/Motrix/Go1-v0/2026-11-22_19-30-00_torch_seed1
@@ -124,19 +128,21 @@ def train(
             return _resumed(resume, request, group, backend, console, video_every, wandb)
         _require_environment(env_id, init_from, partial, fresh_normaliser)
         chosen_seeds = _parse_seeds(seeds, seed, random_seed, group) if seeds else [seed]
-        requests = [request_for(chosen) for chosen in chosen_seeds]
+        given, env_kwargs = read_changes(config, settings, env_fields)
+        given |= _given(num_envs=num_envs, max_env_steps=max_env_steps)
+        requests = [request_for(chosen, given, env_kwargs) for chosen in chosen_seeds]
         _print_budget(console, max_env_steps, requests[0])
         callbacks = [_callbacks(request, video_every, wandb) for request in requests]
         return _Prepared(requests, callbacks, requests[0].create_run(context.obj, path_of(requests[0])))
 
-    def request_for(seed: int | None) -> TrainRequest:
+    def request_for(seed: int | None, given: Mapping[str, Any], env_kwargs: Mapping[str, Any]) -> TrainRequest:
         return train_request(
             env_id or "",
             backend=backend,
             seed=seed,
             random_seed=random_seed,
-            settings=_settings(settings, num_envs, max_env_steps),
-            env_kwargs=environment.parse_kwargs(env_fields or ()),
+            settings=given,
+            env_kwargs=env_kwargs,
             origin=None if init_from is None else _read_origin(init_from, partial, fresh_normaliser),
             device=device,
             num_threads=num_threads,
@@ -231,11 +237,8 @@ def _print_budget(console: Console, max_env_steps: int | None, request: TrainReq
         _print_line(console, f"{max_env_steps:,} env steps asked for, {total:,} trained: whole rollouts, {intervals}")
 
 
-def _settings(
-    settings: Sequence[str] | None, num_envs: int | None, max_env_steps: int | None
-) -> dict[str, str | int | None]:
-    given = {"num_envs": num_envs, "max_env_steps": max_env_steps}
-    return {**split_assignments(settings), **{name: value for name, value in given.items() if value is not None}}
+def _given(**values: int | None) -> dict[str, int]:
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _read_origin(target: str, partial: bool, fresh_normaliser: bool) -> InitFrom:

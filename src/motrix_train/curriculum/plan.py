@@ -5,11 +5,9 @@ A plan is a TOML file. All mistakes in it are found before anything is trained.
 
 from __future__ import annotations
 
-import json
 import re
-import tomllib
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,14 +15,14 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from gymnasium.vector import VectorEnv
 
-from motrix_train import config, environment, presets, records, schema
+from motrix_train import config, environment, presets, records, schema, toml_file
 from motrix_train.config import BackendName, PPOCfg
 from motrix_train.curriculum.condition import Condition
-from motrix_train.errors import RunError, UsageError
+from motrix_train.errors import UsageError, within
 from motrix_train.ppo.backend import select
 from motrix_train.ppo.transfer import fit
 from motrix_train.schema import Bound
-from motrix_train.settings import override
+from motrix_train.settings import changed
 from motrix_train.storage.progress_table import flat
 from motrix_train.training.agents import fresh_agent
 from motrix_train.training.records import RolloutStats
@@ -124,24 +122,8 @@ class Plan:
             UsageError: There is no such file, or the plan has a mistake.
             RunError: The file cannot be read.
         """
-        try:
-            text = path.read_bytes().decode("utf-8")
-        except FileNotFoundError:
-            raise UsageError(
-                f"there is no plan {path}: give a TOML file, such as examples/go1_curriculum.toml"
-            ) from None
-        except UnicodeDecodeError as damage:
-            raise UsageError(f"{path} is no TOML: it is not written in UTF-8") from damage
-        except OSError as refusal:
-            raise RunError(f"cannot read {path}: {refusal.strerror or refusal}") from refusal
-        with _in(str(path)):
-            try:
-                table = tomllib.loads(text)
-                records.require_plain(table)
-            except RecursionError as mistake:
-                raise UsageError(f"it is nested deeper than {records.MAX_DEPTH} brackets") from mistake
-            except ValueError as mistake:  # of TOML, or of a number of thousands of digits
-                raise UsageError(f"it is no TOML: {mistake}") from mistake
+        table = toml_file.read(path, "plan", "give a TOML file, such as examples/go1_curriculum.toml")
+        with within(str(path)):
             return cls._of(table, path.stem)
 
     @classmethod
@@ -155,12 +137,12 @@ class Plan:
         if not all(isinstance(stage, dict) for stage in stages):
             raise UsageError(f"stages takes {_PLAN_KEYS['stages'][1]}")
         defaults = table.get("defaults", {})
-        with _in("defaults"):
+        with within("defaults"):
             _require_keys(defaults, {key: form for key, form in _STAGE_KEYS.items() if key != "name"})
         backend = select(table.get("backend", "auto")).NAME
         made: list[Stage] = []
         for position, own in enumerate(stages):
-            with _in(f"stage {own.get('name', position + 1)!r}"):
+            with within(f"stage {own.get('name', position + 1)!r}"):
                 _require_keys(own, _STAGE_KEYS)
                 made.append(_stage(environment.merged(defaults, own), backend, seed + position))
         return cls(name, backend, tuple(made))
@@ -195,7 +177,7 @@ class Plan:
         before = None
         for stage in self.stages:
             with (
-                _in(f"stage {stage.name!r}"),
+                within(f"stage {stage.name!r}"),
                 closing(environment.make_env(stage.env_id, 1, stage.env_kwargs)) as env,
             ):
                 policy = backend.network_state(fresh_agent(env, stage.env_id, stage.cfg, backend, device))
@@ -217,17 +199,16 @@ def _stage(table: Mapping[str, Any], backend: str, seed: int) -> Stage:
         if field in _ELSEWHERE:
             raise UsageError(f"set.{field}: {_ELSEWHERE[field]}")
         settings[field] = value
-    texts = {
-        field: value if isinstance(value, str) else json.dumps(value, default=str) for field, value in settings.items()
-    }
-    cfg = override(presets.preset(spec.id, backend), texts)
+    cfg = changed(presets.preset(spec.id, backend), settings)
+    env_kwargs = table.get("env", {})
+    environment.require_task_fields(env_kwargs)
     otherwise = table.get("otherwise", GO_ON)
     if otherwise not in (GO_ON, STOP):
         raise UsageError(f"otherwise is {otherwise!r}; it takes {_STAGE_KEYS['otherwise'][1]}")
     return Stage(
         name=table["name"],
         env_id=env_id if ":" in env_id else spec.id,
-        env_kwargs=_task_fields(table.get("env", {})),
+        env_kwargs=env_kwargs,
         cfg=replace(cfg, seed=seed),
         advance_when=_conditions(table.get("advance_when", [])),
         otherwise=otherwise,
@@ -235,23 +216,12 @@ def _stage(table: Mapping[str, Any], backend: str, seed: int) -> Stage:
     )
 
 
-def _task_fields(fields: dict[str, Any]) -> dict[str, Any]:
-    for name, value in fields.items():
-        if name in environment.OPTIONS or name in environment.NOT_FIELDS:
-            raise UsageError(f"env.{name}: {name} is not a field of the task")
-        try:
-            json.dumps(value)
-        except TypeError:
-            raise UsageError(f"env.{name} is {value}; it takes numbers, texts, lists and tables") from None
-    return fields
-
-
 def _conditions(written: str | list[Any]) -> tuple[Condition, ...]:
     texts = [written] if isinstance(written, str) else written
     for text in texts:
         if not isinstance(text, str):
             raise UsageError(f"advance_when holds {text!r}; it takes {_STAGE_KEYS['advance_when'][1]}")
-    with _in("advance_when"):
+    with within("advance_when"):
         return tuple(map(Condition.parse, texts))
 
 
@@ -287,12 +257,3 @@ def _quantities(env: VectorEnv, evaluated: bool) -> list[str]:
 
 def _names(values: Mapping[str, Any]) -> list[str]:
     return [name for name in values if not name.startswith("_")]  # the others are Gymnasium's masks
-
-
-@contextmanager
-def _in(place: str) -> Iterator[None]:
-    """Adds the place in the plan to the message of a mistake."""
-    try:
-        yield
-    except UsageError as mistake:
-        raise UsageError(f"{place}: {mistake}") from mistake

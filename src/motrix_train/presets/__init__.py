@@ -1,8 +1,12 @@
 """The tuned configuration of each environment: a difference from the defaults of `PPOCfg`."""
 
+import functools
 from dataclasses import replace
 
 from motrix_train.config import PPOCfg
+from motrix_train.presets.installed import InstalledPreset, installed_presets
+
+PACKAGE = "motrix-gym"
 
 CARTPOLE = PPOCfg(
     num_envs=256,
@@ -159,9 +163,21 @@ def preset(env_id: str, backend: str) -> PPOCfg:
         backend: ``"torch"`` or ``"jax"``; the two differ only where they must.
     """
     name = env_id.rpartition(":")[2]
-    return replace(_PRESETS.get(name, PPOCfg()), **_BACKEND_DIFFERENCES.get((name, backend), {}))
+    other = _installed().get(name)
+    cfg = other.cfg if other else _PRESETS.get(name, PPOCfg())
+    return replace(cfg, **_BACKEND_DIFFERENCES.get((name, backend), {}))
 
 
 def preset_ids() -> list[str]:
-    """The ids that have a preset, in the order of the table."""
+    """The ids that have a preset here, in the order of the table."""
     return list(_PRESETS)
+
+
+def packages() -> dict[str, str]:
+    """The package that the preset of an id is from, by id: those of this package first."""
+    return dict.fromkeys(_PRESETS, PACKAGE) | {env_id: other.package for env_id, other in _installed().items()}
+
+
+@functools.cache
+def _installed() -> dict[str, InstalledPreset]:
+    return installed_presets(_PRESETS, PACKAGE)

@@ -1,0 +1,85 @@
+"""The presets of other installed packages, which name them in their ``pyproject.toml``::
+
+    [project.entry-points."motrix_train.presets"]
+    my_robot = "my_robot.presets:PRESETS"
+
+An entry point is a mapping from environment id to `PPOCfg`. What is wrong with one is a warning of one line, so that a
+broken package breaks nothing else.
+"""
+
+import json
+import logging
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+
+from motrix_train.config import PPOCfg, from_json, to_json
+from motrix_train.schema import short
+
+GROUP = "motrix_train.presets"
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class InstalledPreset:
+    """A preset of a package.
+
+    Attributes:
+        package: The name that it is installed by.
+        cfg: The configuration.
+    """
+
+    package: str
+    cfg: PPOCfg
+
+
+def installed_presets(own: Collection[str], own_package: str) -> dict[str, InstalledPreset]:
+    """Imports the presets of all installed packages, by environment id.
+
+    Args:
+        own: The ids whose presets no other package replaces.
+        own_package: The package that these are from.
+    """
+    found: dict[str, InstalledPreset] = {}
+    for point in _entry_points():
+        package = _package(point)
+        try:
+            table = _load(point)
+        except (Exception, SystemExit) as error:  # a package may raise anything
+            _warn(f"the presets of {package} ({point.value}) are left out: {type(error).__name__}: {error}")
+            continue
+        for env_id, cfg in table.items():
+            other = own_package if env_id in own else found[env_id].package if env_id in found else None
+            if other:
+                _warn(f"the preset of {package} for {env_id} is left out: {other} has one; give yours with --config")
+            else:
+                found[env_id] = InstalledPreset(package, cfg)
+    return found
+
+
+def _entry_points() -> list[EntryPoint]:
+    try:
+        return sorted(entry_points(group=GROUP), key=lambda point: (_package(point), point.name))
+    except Exception as error:  # of any installed package, for which the standard library checks nothing
+        _warn(f"no presets of other packages: their entry points cannot be read: {type(error).__name__}: {error}")
+        return []
+
+
+def _package(point: EntryPoint) -> str:
+    """The name that the package of an entry point is installed by; the module where the package has no name."""
+    return (point.dist and point.dist.name) or point.module
+
+
+def _load(point: EntryPoint) -> dict[str, PPOCfg]:
+    table = point.load()
+    if not isinstance(table, Mapping):
+        raise TypeError(f"it is {short(table)}; it takes a mapping from environment id to PPOCfg")
+    for env_id, cfg in table.items():
+        if not isinstance(env_id, str) or not isinstance(cfg, PPOCfg):
+            raise TypeError(f"it has {short(env_id)}: {short(cfg)}; it takes environment ids with a PPOCfg each")
+    return {env_id: from_json(json.loads(json.dumps(to_json(cfg)))) for env_id, cfg in table.items()}
+
+
+def _warn(line: str) -> None:
+    _LOG.warning("%s", " ".join(line.split())[:500])
