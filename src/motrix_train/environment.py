@@ -15,9 +15,9 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 import motrix_gym  # noqa: F401  (registers the ids)
-from motrix_train import records
+from motrix_gym.fields import short
+from motrix_train import schema
 from motrix_train.errors import UsageError
-from motrix_train.schema import short
 
 OPTIONS = {"num_envs": "--num-envs", "num_threads": "--num-threads", "max_env_steps": "--max-env-steps"}
 SAME_STEP = {"vectorization_mode": "sync", "vector_kwargs": {"autoreset_mode": AutoresetMode.SAME_STEP}}
@@ -180,5 +180,5 @@ def _parse(text: str) -> Any:
         value = json.loads(text)
     except (ValueError, RecursionError):
         return text
-    records.require_plain(value)
+    schema.require_plain(value)
     return value

@@ -5,9 +5,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
-from motrix_train import records, schema
+from motrix_gym.fields import in_words, nearest
+from motrix_train import schema
 from motrix_train.config import PPOCfg
 from motrix_train.errors import UsageError
+
+_FORMS: dict[Any, str] = {
+    tuple[int, ...]: "whole numbers such as 256,128,64",
+    dict[str, Any]: 'a JSON object such as {"max_episode_steps": 200}',
+}
 
 
 def override(cfg: PPOCfg, assignments: Mapping[str, str]) -> PPOCfg:
@@ -29,9 +35,7 @@ def changed(cfg: PPOCfg, settings: Mapping[str, Any]) -> PPOCfg:
     changes, types = {}, typing.get_type_hints(PPOCfg)
     for name, value in settings.items():
         if name not in types:
-            raise UsageError(
-                f"unknown setting {name!r}{schema.nearest(name, types)}; `motrix-train show ENV` lists them all"
-            )
+            raise UsageError(f"unknown setting {name!r}{nearest(name, types)}")
         value = tuple(value) if isinstance(value, list) else value
         changes[name] = _parse(name, value, types[name]) if isinstance(value, str) else value
     return replace(cfg, **changes)
@@ -50,10 +54,11 @@ def _parse(name: str, text: str, expected: Any) -> Any:
         if expected == tuple[int, ...]:
             return tuple(_integer(width) for width in text.strip("()[]").split(",") if width.strip())
         if expected == dict[str, Any]:
-            return records.parse_json(text.encode())
+            return schema.parse_json(text.encode())
         return float(text) if expected is float else _integer(text)
     except (ValueError, KeyError, UsageError):
-        raise UsageError(f"{name}={text[:80]} cannot be read: give {schema.described(expected)}") from None
+        form = _FORMS.get(expected) or in_words(expected)
+        raise UsageError(f"{name}={text[:80]} cannot be read: give {form}") from None
 
 
 def _integer(text: str) -> int:

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from motrix_gym.fields import short
 from motrix_train.errors import RunError
-from motrix_train.schema import short
 from motrix_train.storage.files import atomic_write, flush_to_disk, os_errors
 
 MAX_LINE = 2**17  # characters
