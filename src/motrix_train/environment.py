@@ -21,7 +21,7 @@ from motrix_train.errors import UsageError
 
 OPTIONS = {"num_envs": "--num-envs", "num_threads": "--num-threads", "max_env_steps": "--max-env-steps"}
 SAME_STEP = {"vectorization_mode": "sync", "vector_kwargs": {"autoreset_mode": AutoresetMode.SAME_STEP}}
-"""How single environments are stepped together: a training needs rows that are reset in the step in which they end."""
+"""How single environments are stepped together: in a training, each is reset in the step in which its episode ends."""
 GYMNASIUM_NAMESPACES = ("phys2d", "tabular")  # Gymnasium's own, never suggested for a misspelt id
 NOT_FIELDS = (
     "task",
@@ -113,7 +113,7 @@ def make_env(
 
     Args:
         env_id: Registered id.
-        num_envs: Rows.
+        num_envs: Number of environments.
         env_kwargs: Fields of the task.
         num_threads: Physics threads, 0 for all CPUs.
         rendering: ``render_mode`` and ``render_size``, as in `motrix_gym`.

@@ -45,7 +45,7 @@ def refused(work, capsys):
         (["train", "nowhere:Motrix/CartPole-v0"], "no environment 'nowhere:Motrix/CartPole-v0'"),
         (
             ["train", "CartPole-v1", "--backend=torch"],
-            "CartPole-v1 does not reset its rows in the step",
+            "CartPole-v1 does not reset its environments in the step",
         ),
         ([*TRAIN, "--backend=tensorflow"], "unknown backend 'tensorflow'"),
         ([*TRAIN, "--set=rolouts=3"], "did you mean 'rollouts'?"),

@@ -1,8 +1,8 @@
 """A policy on disk: written atomically, read without ever running code from the file.
 
 A ``.pt`` file is a Torch archive that holds tensors and text only, a ``.msgpack`` file is the MessagePack form
-of flax. Both hold a header in JSON, the arrays, and a digest of both, so that a damaged file is told from a good
-one. A digest proves no good intent: whatever a file says is checked before it is used, and nothing is allocated that
+of flax. Both hold a header in JSON, the arrays, and a digest of both, so that a damaged file is
+recognized. A digest does not prove good intent: everything in a file is checked before it is used, and no allocation
 is larger than the file.
 """
 
@@ -61,7 +61,7 @@ class Checkpoint(Header):
     state: dict[str, Any] = field(repr=False)
     """Nested dicts of NumPy arrays and numbers: networks, optimizers, normalizers."""
     resume_state: dict[str, Any] = field(default_factory=dict, repr=False)
-    """Nested dicts of what else an exact resumption needs: environments, random generators, statistics. Only the
+    """Nested dicts of the state for an exact resumption: environments, random generators, statistics. Only the
     checkpoint that a run is resumed from has it."""
 
     @property
@@ -207,7 +207,7 @@ def _checked(path: Path, content: Any) -> Checkpoint:
         raise RunError(f"{path} has the format {short(parts['format'])}, this version reads {FORMAT!r}")
     text, state = parts["header"], parts["state"]
     if not isinstance(text, str) or not isinstance(state, dict) or not all(map(_is_numbers, state.values())):
-        raise RunError(f"{path} is not a Motrix policy: it holds something else than text and arrays of numbers")
+        raise RunError(f"{path} is not a Motrix policy: it holds more than text and arrays of numbers")
     if parts["digest"] != _digest(text, state):
         raise RunError(f"{path} is damaged: its digest does not fit its content; {_REMEDY}")
     try:

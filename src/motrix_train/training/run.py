@@ -54,7 +54,7 @@ def train_run(
 
 
 def train_as_worker(group: ProcessGroup) -> None:
-    """Trains the run of rank 0 with it. Needs no disk.
+    """Trains the run of rank 0 together with it. Needs no disk.
 
     Raises:
         EndedElsewhere: The training ended with an error, which rank 0 reports.
