@@ -2,14 +2,14 @@
 
 import timeit
 
-from motrix_gym.random_streams import RandomStreams, row_keys
+from motrix_gym.random_streams import RandomStreams, stream_keys
 
 REPEATS = 50
 
 
 def main() -> None:
     for num_rows in (1, 64, 2048, 8192):
-        rng = RandomStreams(row_keys(range(num_rows)))
+        rng = RandomStreams(stream_keys(range(num_rows)))
         for size in (4, 20):
             seconds = min(timeit.repeat(lambda d=rng, k=size: d.uniform(size=k), number=1, repeat=REPEATS))
             print(f"{num_rows:5d} rows x {size:2d} numbers: {1e3 * seconds:6.3f} ms")

@@ -144,7 +144,7 @@ def make_vector(
     """The goal task over a walking policy; its action is a velocity command within the ranges walked in training.
 
     Args:
-        num_envs: Rows.
+        num_envs: Number of environments.
         policy: The walking policy, a checkpoint of `Motrix/Go1-v0`.
         hold: Control steps of 20 ms that a command is held for.
         max_episode_steps: The time limit in commands.

@@ -7,7 +7,7 @@ import mujoco
 import pytest
 from hypothesis import HealthCheck, settings
 
-from motrix_gym.rendering import RenderingUnavailable, RowRenderer
+from motrix_gym.rendering import EnvRenderer, RenderingUnavailable
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its background processes ignore it
 
@@ -20,6 +20,6 @@ settings.load_profile("server" if os.environ.get("CI") else "desk")
 def opengl() -> None:
     """Skips what needs OpenGL where there is none."""
     try:
-        RowRenderer(mujoco.MjModel.from_xml_string("<mujoco/>"), 64, 48).close()
+        EnvRenderer(mujoco.MjModel.from_xml_string("<mujoco/>"), 64, 48).close()
     except RenderingUnavailable as missing:
         pytest.skip(str(missing))

@@ -57,7 +57,7 @@ def seeds(seed: int | Sequence[int | None], num_envs: int) -> list[int | None]:
         first = whole_number("seed", seed, at_least=0)
         return [first + env for env in range(num_envs)]
     if len(seed) != num_envs:
-        raise ValueError(f"seed has {len(seed)} entries for {num_envs} rows; give one integer, or one for each row")
+        raise ValueError(f"seed has {len(seed)} entries for {num_envs} environments; give one integer, or one for each")
     return [None if s is None else whole_number(f"seed[{env}]", s, at_least=0) for env, s in enumerate(seed)]
 
 
@@ -65,10 +65,10 @@ def actions(given: Any, space: gym.spaces.Box, num_envs: int) -> np.ndarray:
     """Actions (N, m), clipped to the action space of one environment."""
     action = np.asarray(given, dtype=np.float64)
     if action.shape != (num_envs, *space.shape):
-        raise ValueError(f"actions have shape {action.shape}; {num_envs} rows take {(num_envs, *space.shape)}")
+        raise ValueError(f"actions have shape {action.shape}; {num_envs} environments take {(num_envs, *space.shape)}")
     nan = np.any(np.isnan(action), axis=1)
     if nan.any():
-        raise ValueError(f"actions of rows {some(nan)} are NaN; look at the policy that gave them")
+        raise ValueError(f"actions of environments {some(nan)} are NaN; look at the policy that gave them")
     return np.clip(action, space.low, space.high)
 
 

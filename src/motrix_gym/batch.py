@@ -14,7 +14,7 @@ from motrix_gym import step
 from motrix_gym.arguments import some
 from motrix_gym.outcome import Outcome
 from motrix_gym.physics.cpu import CpuPhysics
-from motrix_gym.random_streams import RandomStreams, row_keys
+from motrix_gym.random_streams import RandomStreams, stream_keys
 from motrix_gym.state import Array, State, consecutive, from_arrays, put, to_arrays
 from motrix_gym.task import Task
 from motrix_gym.task_check import CheckedTask
@@ -129,7 +129,7 @@ class TaskBatch(Batch):
 
     def seed(self, seeds: Mapping[int, int]) -> None:
         envs = list(seeds)
-        fresh = RandomStreams(row_keys(list(seeds.values())))
+        fresh = RandomStreams(stream_keys(list(seeds.values())))
         has_past = put(self.state.has_past, envs, np.zeros(len(envs), dtype=bool))
         self.state = replace(self.state, rng=put(self.state.rng, envs, fresh), has_past=has_past)
 
@@ -185,6 +185,6 @@ class TaskBatch(Batch):
             edited = same & (arrays[name] != getattr(self.state.physics, name)).any(axis=1)
             if edited.any():
                 raise ValueError(
-                    f"state {name!r} of rows {some(edited)} was edited, and would be ignored: 'simulation' counts, so "
-                    "edit that, or have the task begin an episode there"
+                    f"state {name!r} of environments {some(edited)} was edited, and would be ignored: 'simulation' "
+                    "counts, so edit that, or have the task begin an episode there"
                 )

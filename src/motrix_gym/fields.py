@@ -1,7 +1,8 @@
 """Configuration as a dataclass: built from keyword arguments, each value checked by the annotation of its field.
 
 An annotation says the type, and with `typing.Annotated` the limits: ``swing_height: Positive = 0.08``. A subclass that
-gives a field another default keeps the limits of its bases: ``swing_height: float = 0.12``.
+gives a field another default keeps the limits of its bases: ``swing_height: float = 0.12``. The trainer checks its
+configurations and files in the same way (`motrix_train.schema`).
 
 | type | values |
 |---|---|
@@ -21,6 +22,8 @@ import difflib
 import functools
 import inspect
 import math
+import reprlib
+import sys
 import types
 import typing
 from collections.abc import Collection, Iterator, Mapping
@@ -46,9 +49,12 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 AnyFields = TypeVar("AnyFields", bound="DataclassInstance")
-_KINDS = {bool: "true or false", int: "a whole number", float: "a finite number", str: "a string", type(None): "none"}
 _UNIONS = (typing.Union, types.UnionType)
 _MAPPINGS = (dict, collections.abc.Mapping)
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 80
+_SHORT.maxlong = 40
+_SHORT.maxtuple = _SHORT.maxlist = 8
 
 
 @dataclass(frozen=True)
@@ -75,10 +81,10 @@ class Bound:
 
     def __str__(self) -> str:
         """The numbers in words, such as ``above 0, up to 1``."""
-        low = f"above {self.low:g}" if self.above else f"of at least {self.low:g}"
-        high = f"below {self.high:g}" if self.below else f"up to {self.high:g}"
+        low = f"above {self.low:.10g}" if self.above else f"of at least {self.low:.10g}"
+        high = f"below {self.high:.10g}" if self.below else f"up to {self.high:.10g}"
         if not (self.above or self.below) and math.isfinite(self.high - self.low):
-            return f"from {self.low:g} to {self.high:g}"
+            return f"from {self.low:.10g} to {self.high:.10g}"
         return ", ".join(words for words, limit in ((low, self.low), (high, self.high)) if math.isfinite(limit))
 
 
@@ -91,7 +97,22 @@ class Ascending:
         return list(numbers) == sorted(numbers)
 
     def __str__(self) -> str:
-        return "the lowest value, then the highest"
+        return "in ascending order"
+
+
+@dataclass(frozen=True)
+class Length:
+    """A tuple of at least `low` and at most `high` elements."""
+
+    low: float = 0
+    high: float = math.inf
+
+    def accepts(self, elements: tuple[Any, ...]) -> bool:
+        """Whether the number of elements is within the limits."""
+        return self.low <= len(elements) <= self.high
+
+    def __str__(self) -> str:
+        return f"of a length {Bound(self.low, self.high)}"
 
 
 Positive = Annotated[float, Bound(low=0, above=True)]
@@ -100,6 +121,17 @@ Share = Annotated[float, Bound(low=0, high=1)]
 Count = Annotated[int, Bound(low=0)]
 Range = Annotated[tuple[float, float], Ascending()]
 PositiveRange = Annotated[tuple[Positive, Positive], Ascending()]
+NumberOrInfinity = Annotated[float, "or infinity"]
+"""A float that may be infinite; a plain ``float`` may not. Neither may be NaN."""
+
+_KINDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a finite number",
+    NumberOrInfinity: "a number",
+    str: "a string",
+    type(None): "none",
+}
 
 
 def configured(cls: type[AnyFields], values: Mapping[str, Any]) -> AnyFields:
@@ -114,7 +146,7 @@ def configured(cls: type[AnyFields], values: Mapping[str, Any]) -> AnyFields:
         TypeError: An unknown field, or a value of another type than the field's.
         ValueError: A value outside of the field's limits, or one that the class refuses.
     """
-    known = _annotations(cls)
+    known = annotations_of(cls)
     checked = {}
     for name, value in values.items():
         if name not in known:
@@ -143,7 +175,7 @@ def check_field(cls: type[Any], name: str, value: Any) -> None:
         TypeError: The value is of another type than the field.
         ValueError: The value is outside of the field's limits.
     """
-    for annotation in _annotations(cls)[name]:
+    for annotation in annotations_of(cls)[name]:
         check(name, value, annotation)
 
 
@@ -153,24 +185,45 @@ def check(name: str, value: Any, annotation: Any) -> None:
     Args:
         name: What the message calls the value.
         value: The value, as `plain` returns it.
-        annotation: ``bool``, ``int``, ``float``, ``str``, ``Literal``, a tuple, a mapping, a union of these, each also
-            ``Annotated`` with a `Bound` or with `Ascending`. Any other annotation takes every value.
+        annotation: ``bool``, ``int``, ``float``, `NumberOrInfinity`, ``str``, ``Literal``, a tuple, a mapping, a
+            dataclass, a union of these, each also ``Annotated`` with a `Bound`, `Ascending` or `Length`. Any other
+            annotation takes every value.
 
     Raises:
         TypeError: The value is of another type.
-        ValueError: The value is outside of the limits; a number that is not whole is outside of ``int``.
+        ValueError: The value is outside of the limits; a finite ``float`` is outside of ``int``.
     """
     kind, limits = _without_limits(annotation)
     if not _is_of(value, kind):
-        raise TypeError(f"{name} is {value!r}; it takes {_in_words(kind)}")
-    if kind is int and value != int(value):
-        raise ValueError(f"{name} is {value!r}; it takes {_in_words(annotation)}")
+        raise TypeError(f"{name} is {short(value)}; it takes {in_words(kind)}")
     for element in _elements(name, value, kind):
         check(*element)
-    for limit in limits:
-        if not limit.accepts(value):
-            noun = {int: "a whole number ", float: "a number "}.get(kind, "")
-            raise ValueError(f"{name} is {value!r}; it takes {noun}{limit}")
+    if (kind is int and type(value) is float) or not all(limit.accepts(value) for limit in limits):
+        raise ValueError(f"{name} is {short(value)}; it takes {in_words(annotation)}")
+
+
+def in_words(annotation: Any) -> str:
+    """The values that an annotation takes."""
+    kind, limits = _without_limits(annotation)
+    origin, arguments = _origin(kind), typing.get_args(kind)
+    if origin is Literal:
+        words = f"one of {', '.join(map(repr, arguments))}"
+    elif origin in _UNIONS:
+        words = " or ".join(map(in_words, arguments))
+    elif origin is tuple:
+        words = "a tuple (in JSON a list)" if _is_of_any_length(arguments) else f"{len(arguments)} values"
+    elif dataclasses.is_dataclass(kind):
+        words = "an object of fields"
+    elif kind is float and limits:
+        words = "a number"
+    else:
+        words = _KINDS.get(kind, "a mapping")
+    return " ".join([words, *map(str, limits)])
+
+
+def short(value: Any) -> str:
+    """`repr`, shortened if it is long."""
+    return _SHORT.repr(value)
 
 
 def plain(value: Any, sequence: type[tuple] | type[list] = tuple) -> Any:
@@ -192,25 +245,24 @@ def plain(value: Any, sequence: type[tuple] | type[list] = tuple) -> Any:
 
 
 def nearest(name: str, known: Collection[str]) -> str:
-    """The end of a message about an unknown name: the known name that is most like it, and all known names."""
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    return f"{hint} (known: {', '.join(known)})"
+    """The end of a message about an unknown name: the known name that is most like it, or all known names."""
+    close = difflib.get_close_matches(name[:80], known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f" (known: {', '.join(known)})"
 
 
 @functools.cache
-def _annotations(cls: type[Any]) -> dict[str, list[Any]]:
+def annotations_of(cls: type[Any]) -> dict[str, list[Any]]:
     """The annotations of every field of a dataclass, those of the class before those of its bases."""
     own = [inspect.get_annotations(base, eval_str=True) for base in cls.__mro__ if dataclasses.is_dataclass(base)]
     return {f.name: [hints[f.name] for hints in own if f.name in hints] for f in dataclasses.fields(cls)}
 
 
-def _without_limits(annotation: Any) -> tuple[Any, list[Bound | Ascending]]:
+def _without_limits(annotation: Any) -> tuple[Any, list[Bound | Ascending | Length]]:
     """The type of an annotation, and its limits."""
-    if typing.get_origin(annotation) is not Annotated:
+    if typing.get_origin(annotation) is not Annotated or annotation == NumberOrInfinity:
         return annotation, []
     kind, *metadata = typing.get_args(annotation)
-    return kind, [limit for limit in metadata if isinstance(limit, (Bound, Ascending))]
+    return kind, [limit for limit in metadata if isinstance(limit, (Bound, Ascending, Length))]
 
 
 def _origin(kind: Any) -> Any:
@@ -218,21 +270,29 @@ def _origin(kind: Any) -> Any:
     return typing.get_origin(kind) or kind
 
 
+def _is_of_any_length(arguments: tuple[Any, ...]) -> bool:
+    """Whether ``tuple[arguments]`` takes tuples of any length."""
+    return not arguments or arguments[-1] is ...
+
+
 def _is_of(value: Any, kind: Any) -> bool:
     """Whether a value is of a type; the elements of a tuple or of a mapping are not looked at."""
     origin, arguments = _origin(kind), typing.get_args(kind)
-    if origin in (int, float):
-        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    if origin in _KINDS:
-        return isinstance(value, origin)
+    if kind in (float, NumberOrInfinity):
+        most = sys.float_info.max if kind is float else math.inf
+        return type(value) in (int, float) and abs(value) <= most
+    if kind is int:
+        return type(value) is int or (type(value) is float and math.isfinite(value))
+    if kind in _KINDS:
+        return type(value) is kind
     if origin is Literal:
-        return value in arguments
+        return any(type(value) is type(option) and value == option for option in arguments)
     if origin in _UNIONS:
         return any(_fits(value, option) for option in arguments)
     if origin is tuple:
-        return isinstance(value, tuple) and (not arguments or arguments[-1] is ... or len(value) == len(arguments))
-    if origin in _MAPPINGS:
-        return isinstance(value, Mapping)
+        return isinstance(value, tuple) and (_is_of_any_length(arguments) or len(value) == len(arguments))
+    if origin in _MAPPINGS or dataclasses.is_dataclass(kind):
+        return isinstance(value, origin)
     return True
 
 
@@ -244,7 +304,8 @@ def _elements(name: str, value: Any, kind: Any) -> Iterator[tuple[str, Any, Any]
             yield f"{name}[{i}]", element, arguments[0 if arguments[-1] is ... else i]
     elif origin in _MAPPINGS and arguments:
         for key, element in value.items():
-            yield f"{name}[{key!r}]", element, arguments[1]
+            yield f"a key of {name}", key, arguments[0]
+            yield f"{name}[{short(key)}]", element, arguments[1]
 
 
 def _fits(value: Any, annotation: Any) -> bool:
@@ -253,18 +314,3 @@ def _fits(value: Any, annotation: Any) -> bool:
     except (TypeError, ValueError):
         return False
     return True
-
-
-def _in_words(annotation: Any) -> str:
-    """The values that an annotation takes."""
-    kind, limits = _without_limits(annotation)
-    origin, arguments = _origin(kind), typing.get_args(kind)
-    if origin is Literal:
-        words = f"one of {', '.join(map(repr, arguments))}"
-    elif origin in _UNIONS:
-        words = " or ".join(map(_in_words, arguments))
-    elif origin is tuple:
-        words = "a list" if not arguments or arguments[-1] is ... else f"{len(arguments)} values"
-    else:
-        words = _KINDS.get(origin, "a mapping")
-    return ", ".join([words, *map(str, limits)])

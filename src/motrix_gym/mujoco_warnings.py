@@ -1,7 +1,7 @@
-"""Keeps MuJoCo from writing a line, and a file, for each row that diverges: for a row that is an ending.
+"""Keeps MuJoCo from writing a line, and a file, for each environment that diverges: it is an ending like any other.
 
 MuJoCo has one handler of warnings for the whole process, which may be the user's. It is replaced for the time of our
-own calls alone, and gets all that is not about our rows.
+own calls alone, and gets every warning that is not about our environments.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _TEXTS = tuple(mujoco.mju_warningText(kind, 0).partition(" at ")[0] for kind in 
 
 
 class _DivergenceIsNoNews:
-    """While a thread is within it, what MuJoCo has to say of divergence in that thread's rows is dropped.
+    """While a thread is within it, MuJoCo's warnings of divergence in the environments of that thread are dropped.
 
     Several threads may be within it at once.
     """

@@ -1,4 +1,4 @@
-"""What it means to join tasks: which there are, what they have in common, which row has which."""
+"""Joined tasks: which there are, what they have in common, which environment has which."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from motrix_gym.entry_points import imported, task_of
 from motrix_gym.fields import Count, configured, nearest
 from motrix_gym.task import Task
 
-_LONGEST_CYCLE = 10_000  # rows
+_LONGEST_CYCLE = 10_000  # environments
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ class Member:
     Attributes:
         id: Registered id of its environment.
         name: What it is called; by default the id without namespace and version.
-        weight: Its share of the rows, a whole number: 1 and 3 for a quarter and three quarters.
+        weight: Its share of the environments, a whole number: 1 and 3 for a quarter and three quarters.
         kwargs: Fields of its task.
     """
 
@@ -76,19 +76,20 @@ class Member:
 class MultiTask:
     """Several tasks with the same actions, for one policy; by default a Go1 that walks, and one that runs.
 
-    A row has one of the tasks. Which one follows from its seed: consecutive seeds go through a cycle that holds each
-    task as often as its weight says, evenly spread, so that with weights of 2 and 1 every third row has the second
-    task. A row keeps its task until it is seeded anew. All tasks must have the same action space and control step;
-    the time limit is that of this environment.
+    An environment has one of the tasks. Which one follows from its seed: consecutive seeds go through a cycle that
+    holds each task as often as its weight says, evenly spread, so that with weights of 2 and 1 every third environment
+    has the second task. An environment keeps its task until it is seeded anew. All tasks must have the same action
+    space and control step; the time limit is that of this environment.
 
     Observation:
 
-    The blocks of the row's task, then the block `task`, a one-hot vector in the order of `tasks`. Blocks of the same
-    name share their columns; blocks that only other tasks have are zero.
+    The blocks of the environment's task, then the block `task`, a one-hot vector in the order of `tasks`. Blocks of the
+    same name share their columns; blocks that only other tasks have are zero.
 
     Reward:
 
-    The terms of all tasks, each named after its task, as in `walk/torques`, and zero in the rows of other tasks.
+    The terms of all tasks, each named after its task, as in `walk/torques`, and zero in the environments of other
+    tasks.
 
     Termination:
 
@@ -97,14 +98,14 @@ class MultiTask:
     Metrics:
 
     The metrics of all tasks, each named after its task, as in `walk/velocity_error`. Beside each stands the mask of
-    the rows that have it, `_walk/velocity_error`, over which to take its mean. `infos["task"]` is the index of each
-    row's task, `envs.unwrapped.task_names` has the names. `infos["success"]` is there where one of the tasks can be
-    solved, masked in the rows of those that cannot.
+    the environments that have it, `_walk/velocity_error`, over which to take its mean. `infos["task"]` is the index of
+    each environment's task, `envs.unwrapped.task_names` has the names. `infos["success"]` is there where one of the
+    tasks can be solved, masked in the environments of those that cannot.
 
     Attributes:
         tasks: The tasks, each `{"id": ..., "name": ..., "weight": ..., "kwargs": {...}}`. All but the id can be left
-            out: the name is then that of the id, the weight is 1. A task with the weight 0 has no rows, but keeps its
-            place in the observation. The `kwargs` are fields of the task.
+            out: the name is then that of the id, the weight is 1. A task with the weight 0 has no environments,
+            but keeps its place in the observation. The `kwargs` are fields of the task.
         reward_weights: Weights that replace those of the tasks, by term, as in `{"walk/torques": 0.0}`.
     """
 
@@ -158,7 +159,7 @@ class MultiTask:
         return [int(member.weight) for member in self._listed()]
 
     def action_space(self) -> spaces.Box:
-        """The bounded action space of one row."""
+        """The bounded action space of one environment."""
         return next(iter(self.members().values())).action_space()
 
     def members(self) -> dict[str, Task]:

@@ -1,8 +1,8 @@
-"""Randomness with one stream per row, so that no row's numbers depend on another row.
+"""One random stream per environment, so that the random numbers of an environment depend on no other environment.
 
-A row's stream is the counter-based generator Philox4x64-10 (Salmon et al., "Parallel random numbers: as easy as
-1, 2, 3", SC 2011), bit for bit the stream of ``numpy.random.Philox(seed)``; here all rows are computed at once and
-the state of a row is a key and a counter.
+An environment's stream is the counter-based generator Philox4x64-10 (Salmon et al., "Parallel random numbers: as easy
+as 1, 2, 3", SC 2011), bit for bit the stream of ``numpy.random.Philox(seed)``; here all streams are computed at
+once, and the state of a stream is a key and a counter.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ _KEY_STEPS = np.array([[0x9E3779B97F4A7C15], [0xBB67AE8584CAA73B]], dtype=np.uin
 _CHUNK = 8192  # counters at a time: what they need stays in a processor's cache
 
 
-def row_keys(seeds: Sequence[int]) -> np.ndarray:
+def stream_keys(seeds: Sequence[int]) -> np.ndarray:
     """The Philox keys of `seeds`, (N, 2) uint64, spread as ``numpy.random.Philox(seed)`` spreads a seed."""
     return np.stack([np.random.SeedSequence(seed).generate_state(2, np.uint64) for seed in seeds])
 
 
 def philox(key: np.ndarray, counter: np.ndarray) -> np.ndarray:
-    """Philox4x64-10 of every counter under its row's key.
+    """Philox4x64-10 of every counter under the key of its environment.
 
     Args:
         key: (N, 2) uint64.
-        counter: (N, B) uint64, the low words of B counters a row; the high words are zero.
+        counter: (N, B) uint64, the low words of B counters for each environment; the high words are zero.
 
     Returns:
         (N, B, 4) uint64.
@@ -99,7 +99,7 @@ class RandomStreams:
         return len(self.key)
 
     def words(self, size: int) -> np.ndarray:
-        """The next `size` 64-bit words of every row, (N, size) uint64; a rest of a block of four is dropped."""
+        """The next `size` 64-bit words of every environment, (N, size) uint64; a rest of a block of four is dropped."""
         blocks = -(-size // WORDS_PER_BLOCK)
         counters = self.counter[:, None] + np.arange(1, blocks + 1, dtype=np.uint64)
         self.counter = self.counter + np.uint64(blocks)

@@ -1,4 +1,4 @@
-"""Pictures of rows: frames, grids of frames, film strips. The only module that touches OpenGL.
+"""Pictures of environments: frames, grids of frames, film strips. The only module that touches OpenGL.
 
 MuJoCo draws with the OpenGL that the environment variable ``MUJOCO_GL`` names: ``egl`` (a GPU, or Mesa's software
 driver), ``osmesa`` (software) or ``glfw`` (a window system). Where it is not set, on a Linux machine without a
@@ -52,7 +52,7 @@ class RenderingUnavailable(RuntimeError):
     """There is no OpenGL to draw with; the message says what to install and to set."""
 
 
-class RowRenderer:
+class EnvRenderer:
     """Draws single simulations of one model, without a window.
 
     The model's camera ``track`` is used where it has one, else its first camera, else MuJoCo's free camera, which sees
@@ -99,7 +99,7 @@ class RowRenderer:
 
         Args:
             data: A simulation whose positions have been computed (``mj_forward``).
-            model: Its model, where numbers in it differ from those of the renderer's.
+            model: Its model, if its numbers differ from those of the renderer's model.
 
         Raises:
             RuntimeError: The renderer is closed.
@@ -124,13 +124,13 @@ class RowRenderer:
         return np.ascontiguousarray(upside_down[::-1])
 
     def close(self) -> None:
-        """Frees what OpenGL holds; a second call does nothing."""
+        """Frees the resources of OpenGL; a second call does nothing."""
         gl, self._gl = self._gl, None
         if gl is not None:
             _OPENGL.free(gl, self._context)
 
     def give_up(self) -> None:
-        """Called in a forked process, where OpenGL is not."""
+        """Called in a forked process, which cannot use the OpenGL of its parent."""
         if self._gl is not None:
             forks.leak(self._gl)
             forks.leak(self._context)
@@ -141,7 +141,7 @@ class RowRenderer:
 
 
 def grid(frames: Sequence[np.ndarray], columns: int | None = None) -> np.ndarray:
-    """Frames tiled into one picture, row by row; what is left of the last row is black.
+    """Frames tiled into one picture, row by row; the rest of the last row is black.
 
     Args:
         frames: Each (h, w, 3) uint8.
@@ -250,7 +250,7 @@ def _unavailable(reason: object) -> str:
 
 @contextmanager
 def _current(gl: Any) -> Iterator[None]:
-    """Makes a context that of the calling thread, for a while.
+    """Makes a context current in the calling thread during the block.
 
     Raises:
         RenderingUnavailable: Another thread has it, or it is lost.
@@ -266,7 +266,7 @@ def _current(gl: Any) -> Iterator[None]:
 
 
 def _leave_thread(gl: Any) -> None:
-    """Takes a context from the calling thread, so that any other may have it."""
+    """Releases a context from the calling thread, so that any other may use it."""
     backend = sys.modules[type(gl).__module__]
     match type(gl).__module__:
         case "mujoco.egl":
@@ -281,19 +281,19 @@ def _leave_thread(gl: Any) -> None:
 class _OpenGL:
     """The OpenGL of this process. One thread uses it at a time, and contexts are freed when nothing is being drawn.
 
-    Garbage is collected in any thread at any moment, in the midst of a frame too. So what belongs to a renderer that
-    became garbage is put aside there, and freed by whoever comes next.
+    Garbage is collected in any thread at any moment, in the midst of a frame too. So the resources of a renderer that
+    is collected are put aside, and the next thread that uses OpenGL frees them.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._open: weakref.WeakSet[RowRenderer] = weakref.WeakSet()
+        self._open: weakref.WeakSet[EnvRenderer] = weakref.WeakSet()
         self._to_free: deque[tuple[Any, Any]] = deque()
         self._is_inherited = False
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Has no other thread use OpenGL in the meantime.
+        """Keeps other threads from using OpenGL during the block.
 
         Raises:
             RenderingUnavailable: This process was forked from one that has drawn.
@@ -304,14 +304,14 @@ class _OpenGL:
             yield
             self._free_all()
 
-    def opened(self, renderer: RowRenderer) -> None:
-        """Has `renderer` closed when the process ends, and given up in a forked one."""
+    def opened(self, renderer: EnvRenderer) -> None:
+        """Registers `renderer`: it is closed when the process ends, and given up in a forked one."""
         _close_all_at_exit()
         self._open.add(renderer)
         forks.watch(renderer)
 
     def free(self, gl: Any, context: Any) -> None:
-        """Frees a context, now or, while one thread is drawing, right after it."""
+        """Frees a context now, or right after the drawing if a thread is drawing."""
         self._to_free.append((gl, context))
         if self._lock.acquire(blocking=False):
             try:
@@ -320,12 +320,12 @@ class _OpenGL:
                 self._lock.release()
 
     def close_all(self) -> None:
-        """Frees everything."""
+        """Closes all renderers."""
         for renderer in list(self._open):
             renderer.close()
 
     def give_up(self) -> None:
-        """Called in a forked process: leaves alone what was inherited."""
+        """Called in a forked process: leaves the inherited contexts alone."""
         egl: Any = sys.modules.get("mujoco.egl")
         if egl is not None and egl.EGL_DISPLAY is not None:
             atexit.unregister(egl.EGL.eglTerminate)  # it would wait for threads of the driver
@@ -350,5 +350,5 @@ forks.watch(_OPENGL)
 
 @functools.cache
 def _close_all_at_exit() -> None:
-    """Closes what is still open at exit, registered after the first context: before its display is taken down."""
+    """Closes the open renderers at exit; registered after the first context, it runs before the display is closed."""
     atexit.register(_OPENGL.close_all)

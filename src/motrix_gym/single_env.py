@@ -1,4 +1,4 @@
-"""`gymnasium.make`: one row of the vector environment."""
+"""`gymnasium.make`: a vector environment of one environment."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class MotrixEnv(PlainSpec, gym.Env):  # pyright: ignore[reportIncompatibleVariab
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """One control step; the info is the vector environment's, with numbers in the place of arrays."""
         observations, rewards, terminated, truncated, info = self._batch_of_one.step(np.asarray(action)[None])
-        return observations[0], float(rewards[0]), bool(terminated[0]), bool(truncated[0]), _of_the_row(info)
+        return observations[0], float(rewards[0]), bool(terminated[0]), bool(truncated[0]), _of_the_env(info)
 
     def render(self) -> np.ndarray | None:
         """A frame, (height, width, 3) uint8; None, with a warning, without a render mode."""
@@ -118,10 +118,10 @@ def _time_limits_above(env: MotrixEnv) -> Iterator[TimeLimit]:
         frame = frame.f_back
 
 
-def _of_the_row(info: dict[str, Any]) -> dict[str, Any]:
-    """What a vector environment's info says of its only row: what its masks leave, without the masks."""
+def _of_the_env(info: dict[str, Any]) -> dict[str, Any]:
+    """The info of the only environment of a vector environment: the entries that the masks leave, without the masks."""
     return {
-        name: _of_the_row(x) if isinstance(x, dict) else x[0].item()
+        name: _of_the_env(x) if isinstance(x, dict) else x[0].item()
         for name, x in info.items()
         if not name.startswith("_") and (f"_{name}" not in info or info[f"_{name}"][0])
     }

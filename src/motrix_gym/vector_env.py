@@ -101,7 +101,9 @@ class BatchVectorEnv(PlainSpec, VectorEnv):  # pyright: ignore[reportIncompatibl
         """
         mask = arguments.reset_mask(options, self.num_envs)
         if not self._was_reset and not mask.all():
-            raise gym.error.ResetNeeded(f"no episode has begun in rows {some(~mask)}; the first reset() takes all rows")
+            raise gym.error.ResetNeeded(
+                f"no episode has begun in environments {some(~mask)}; the first reset() takes all"
+            )
         self._seed(seed, mask)
         self.batch.reset(mask)
         self._was_reset = True
@@ -185,7 +187,7 @@ class BatchVectorEnv(PlainSpec, VectorEnv):  # pyright: ignore[reportIncompatibl
             RuntimeError: The environment was made without ``render_mode="rgb_array"``.
             motrix_gym.rendering.RenderingUnavailable: There is no OpenGL here.
         """
-        from motrix_gym.rendering import RowRenderer
+        from motrix_gym.rendering import EnvRenderer
 
         if self.render_mode is None:
             raise RuntimeError('there are no frames: make the environment with render_mode="rgb_array"')
@@ -194,7 +196,7 @@ class BatchVectorEnv(PlainSpec, VectorEnv):  # pyright: ignore[reportIncompatibl
         for env in envs:
             model, own_model, data = self.batch.view(env)
             if id(model) not in self._renderers:
-                self._renderers[id(model)] = RowRenderer(model, *self.render_size, camera=self.render_camera)
+                self._renderers[id(model)] = EnvRenderer(model, *self.render_size, camera=self.render_camera)
             pictures.append(self._renderers[id(model)].frame(data, own_model))
         return pictures
 
@@ -220,8 +222,8 @@ class BatchVectorEnv(PlainSpec, VectorEnv):  # pyright: ignore[reportIncompatibl
         ended = self.batch.ended
         if ended.any() and self.autoreset_mode is not AutoresetMode.NEXT_STEP:
             raise gym.error.ResetNeeded(
-                f"rows {some(ended)} have ended; call reset(), or "
-                'reset(options={"reset_mask": terminated | truncated}) for just those rows'
+                f"environments {some(ended)} have ended; call reset(), or "
+                'reset(options={"reset_mask": terminated | truncated}) for just those'
             )
 
     def _seed(self, seed: int | Sequence[int | None] | None, mask: np.ndarray) -> None:

@@ -8,15 +8,15 @@ import dataclasses
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
-from motrix_train import records, schema
+from motrix_gym.fields import Bound, Length, annotations_of
+from motrix_train import schema
 from motrix_train.errors import UsageError
-from motrix_train.schema import Bound
 
 BackendName = Literal["torch", "jax"]
 Activation = Literal["elu", "relu", "tanh"]
 MirrorUse = Literal["none", "policy", "policy_and_value"]
 CriticInput = Literal["observation", "state"]
-LayerSizes = Annotated[tuple[Annotated[int, Bound(1, 4096)], ...], Bound(1, 16)]
+LayerSizes = Annotated[tuple[Annotated[int, Bound(1, 4096)], ...], Length(1, 16)]
 """Width of each hidden layer; sizes that no machine could hold are refused before anything is allocated."""
 
 
@@ -28,7 +28,7 @@ class PPOCfg:
     one environment stepped once, so a vector step is ``num_envs`` env steps.
     """
 
-    seed: Annotated[int | None, Bound(0, 2**63)] = 42
+    seed: Annotated[int, Bound(0, 2**63)] | None = 42
     """Seed of the run, 0 or more; None draws one."""
 
     num_envs: Annotated[int, Bound(1, 2**20)] = 1024
@@ -149,7 +149,7 @@ class PPOCfg:
     """Factor on every reward before learning. Logged returns are those of the environment."""
 
     def __post_init__(self) -> None:
-        for name, annotation in schema.annotations(PPOCfg).items():
+        for name, (annotation, *_) in annotations_of(PPOCfg).items():
             schema.check(name, getattr(self, name), annotation)
         self._check_combinations()
 
@@ -229,12 +229,12 @@ def from_json(values: Any, place: str = "") -> PPOCfg:
 
     Args:
         values: What the JSON says.
-        place: Where in its file it stands, as in `records.build`.
+        place: Where in its file it stands, as in `schema.build`.
 
     Raises:
         UsageError: A field is unknown, of another type, out of bounds, or does not go with another one.
     """
-    return records.build(PPOCfg, values, place)
+    return schema.build(PPOCfg, values, place)
 
 
 def _divisors_near(number: int, wanted: int) -> str:

@@ -36,10 +36,10 @@ class PrivilegedEnv(Protocol):
     """
 
     state_space: gymnasium.Space[Any] | None
-    """Space of the state of one row; None where the critic sees the observation."""
+    """Space of the state of one environment; None where the critic sees the observation."""
 
     def state(self) -> np.ndarray:  # (N, s)
-        """The present states of all rows."""
+        """The present states of all environments."""
         ...
 
 
@@ -56,7 +56,7 @@ class EnvProtocol(ResumableEnv, PrivilegedEnv, Protocol):
     """Frozen dataclass with the configuration of the task; its `control_dt` is the length of a step in seconds, its
     `weights` are shown by ``motrix-train show``."""
     task_names: tuple[str, ...]
-    """Names of the joined tasks, of which ``info["task"]``, (N,) int, has each row's; empty for a single task."""
+    """Names of the joined tasks, empty for a single task; ``info["task"]``, (N,) int, has the indices."""
     mirror: Any
     """Reflection of the robot: `observation` and `action`, each with `index` (k,) and `sign` (k,); None without."""
     observation_blocks: Mapping[str, Any]
@@ -92,13 +92,13 @@ def task_names(env: VectorEnv) -> tuple[str, ...]:
     return tuple(getattr(env.unwrapped, "task_names", ()))
 
 
-def row_tasks(env: VectorEnv, infos: Mapping[str, Any]) -> np.ndarray | None:  # (N,) int
-    """Index of each row's task where several are joined, else None."""
+def env_tasks(env: VectorEnv, infos: Mapping[str, Any]) -> np.ndarray | None:  # (N,) int
+    """Index of each environment's task where several are joined, else None."""
     return infos["task"] if task_names(env) else None
 
 
 def state_space(env: VectorEnv) -> gymnasium.Space[Any] | None:
-    """The space of the state of one row, None where the critic sees the observation."""
+    """The space of the state of one environment, None where the critic sees the observation."""
     return getattr(env, "state_space", None)
 
 
@@ -112,14 +112,14 @@ def is_resumable(env: object) -> TypeGuard[ResumableEnv]:
     return hasattr(env, "get_state") and hasattr(env, "set_state")
 
 
-def resets_rows(env: VectorEnv, make: Callable[[int], VectorEnv]) -> bool:
-    """Whether ``reset(options={"reset_mask": mask})`` resets the rows of the mask, and no others.
+def resets_envs(env: VectorEnv, make: Callable[[int], VectorEnv]) -> bool:
+    """Whether ``reset(options={"reset_mask": mask})`` resets the environments of the mask, and no others.
 
-    Gymnasium does not define this. Its own vector environments do it; any other environment is tried with two rows.
+    Gymnasium does not define this. Its own vector environments do it; any other one is tried with two environments.
 
     Args:
         env: The environment.
-        make: Makes another one with so many rows.
+        make: Makes another one, with this number of environments.
     """
     if isinstance(env.unwrapped, SyncVectorEnv | AsyncVectorEnv):
         return True

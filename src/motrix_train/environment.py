@@ -15,13 +15,13 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 import motrix_gym  # noqa: F401  (registers the ids)
-from motrix_train import records
+from motrix_gym.fields import short
+from motrix_train import schema
 from motrix_train.errors import UsageError
-from motrix_train.schema import short
 
 OPTIONS = {"num_envs": "--num-envs", "num_threads": "--num-threads", "max_env_steps": "--max-env-steps"}
 SAME_STEP = {"vectorization_mode": "sync", "vector_kwargs": {"autoreset_mode": AutoresetMode.SAME_STEP}}
-"""How single environments are stepped together: a training needs rows that are reset in the step in which they end."""
+"""How single environments are stepped together: in a training, each is reset in the step in which its episode ends."""
 GYMNASIUM_NAMESPACES = ("phys2d", "tabular")  # Gymnasium's own, never suggested for a misspelt id
 NOT_FIELDS = (
     "task",
@@ -118,7 +118,7 @@ def make_env(
 
     Args:
         env_id: Registered id.
-        num_envs: Rows.
+        num_envs: Number of environments.
         env_kwargs: Fields of the task.
         num_threads: Physics threads, 0 for all CPUs.
         rendering: ``render_mode`` and ``render_size``, as in `motrix_gym`.
@@ -196,5 +196,5 @@ def _parse(text: str) -> Any:
         value = json.loads(text)
     except (ValueError, RecursionError):
         return text
-    records.require_plain(value)
+    schema.require_plain(value)
     return value

@@ -14,7 +14,7 @@ UNEXPLAINED = "terminated"  # reason of a termination for which the environment 
 def columns(infos: Mapping[str, Any], group: str) -> Iterator[tuple[str, np.ndarray, np.ndarray | None]]:
     """The numbers of a group of infos, such as ``metrics``, of the step that was taken.
 
-    Yields the name, the values (N,) and the rows (N,) bool that have it, None for all.
+    Yields the name, the values (N,) and the environments (N,) bool that have it, None for all.
     """
     table, last = _table(infos, group), _table(_table(infos, "final_info"), group)
     for name in dict.fromkeys([*table, *last]):
@@ -23,15 +23,15 @@ def columns(infos: Mapping[str, Any], group: str) -> Iterator[tuple[str, np.ndar
 
 
 def column(infos: Mapping[str, Any], name: str) -> tuple[np.ndarray, np.ndarray | None] | None:
-    """One number of the infos, such as ``success``: values and rows as in `columns`, None if it is missing."""
+    """One number of the infos, such as ``success``: values and mask as in `columns`, None if it is missing."""
     return _column(infos, _table(infos, "final_info"), name)
 
 
 def reasons(infos: Mapping[str, Any], terminated: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-    """Yields each reason of termination with the rows (N,) bool of `terminated` for which it is the first."""
+    """Yields each reason of termination with the environments (N,) bool of `terminated` for which it is the first."""
     unexplained = terminated
-    for name, values, rows in columns(infos, "termination"):
-        applies = unexplained & values.astype(bool) & (True if rows is None else rows)
+    for name, values, envs in columns(infos, "termination"):
+        applies = unexplained & values.astype(bool) & (True if envs is None else envs)
         unexplained = unexplained & ~applies
         yield name, applies
     if unexplained.any():
@@ -43,24 +43,24 @@ def with_masks(infos: Mapping[str, Any], ended: np.ndarray) -> Mapping[str, Any]
 
     Args:
         infos: Of a step.
-        ended: (N,) bool, the rows whose episode ended in it.
+        ended: (N,) bool, the environments whose episode ended in it.
     """
     missing = {f"_{name}": ended for name in FINAL if name in infos and f"_{name}" not in infos}
     return {**infos, **missing} if missing else infos
 
 
 def final(infos: Mapping[str, Any], name: str = "final_obs") -> tuple[np.ndarray, np.ndarray] | None:
-    """The rows (n,) int whose episode ended and their last observations, or states, (n, k); None if none ended.
+    """The environments (n,) int whose episode ended and their last observations, or states, (n, k); None if none ended.
 
-    Gymnasium has two forms: one array (N, k), or an array of objects (N,) with an array (k,) for each such row.
+    Gymnasium has two forms: one array (N, k), or an array of objects (N,), each of these an array (k,).
     """
     if name not in infos:
         return None
-    rows = np.flatnonzero(infos[f"_{name}"])
-    if not rows.size:
+    envs = np.flatnonzero(infos[f"_{name}"])
+    if not envs.size:
         return None
-    values = infos[name][rows]
-    return rows, np.stack(values.tolist()) if values.dtype == object else values
+    values = infos[name][envs]
+    return envs, np.stack(values.tolist()) if values.dtype == object else values
 
 
 def _table(infos: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -71,17 +71,18 @@ def _table(infos: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 def _column(
     table: Mapping[str, Any], last: Mapping[str, Any], name: str
 ) -> tuple[np.ndarray, np.ndarray | None] | None:
-    """Values and rows of a number in the infos of a step, or in the final infos of rows that ended.
+    """Values and mask of a number in the infos of a step, or in the final infos of the environments that ended.
 
-    Where Gymnasium joins the infos of single environments, the infos of rows that ended are those of their reset.
+    Where Gymnasium joins the infos of single environments, the infos of environments that ended are those of
+    their reset.
     """
-    values, rows = table.get(name), table.get(f"_{name}")
-    if name in last and (values is None or rows is not None):
+    values, envs = table.get(name), table.get(f"_{name}")
+    if name in last and (values is None or envs is not None):
         ended = last.get(f"_{name}", True)
         if values is None:
-            values, rows = last[name], ended
+            values, envs = last[name], ended
         else:
-            values, rows = np.where(ended, last[name], values), rows | ended
+            values, envs = np.where(ended, last[name], values), envs | ended
     if not isinstance(values, np.ndarray) or values.ndim != 1 or values.dtype.kind not in "biuf":
         return None
-    return values, rows
+    return values, envs

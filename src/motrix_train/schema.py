@@ -1,150 +1,143 @@
-"""The check of one value against the annotation of a dataclass field.
+"""Dataclasses from JSON, each field checked against its annotation.
 
 Configurations, plans and every file of a run are dataclasses whose annotations say which values they take::
 
     rollouts: Annotated[int, Bound(1, 10**6)]
     device: str | None
 
-A mistake is a `UsageError` that names the field, the value and the values that the field takes. `motrix_train.records`
-reads whole dataclasses from JSON.
+Nothing that a file says is believed: depth, numbers, names and types are checked before a value is used. A mistake is a
+`UsageError` that names the field, the value and the values that the field takes.
 """
 
 import dataclasses
-import difflib
-import math
-import reprlib
+import json
 import types
 import typing
-from collections.abc import Iterable
-from typing import Any, Literal
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from motrix_gym.fields import Bound
+from motrix_gym import fields
+from motrix_gym.fields import annotations_of, nearest, short
 from motrix_train.errors import UsageError
 
-_SHORT = reprlib.Repr()
-_SHORT.maxstring = _SHORT.maxother = 80
-_SHORT.maxlong = 40
-_SHORT.maxtuple = _SHORT.maxlist = 8
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
+AnyRecord = TypeVar("AnyRecord", bound="DataclassInstance")
 
-INFINITE = object()
-Limit = typing.Annotated[float, INFINITE]
-"""A float that may be infinite; a plain ``float`` may not. Neither may be NaN."""
-
-
-def short(value: Any) -> str:
-    """`repr`, shortened if it is long."""
-    return _SHORT.repr(value)
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """The end of a message about an unknown name: the most similar known name, or nothing if none is similar."""
-    close = difflib.get_close_matches(name[:80], list(known), n=1)
-    return f", did you mean {close[0]!r}?" if close else ""
-
-
-def annotations(record: type[Any]) -> dict[str, Any]:
-    """The fields of a dataclass with their annotations, bounds included."""
-    hints = typing.get_type_hints(record, include_extras=True)
-    return {field.name: hints[field.name] for field in dataclasses.fields(record)}
+MAX_DEPTH = 32  # brackets
+MAX_DIGITS = 40  # of a whole number
 
 
 def check(name: str, value: Any, annotation: Any) -> None:
-    """Raises an error if a field does not take a value.
-
-    Args:
-        name: Of the field, for the message.
-        value: The value.
-        annotation: ``bool``, ``int``, ``float``, ``str``, ``Literal``, ``tuple[T, ...]``, ``dict[str, T]``, ``Any``, a
-            dataclass, each ``| None``, and ``Annotated`` with a `Bound` for numbers or for the length of a tuple.
+    """Checks a value by an annotation, as `motrix_gym.fields.check`.
 
     Raises:
-        UsageError: The value is of another type or out of bounds.
+        UsageError: The value is of another type or outside of the limits.
     """
-    whole = annotation
-    annotation, *bounds = unwrapped(annotation)
-    if annotation is Any:
-        return
-    inner = option(annotation)
-    if inner is not None:
-        if value is not None:
-            check(name, value, typing.Annotated[inner, *bounds] if bounds else inner)
-        return
-    if typing.get_origin(annotation) is Literal:
-        if not any(type(value) is type(choice) and value == choice for choice in typing.get_args(annotation)):
-            choices = ", ".join(map(repr, typing.get_args(annotation)))
-            raise UsageError(f"{name} {short(value)} is unknown: give one of {choices}")
-        return
-    if not _fits(value, whole):
-        raise UsageError(f"{name} {short(value)} has the wrong type: give {described(annotation)}")
-    if typing.get_origin(annotation) is tuple:
-        _check_elements(name, value, typing.get_args(annotation)[0], bounds)
-    elif typing.get_origin(annotation) is dict:
-        for key, element in value.items():
-            check(f"{name}.{key}", element, typing.get_args(annotation)[1])
-    else:
-        for refusal in filter(None, (_refusal(bound, value) for bound in bounds)):
-            raise UsageError(f"{name} {short(value)} is not possible: {refusal}")
+    try:
+        fields.check(name, value, annotation)
+    except (TypeError, ValueError) as mistake:
+        raise UsageError(str(mistake)) from mistake
 
 
-def described(annotation: Any) -> str:
-    """The values that a field takes, in words."""
-    annotation, *_ = unwrapped(annotation)
-    inner = option(annotation)
-    if inner is not None:
-        return f"{described(inner)} or none"
-    origin = typing.get_origin(annotation)
-    if origin is tuple:
-        element = unwrapped(typing.get_args(annotation)[0])[0]
-        return "integers such as 256,128,64" if element is int else f"a list, each {described(element)}"
-    if origin is dict:
-        return 'a JSON object such as {"max_episode_steps": 200}'
-    if dataclasses.is_dataclass(annotation):
-        return "an object of fields"
-    return {int: "an integer", float: "a finite number", bool: "true or false", str: "a text"}[annotation]
+def build(record: type[AnyRecord], values: Any, place: str = "") -> AnyRecord:
+    """A dataclass from a JSON object. Lists become tuples, and objects the dataclasses of their fields' annotations.
+
+    Args:
+        record: The dataclass; fields without a default must be there.
+        values: The JSON object.
+        place: Its place in the file, as a prefix of field names: ``"config."``.
+
+    Raises:
+        UsageError: A field is unknown, missing, of another type or out of bounds.
+    """
+    converted = check_known(record, values, place)
+    for field in dataclasses.fields(record):
+        needed = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        if needed and field.name not in values:
+            raise UsageError(f"{place}{field.name} is missing")
+    return record(**converted)
 
 
-def unwrapped(annotation: Any) -> list[Any]:
-    """The type of an annotation, then its bounds."""
+def check_known(record: type[Any], values: Any, place: str = "") -> dict[str, Any]:
+    """The values of a JSON object for the fields of a dataclass, checked and converted; some may be missing.
+
+    Raises:
+        UsageError: A field is unknown, of another type or out of bounds.
+    """
+    known = annotations_of(record)
+    if not isinstance(values, Mapping):
+        raise UsageError(f"{place.rstrip('.') or 'it'} is {short(values)}; it takes an object of fields")
+    for name in values:
+        if name not in known:
+            where = f" in {place.rstrip('.')}" if place else ""
+            raise UsageError(f"unknown setting {short(name)}{where}{nearest(name, known)}")
+    return {name: _converted(place + name, value, known[name][0]) for name, value in values.items()}
+
+
+def parse_json(data: bytes) -> Any:
+    """JSON of bounded depth, with whole numbers of bounded length.
+
+    Raises:
+        UsageError: It is not; the message says why.
+    """
+    try:
+        value = json.loads(data.decode("utf-8"), parse_int=_whole_number)
+        require_plain(value)
+    except UnicodeDecodeError as damage:
+        raise UsageError("it is not written in UTF-8") from damage
+    except RecursionError as damage:
+        raise UsageError(f"it is nested deeper than {MAX_DEPTH} brackets") from damage
+    except ValueError as damage:
+        raise UsageError(f"it is no JSON: {damage}") from damage
+    return value
+
+
+def require_plain(value: Any, depth: int = 0) -> None:
+    """Raises an error if JSON or TOML values are nested too deep or hold a whole number that is too long.
+
+    Raises:
+        UsageError: They do.
+    """
+    if depth > MAX_DEPTH:
+        raise UsageError(f"it is nested deeper than {MAX_DEPTH} brackets")
+    if isinstance(value, int) and value.bit_length() > 128:
+        raise UsageError(f"it holds a whole number of {value.bit_length()} bits: give one of 128 at most")
+    inner: Iterable[Any] = ()
+    if isinstance(value, Mapping):
+        inner = value.values()
+    elif isinstance(value, (list, tuple)):
+        inner = value
+    for element in inner:
+        require_plain(element, depth + 1)
+
+
+def _converted(name: str, value: Any, annotation: Any) -> Any:
+    """A JSON value converted to the type of its field and checked; a class with ``parse`` is made from a text."""
+    inner = _type_of(annotation)
+    if isinstance(value, str) and hasattr(inner, "parse"):
+        return inner.parse(value)
+    if value is not None and dataclasses.is_dataclass(inner):
+        return build(typing.cast(Any, inner), value, f"{name}.")
+    if isinstance(value, list) and typing.get_origin(inner) is tuple:
+        element = typing.get_args(inner)[0]
+        value = tuple(_converted(f"{name}[{i}]", x, element) for i, x in enumerate(value))
+    check(name, value, annotation)
+    return value
+
+
+def _type_of(annotation: Any) -> Any:
+    """``T`` of ``T | None`` and of an ``Annotated`` one."""
     if typing.get_origin(annotation) is typing.Annotated:
-        return [annotation.__origin__, *(bound for bound in annotation.__metadata__ if isinstance(bound, Bound))]
-    return [annotation]
+        return _type_of(annotation.__origin__)
+    if typing.get_origin(annotation) in (types.UnionType, typing.Union):
+        (inner,) = (option for option in typing.get_args(annotation) if option is not type(None))
+        return _type_of(inner)
+    return annotation
 
 
-def option(annotation: Any) -> Any:
-    """``T`` of ``T | None``, None for any other annotation."""
-    if typing.get_origin(annotation) not in (types.UnionType, typing.Union):
-        return None
-    (inner,) = (option for option in typing.get_args(annotation) if option is not type(None))
-    return inner
-
-
-def _fits(value: Any, annotation: Any) -> bool:
-    kind, origin = unwrapped(annotation)[0], typing.get_origin(unwrapped(annotation)[0])
-    if kind is Any:
-        return True
-    if origin is tuple:
-        return isinstance(value, tuple) and all(_fits(element, typing.get_args(kind)[0]) for element in value)
-    if origin is dict:
-        return isinstance(value, dict) and all(isinstance(name, str) for name in value)
-    if kind is float:
-        infinite = INFINITE in getattr(annotation, "__metadata__", ())
-        return type(value) is int or (type(value) is float and (math.isfinite(value) or (infinite and value == value)))
-    return type(value) is kind
-
-
-def _check_elements(name: str, value: tuple[Any, ...], annotation: Any, bounds: list[Bound]) -> None:
-    for refusal in filter(None, (_refusal(bound, len(value)) for bound in bounds)):
-        raise UsageError(f"{name} {short(value)} is not possible: it has {len(value)} elements; {refusal}")
-    for element in value:
-        for refusal in filter(None, (_refusal(bound, element) for bound in unwrapped(annotation)[1:])):
-            raise UsageError(f"{name} {short(value)} is not possible: for each, {refusal}")
-
-
-def _refusal(bound: Bound, number: float) -> str | None:
-    """Which number to give in place of `number`, None if `number` is within the bound."""
-    if bound.accepts(number):
-        return None
-    if number > bound.high:
-        return f"give a number from {bound.low:g} to {bound.high:g}"
-    return f"give a number above {bound.low:g}" if bound.above else f"give {bound.low:g} or more"
+def _whole_number(text: str) -> int:
+    if len(text) > MAX_DIGITS:
+        raise ValueError(f"a whole number has {len(text)} digits, at most {MAX_DIGITS} are read")
+    return int(text)

@@ -6,9 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from motrix_train import environment, records, schema, toml_file
+from motrix_gym.fields import annotations_of, in_words, nearest, short
+from motrix_train import environment, schema, toml_file
 from motrix_train.config import PPOCfg, to_json
 from motrix_train.errors import UsageError, within
+
+_FORMS: dict[Any, str] = {
+    tuple[int, ...]: "whole numbers such as 256,128,64",
+    dict[str, Any]: 'a JSON object such as {"max_episode_steps": 200}',
+}
 
 
 def read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -26,7 +32,7 @@ def read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         _require_known(table, also=("env",))
         env_fields = table.pop("env", {})
         if not isinstance(env_fields, dict):
-            raise UsageError(f"env is {schema.short(env_fields)}; it takes a table of fields of the task")
+            raise UsageError(f"env is {short(env_fields)}; it takes a table of fields of the task")
         environment.require_task_fields(env_fields)
         return parsed(table), env_fields
 
@@ -62,16 +68,15 @@ def parsed(settings: Mapping[str, Any]) -> dict[str, Any]:
     """
     _require_known(settings)
     types = typing.get_type_hints(PPOCfg)
-    return records.check_known(PPOCfg, {name: _parse(name, value, types[name]) for name, value in settings.items()})
+    return schema.check_known(PPOCfg, {name: _parse(name, value, types[name]) for name, value in settings.items()})
 
 
 def _require_known(names: Iterable[str], also: Iterable[str] = ()) -> None:
-    known = [*schema.annotations(PPOCfg), *also]
+    known = [*annotations_of(PPOCfg), *also]
     for name in names:
         if name not in known:
             raise UsageError(
-                f"unknown setting {schema.short(name)}{schema.nearest(name, known)}; "
-                f"`motrix-train show ENV` lists them all"
+                f"unknown setting {short(name)}{nearest(name, known)}; `motrix-train show ENV` lists them all"
             )
 
 
@@ -92,10 +97,11 @@ def _parse(name: str, value: Any, expected: Any) -> Any:
         if expected == tuple[int, ...]:
             return tuple(_integer(width) for width in text.strip("()[]").split(",") if width.strip())
         if expected == dict[str, Any]:
-            return records.parse_json(text.encode())
+            return schema.parse_json(text.encode())
         return float(text) if expected is float else _integer(text)
     except (ValueError, KeyError, UsageError):
-        raise UsageError(f"{name}={text[:80]} cannot be read: give {schema.described(expected)}") from None
+        form = _FORMS.get(expected) or in_words(expected)
+        raise UsageError(f"{name}={text[:80]} cannot be read: give {form}") from None
 
 
 def _integer(text: str) -> int:

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from motrix_train import records
+from motrix_gym.fields import short
+from motrix_train import schema
 from motrix_train.errors import RunError, UsageError, within
-from motrix_train.schema import short
 
 MAX_BYTES = 2**16
 
@@ -46,10 +46,10 @@ def read(path: Path, kind: str, remedy: str) -> dict[str, Any]:
         except UnicodeDecodeError as damage:
             raise UsageError("it is no TOML: it is not written in UTF-8") from damage
         except RecursionError as mistake:
-            raise UsageError(f"it is nested deeper than {records.MAX_DEPTH} brackets") from mistake
+            raise UsageError(f"it is nested deeper than {schema.MAX_DEPTH} brackets") from mistake
         except ValueError as mistake:  # of TOML, or of a number of thousands of digits
             raise UsageError(f"it is no TOML: {mistake}") from mistake
-        records.require_plain(table)
+        schema.require_plain(table)
         _refuse_times(table.items())
         return table
 

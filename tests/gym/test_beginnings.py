@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from motrix_gym.model_files import load_model
 from motrix_gym.physics.cpu import CpuPhysics
-from motrix_gym.random_streams import RandomStreams, row_keys
+from motrix_gym.random_streams import RandomStreams, stream_keys
 from motrix_gym.state import TaskState
 from motrix_gym.tasks.basic.cartpole import CART, CartPole
 from motrix_gym.vector_env import MotrixVectorEnv
@@ -57,7 +57,7 @@ class PickyAndSettling(Picky):
 
 def first_accepted(task: Picky, seed: int, episode: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """What a loop over one row's stream begins its episodes with, in turn."""
-    rng = RandomStreams(row_keys([seed]))
+    rng = RandomStreams(stream_keys([seed]))
     while True:
         qpos, qvel, _ = task.reset(rng)
         if qpos[0, CART] > task.leftmost:
@@ -101,7 +101,7 @@ def test_what_no_draw_can_meet_is_refused():
 @given(seed=SEEDS, threads=st.integers(1, 2))
 def test_a_row_begins_where_its_draw_settles_without_control(seed, threads):
     envs = MotrixVectorEnv(Settling(), 3, num_threads=threads, max_episode_steps=4)
-    streams = [RandomStreams(row_keys([seed + row])) for row in range(3)]
+    streams = [RandomStreams(stream_keys([seed + row])) for row in range(3)]
     envs.reset(seed=seed)
     for _ in range(2):
         state = envs.get_state()

@@ -238,7 +238,7 @@ def test_disturbances_have_a_mirror_image():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"friction": (1.2, 0.4)}, r"friction is \(1.2, 0.4\); it takes the lowest"),
+        ({"friction": (1.2, 0.4)}, r"friction is \(1.2, 0.4\); it takes 2 values in ascending"),
         ({"stiffness": (0.0, 1.0)}, r"stiffness\[0\] is 0.0; it takes a number above 0"),
         ({"added_mass": (-9.0, 0.0)}, r"added_mass is \(-9.0, 0.0\) kg; the trunk has 5.2 kg"),
         ({"joint_offset": -0.1}, "joint_offset is -0.1; it takes a number of at least 0"),

@@ -326,13 +326,13 @@ def test_steps_that_cannot_be_taken_are_refused():
     with pytest.raises(gymnasium.error.ResetNeeded):
         env.step(np.zeros((2, 1)))
     env.reset(seed=0)
-    with pytest.raises(ValueError, match=r"shape \(2, 2\); 2 rows take \(2, 1\)"):
+    with pytest.raises(ValueError, match=r"shape \(2, 2\); 2 environments take \(2, 1\)"):
         env.step(np.zeros((2, 2)))
-    with pytest.raises(ValueError, match="actions of rows 1 are NaN"):
+    with pytest.raises(ValueError, match="actions of environments 1 are NaN"):
         env.step(np.array([[0.0], [np.nan]]))
     wide = hierarchy(2, lambda x: np.zeros((len(x), 3)))
     wide.reset(seed=0)
-    with pytest.raises(ValueError, match=r"shape \(2, 3\); 2 rows take \(2, 1\)"):
+    with pytest.raises(ValueError, match=r"shape \(2, 3\); 2 environments take \(2, 1\)"):
         wide.step(np.zeros((2, 1)))
 
 

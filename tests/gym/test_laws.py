@@ -15,7 +15,7 @@ from trajectories import GROUPS, actions_for, assert_same, play
 
 from motrix_gym.multi_task import MultiTask
 from motrix_gym.physics.cpu import CpuPhysics
-from motrix_gym.random_streams import RandomStreams, row_keys
+from motrix_gym.random_streams import RandomStreams, stream_keys
 from motrix_gym.state import PhysicsState, TaskState, Transition
 from motrix_gym.symmetry import Flip
 from motrix_gym.task import Task
@@ -335,7 +335,7 @@ def sampled_frames(task: Task, env_id: str) -> tuple[np.ndarray, np.ndarray, Tas
         envs.step(action)
     state = envs.get_state()
     fields = {name.removeprefix("memory."): x for name, x in state.items() if name.startswith("memory.")}
-    memory_class: Callable[..., TaskState] = type(task.reset(RandomStreams(row_keys([0])))[2])
+    memory_class: Callable[..., TaskState] = type(task.reset(RandomStreams(stream_keys([0])))[2])
     return state["qpos"], state["qvel"], memory_class(**fields), actions[-1]
 
 
@@ -349,7 +349,7 @@ def one_step(task: Task, model: mujoco.MjModel, qpos, qvel, task_state, action) 
     t = Transition(before, task_state, action, ctrl, now, np.zeros(n, dtype=bool))
     terminated = task.terminated(t)
     t = dataclasses.replace(t, terminated=np.any(list(terminated.values()), axis=0))
-    following, otherwise = (task.next_state(t, RandomStreams(row_keys(range(k, k + n)))) for k in (0, n))
+    following, otherwise = (task.next_state(t, RandomStreams(stream_keys(range(k, k + n)))) for k in (0, n))
     undrawn = [
         np.reshape(getattr(following, f.name) == getattr(otherwise, f.name), (n, -1)).all(axis=1)
         for f in dataclasses.fields(following)

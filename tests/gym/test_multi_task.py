@@ -395,7 +395,7 @@ def test_a_state_knows_which_rows_have_ended():
     running = envs.unwrapped.get_state()
     envs.step(action)
     other.unwrapped.set_state(envs.unwrapped.get_state())
-    with pytest.raises(gymnasium.error.ResetNeeded, match="rows 0, 1, 2 have ended"):
+    with pytest.raises(gymnasium.error.ResetNeeded, match="environments 0, 1, 2 have ended"):
         other.step(action)
     other.unwrapped.set_state(running)
     other.step(action)
@@ -474,7 +474,7 @@ BAD_TASKS = [
         ["block 'velocity' has 4 columns in task 'Wide' and 2 elsewhere", "names of their own"],
     ),
     ({"tasks": [{"id": "Test/Named-v0"}]}, ValueError, ["block 'task' has 2 columns in task 'Named' and 1 elsewhere"]),
-    ({"reward_weights": {"torques": 0.0}}, ValueError, ["'torques'", "walk/torques"]),
+    ({"reward_weights": {"torques": 0.0}}, ValueError, ["'torques'", "run/torques"]),
     ({"reward_weights": {"walk/torqus": 0.0}}, ValueError, ["'torqus'", "did you mean 'torques'?"]),
     ({"reward_weights": {"crawl/torques": 0.0}}, ValueError, ["'crawl/torques'", "walk/torques"]),
     ({"reward_weights": {"walk/torques": "no"}}, TypeError, ["reward_weights['walk/torques'] is 'no'", "number"]),
@@ -497,13 +497,13 @@ def test_errors_name_rows_as_the_caller_counts_them():
     action = np.zeros((5, 1))
     action[[1, 4]] = np.nan
     before = envs.unwrapped.get_state()
-    with pytest.raises(ValueError, match="actions of rows 1, 4 are NaN"):
+    with pytest.raises(ValueError, match="actions of environments 1, 4 are NaN"):
         envs.step(action)
     for name, x in envs.unwrapped.get_state().items():
         np.testing.assert_array_equal(x, before[name])
     envs.step(np.zeros((5, 1)))
     envs.reset(options={"reset_mask": np.array([True, False, True, False, True])})
-    with pytest.raises(gymnasium.error.ResetNeeded, match="rows 1, 3 have ended"):
+    with pytest.raises(gymnasium.error.ResetNeeded, match="environments 1, 3 have ended"):
         envs.step(np.zeros((5, 1)))
 
 

@@ -12,7 +12,7 @@ from trajectories import actions_for
 
 from motrix_gym import rotations
 from motrix_gym.model_files import load_model
-from motrix_gym.random_streams import RandomStreams, row_keys
+from motrix_gym.random_streams import RandomStreams, stream_keys
 from motrix_gym.state import PhysicsState, Transition
 from motrix_gym.tasks.locomotion.velocity import AnymalC
 from motrix_gym.tasks.navigation.goal import AnymalCNavigation, NavigationState
@@ -52,7 +52,7 @@ def at_rest() -> dict[str, np.ndarray]:
 def goal(x: float = 0.0, y: float = 0.0, heading: float = 0.0, *, arrived: bool = False) -> NavigationState:
     """What is remembered of one goal, before anything was done about it."""
     return dataclasses.replace(
-        TASK.reset(RandomStreams(row_keys([0])))[2],
+        TASK.reset(RandomStreams(stream_keys([0])))[2],
         goal=np.array([[x, y]]),
         goal_heading=np.array([heading]),
         arrived=np.array([arrived]),
@@ -66,7 +66,7 @@ def step(physics: PhysicsState, task_state: NavigationState) -> Transition:
 
 def following(physics: PhysicsState, task_state: NavigationState, task: AnymalCNavigation = EAGER) -> NavigationState:
     """The memory after one step of a row that stays as it is."""
-    return task.next_state(step(physics, task_state), RandomStreams(row_keys([0])))
+    return task.next_state(step(physics, task_state), RandomStreams(stream_keys([0])))
 
 
 @given(x=LENGTHS, y=LENGTHS, heading=ANGLES, turn=ANGLES)
@@ -145,7 +145,7 @@ def test_nothing_depends_on_where_in_the_world_it_takes_place(turn, x, y):
     found = []
     for before, remembers in ((physics, task_state), (elsewhere, remembered)):
         t = Transition(before, remembers, np.zeros((4, 12)), np.zeros((4, 12)), before, np.zeros(4, dtype=bool))
-        after = TASK.next_state(t, RandomStreams(row_keys(range(4))))
+        after = TASK.next_state(t, RandomStreams(stream_keys(range(4))))
         found.append({**TASK.observe(before, after), **TASK.reward(t), **TASK.metrics(t)})
     here, there = found
     for name, value in here.items():

@@ -53,15 +53,15 @@ BAD_ACTIONS = [
     (np.zeros(1), ["(1,)", "(3, 1)"]),
     (np.zeros((2, 1)), ["(2, 1)", "(3, 1)"]),
     (np.zeros((3, 2)), ["(3, 2)", "(3, 1)"]),
-    (np.array([[0.0], [np.nan], [np.nan]]), ["rows 1, 2", "NaN"]),
+    (np.array([[0.0], [np.nan], [np.nan]]), ["environments 1, 2", "NaN"]),
 ]
 
 BAD_SEEDS = [
     (-1, ["seed is -1", "at least 0"]),
     (1.5, ["seed is 1.5", "integer"]),
-    ("zero", ["seed has 4 entries for 3 rows"]),
+    ("zero", ["seed has 4 entries for 3 environments"]),
     (True, ["seed is True", "integer"]),
-    ([1, 2], ["seed has 2 entries for 3 rows", "one integer"]),
+    ([1, 2], ["seed has 2 entries for 3 environments", "one integer"]),
     ([1, -2, 3], ["seed[1] is -2", "at least 0"]),
     ([1, 2.5, 3], ["seed[1] is 2.5", "integer"]),
     (np.array([1.0, 2.0, 3.0]), ["seed[0] is", "integer"]),
@@ -292,7 +292,7 @@ def test_a_step_before_the_first_reset():
 
 def test_a_first_reset_that_leaves_rows_out():
     envs = gymnasium.make_vec(CARTPOLE, num_envs=3, num_threads=1)
-    with pytest.raises(gymnasium.error.ResetNeeded, match="rows 0, 2; the first reset"):
+    with pytest.raises(gymnasium.error.ResetNeeded, match="environments 0, 2; the first reset"):
         envs.reset(seed=0, options={"reset_mask": np.array([False, True, False])})
     envs.reset(seed=0, options={"reset_mask": np.ones(3, dtype=bool)})
     envs.step(np.zeros((3, 1)))
@@ -305,7 +305,7 @@ def test_a_step_after_an_end_that_nobody_reset():
     envs.reset(seed=0)
     envs.step(np.zeros((2, 1)))
     envs.reset(options={"reset_mask": np.array([True, False])})
-    with pytest.raises(gymnasium.error.ResetNeeded, match=r"rows 1 have ended.*reset_mask"):
+    with pytest.raises(gymnasium.error.ResetNeeded, match=r"environments 1 have ended.*reset_mask"):
         envs.step(np.zeros((2, 1)))
 
 

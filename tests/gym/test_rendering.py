@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from motrix_gym import rendering
-from motrix_gym.rendering import RenderingUnavailable, RowRenderer, grid, strip
+from motrix_gym.rendering import EnvRenderer, RenderingUnavailable, grid, strip
 
 EMPTY = "<mujoco><worldbody><light pos='0 0 3'/><geom size='0.3' rgba='1 0 0 1'/></worldbody></mujoco>"
 
@@ -52,7 +52,7 @@ def test_every_row_has_a_frame(envs):
 
 def test_a_frame_shows_the_model_of_its_row(ball, opengl):
     model, data = ball
-    renderer = RowRenderer(model, 60, 60)
+    renderer = EnvRenderer(model, 60, 60)
     red = []
     for radius in (0.1, 0.2, 0.1):
         own = copy.copy(model)
@@ -99,7 +99,7 @@ def test_the_single_environment_has_a_frame(env_id, envs):
 
 def test_a_model_without_a_track_camera_and_of_any_size(opengl, ball):
     model, data = ball
-    renderer = RowRenderer(model, 700, 500)
+    renderer = EnvRenderer(model, 700, 500)
     assert model.vis.global_.offwidth == 640
     frame = renderer.frame(data)
     assert frame.shape == (500, 700, 3)
@@ -119,7 +119,7 @@ def test_frames_are_the_right_way_up(opengl):
     )
     data = mujoco.MjData(model)
     mujoco.mj_forward(model, data)
-    frame = RowRenderer(model, 60, 60).frame(data).astype(int)
+    frame = EnvRenderer(model, 60, 60).frame(data).astype(int)
     redness, blueness = frame[..., 0] - frame[..., 2], frame[..., 2] - frame[..., 0]
     assert np.argwhere(redness > 50)[:, 0].mean() < 25
     assert np.argwhere(blueness > 50)[:, 1].mean() > 35
@@ -132,7 +132,7 @@ def test_shadows_are_cast_when_asked_for(opengl):
     )
     data = mujoco.MjData(model)
     mujoco.mj_forward(model, data)
-    with_shadow, without = (RowRenderer(model, 80, 60, shadows=on).frame(data).mean() for on in (True, False))
+    with_shadow, without = (EnvRenderer(model, 80, 60, shadows=on).frame(data).mean() for on in (True, False))
     assert with_shadow < without
 
 
@@ -140,7 +140,7 @@ def test_shadows_are_cast_when_asked_for(opengl):
 def test_rendering_that_is_switched_off_says_so(monkeypatch, ball, off):
     monkeypatch.setenv("MUJOCO_GL", off)
     with pytest.raises(RenderingUnavailable, match=f"MUJOCO_GL={off.lower()} switches rendering off; unset it"):
-        RowRenderer(ball[0], 64, 48)
+        EnvRenderer(ball[0], 64, 48)
 
 
 def test_without_a_library_or_a_screen_it_says_what_to_install(monkeypatch, ball):
@@ -149,7 +149,7 @@ def test_without_a_library_or_a_screen_it_says_what_to_install(monkeypatch, ball
     monkeypatch.setattr(rendering.ctypes.util, "find_library", lambda name: None)
     monkeypatch.setattr(rendering.platform, "system", lambda: "Linux")
     with pytest.raises(RenderingUnavailable) as caught:
-        RowRenderer(ball[0], 64, 48)
+        EnvRenderer(ball[0], 64, 48)
     for words in ("libegl1 libegl-mesa0 libgl1-mesa-dri", "MUJOCO_GL=egl", "libosmesa6", "MUJOCO_GL=osmesa"):
         assert words in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -171,7 +171,7 @@ def test_whatever_way_opengl_fails_it_says_what_to_install(monkeypatch, ball, fa
 
     monkeypatch.setattr(rendering, "_context_class", lambda: fails)
     with pytest.raises(RenderingUnavailable, match="apt-get install libegl1") as caught:
-        RowRenderer(ball[0], 64, 48)
+        EnvRenderer(ball[0], 64, 48)
     assert str(failure) in str(caught.value)
     assert isinstance(caught.value, RuntimeError)
     assert caught.value.__cause__ is failure
@@ -236,7 +236,7 @@ def test_any_thread_draws_closes_and_collects(opengl):
 
 def test_garbage_that_is_collected_in_the_midst_of_a_frame_does_not_disturb_it(opengl, ball, monkeypatch):
     model, data = ball
-    renderer, other = RowRenderer(model, 60, 60), RowRenderer(model, 60, 60)
+    renderer, other = EnvRenderer(model, 60, 60), EnvRenderer(model, 60, 60)
     others = [other]
     del other
     expected = renderer.frame(data)
@@ -287,7 +287,7 @@ def test_a_model_without_a_track_camera_is_seen_by_its_first(opengl):
         )
         data = mujoco.MjData(model)
         mujoco.mj_forward(model, data)
-        return RowRenderer(model, 60, 60).frame(data).astype(int)
+        return EnvRenderer(model, 60, 60).frame(data).astype(int)
 
     np.testing.assert_allclose(frame("front"), frame("track"), atol=1)
 
@@ -341,7 +341,7 @@ def test_a_camera_is_chosen_by_its_name(ball, opengl: None):
     mujoco.mj_forward(model, data)
 
     def red(camera: str | None) -> int:
-        renderer = RowRenderer(model, 64, 48, camera=camera)
+        renderer = EnvRenderer(model, 64, 48, camera=camera)
         try:
             return int((renderer.frame(data)[..., 0] > 100).sum())
         finally:

@@ -232,7 +232,7 @@ def test_an_edit_that_would_be_ignored_is_refused_and_changes_nothing(part):
     envs.step(envs.action_space.sample())
     present, edited = envs.unwrapped.get_state(), envs.unwrapped.get_state()
     edited[part][1] += 0.1
-    with pytest.raises(ValueError, match=f"state '{part}' of rows 1 was edited, and would be ignored"):
+    with pytest.raises(ValueError, match=f"state '{part}' of environments 1 was edited, and would be ignored"):
         envs.unwrapped.set_state(edited)
     after = envs.unwrapped.get_state()
     assert all(np.array_equal(present[name], after[name]) for name in present)

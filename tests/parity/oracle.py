@@ -15,7 +15,7 @@ from dm_control import suite
 from scipy import stats
 
 from motrix_gym.physics.cpu import CpuPhysics
-from motrix_gym.random_streams import RandomStreams, row_keys
+from motrix_gym.random_streams import RandomStreams, stream_keys
 from motrix_gym.state import PhysicsState, TaskState, Transition
 from motrix_gym.vector_env import MotrixVectorEnv
 
@@ -128,7 +128,7 @@ class Pair:
             mujoco.mj_step(model, data, rng.integers(1, 200))
             if not data.warning.number.any():
                 qpos[row], qvel[row] = data.qpos, data.qvel
-        _, _, task_state = self.task.reset(RandomStreams(row_keys(range(n))))
+        _, _, task_state = self.task.reset(RandomStreams(stream_keys(range(n))))
         return States(qpos, qvel, action, task_state)
 
     def mass_matrices(self) -> tuple[np.ndarray, np.ndarray]:
@@ -176,7 +176,7 @@ class Pair:
         assert not diverged.any()
         t = Transition(before, states.state, states.action, ctrl, now, np.zeros(n, dtype=bool))
         reward = sum(task.weights[name] * term for name, term in task.reward(t).items())
-        observation = self._observed(now, task.next_state(t, RandomStreams(row_keys(range(n)))))
+        observation = self._observed(now, task.next_state(t, RandomStreams(stream_keys(range(n)))))
         return Outcome(self._observed(before, states.state), now.qpos, now.qvel, observation, np.asarray(reward))
 
     def episodes(self, steps: int, rows: int = 4) -> tuple[np.ndarray, np.ndarray]:

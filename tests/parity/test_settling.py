@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from oracle import SEED, SMALLEST_P, Counterpart, Pair, largest_error, two_sample_p
 
-from motrix_gym.random_streams import RandomStreams, row_keys
+from motrix_gym.random_streams import RandomStreams, stream_keys
 from motrix_gym.tasks.basic.cheetah import JOINTS, Cheetah
 from motrix_gym.vector_env import MotrixVectorEnv
 
@@ -38,7 +38,7 @@ def test_what_is_drawn_and_the_first_step_from_it_have_one_distribution(monkeypa
 
 def test_the_same_draw_settles_to_the_same_beginning():
     pair = Pair(replace(CHEETAH, resets=200))
-    drawn, _, _ = pair.task.reset(RandomStreams(row_keys(range(SEED, SEED + 200))))
+    drawn, _, _ = pair.task.reset(RandomStreams(stream_keys(range(SEED, SEED + 200))))
     envs = MotrixVectorEnv(pair.task, 200, num_threads=1)
     envs.reset(seed=SEED)
     state = envs.get_state()

@@ -53,7 +53,7 @@ def forge(
     arrays = {name: np.asarray(x) for name, x in checkpoint.leaves({**good.state, "session": good.resume_state})}
     state(arrays)
     if callable(header):
-        content = {name: getattr(good, name) for name in checkpoint.schema.annotations(checkpoint.Header)}
+        content = {name: getattr(good, name) for name in checkpoint.annotations_of(checkpoint.Header)}
         header(content)
         header = json.dumps(content)
     parts = {"format": checkpoint.FORMAT, "header": header, "digest": digest(header, arrays), "state": arrays}

@@ -304,7 +304,7 @@ def test_a_critic_that_saw_the_observation_is_left_with_its_first_layer(whole: R
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"critic": "history"}, r"critic 'history' is unknown: give one of 'observation', 'state'"),
+        ({"critic": "history"}, r"critic is 'history'; it takes one of 'observation', 'state'"),
         ({"critic": "state", "mirror": "policy_and_value"}, r"critic 'state' .* give mirror=policy or critic="),
         (
             {"critic": "state", "share_policy_value_features": "true"},

@@ -45,7 +45,7 @@ def refused(work, capsys):
         (["train", "nowhere:Motrix/CartPole-v0"], "no environment 'nowhere:Motrix/CartPole-v0'"),
         (
             ["train", "CartPole-v1", "--backend=torch"],
-            "CartPole-v1 does not reset its rows in the step",
+            "CartPole-v1 does not reset its environments in the step",
         ),
         ([*TRAIN, "--backend=tensorflow"], "unknown backend 'tensorflow'"),
         ([*TRAIN, "--set=rolouts=3"], "did you mean 'rollouts'?"),
@@ -54,7 +54,7 @@ def refused(work, capsys):
         ([*TRAIN, "--set=mini_batches=7"], "mini_batches 7"),
         ([*TRAIN, "--num-envs=0"], "--num-envs"),
         ([*TRAIN, "--num-envs=few"], "--num-envs"),
-        ([*TRAIN, "--set=num_envs=0"], "num_envs 0"),
+        ([*TRAIN, "--set=num_envs=0"], "num_envs is 0"),
         ([*TRAIN, "--env=max_angel=0.1"], "did you mean 'max_angle'?"),
         ([*TRAIN, "--env=max_angle=steep"], "max_angle is 'steep'; it takes a finite number"),
         ([*TRAIN, "--env=max_angle=NaN"], "max_angle is nan; it takes a finite number"),

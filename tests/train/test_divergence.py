@@ -32,7 +32,7 @@ DIVERGING = (
 
 
 class Faulty(Point):
-    """A point of which one number is not finite, in row 3, in the 40th vector step."""
+    """A point of which one number is not finite, in environment 3, in the 40th vector step."""
 
     def __init__(self, num_envs: int = 1, fault: str = "", value: float = np.nan, **kwargs: Any) -> None:
         super().__init__(num_envs, **kwargs)
@@ -62,12 +62,28 @@ gymnasium.register("Others/Faulty-v0", vector_entry_point=Faulty, max_episode_st
 @pytest.mark.parametrize(
     ("fault", "value", "told"),
     [
-        ("observation", np.nan, r"an observation that is not finite in env step 320: nan in row 3, element 1;"),
-        ("observation", -np.inf, r"an observation that is not finite in env step 320: -inf in row 3, element 1;"),
-        ("observation", 1e300, r"an observation that is not finite in env step 320: 1e\+300 in row 3, element 1;"),
-        ("last observation", np.nan, r"a last observation of an episode .* env step 320: nan in row 3, element 1;"),
-        ("reward", np.inf, r"a reward that is not finite in env step 320: inf in row 3;"),
-        ("term", np.nan, r"a reward .* env step 320: nan in row 3, from the reward term 'near'; mend the environment"),
+        ("observation", np.nan, r"an observation that is not finite .* 320: nan in environment 3, element 1;"),
+        (
+            "observation",
+            -np.inf,
+            r"an observation that is not finite .* 320: -inf in environment 3, element 1;",
+        ),
+        (
+            "observation",
+            1e300,
+            r"an observation that is not finite .* 320: 1e\+300 in environment 3, element 1;",
+        ),
+        (
+            "last observation",
+            np.nan,
+            r"a last observation of an episode .* 320: nan in environment 3, element 1;",
+        ),
+        ("reward", np.inf, r"a reward that is not finite in env step 320: inf in environment 3;"),
+        (
+            "term",
+            np.nan,
+            r"a reward .* 320: nan in environment 3, from the reward term 'near'; mend the environment",
+        ),
     ],
 )
 def test_a_fault_of_the_environment_is_called_so(fault, value, told, tmp_path, monkeypatch):
@@ -87,8 +103,8 @@ def test_an_evaluation_lays_it_at_the_same_door():
         return 0.0 * observations[:, :1]
 
     for fault, told in (
-        ("term", r"reward .* in step 40 of an evaluation: nan in row 3.*'near'"),
-        ("observation", "row 3"),
+        ("term", r"reward .* in step 40 of an evaluation: nan in environment 3.*'near'"),
+        ("observation", "environment 3"),
     ):
         with pytest.raises(RunError, match=told):
             evaluation.evaluate_policy(
@@ -97,7 +113,7 @@ def test_an_evaluation_lays_it_at_the_same_door():
 
 
 def test_many_rows_are_not_all_named():
-    with pytest.raises(RunError, match=r"rows 0, 1, 2, 3, 4 and 95 more"):
+    with pytest.raises(RunError, match=r"environments 0, 1, 2, 3, 4 and 95 more"):
         require_finite("reward", np.full(100, np.nan), "now")
 
 

@@ -30,7 +30,7 @@ def test_it_is_what_single_environments_give():
     returns, lengths = [], []
     for row in range(3):
         env = gymnasium.make(CARTPOLE)
-        env.reset(seed=evaluation.first_row_seed(5) + row)
+        env.reset(seed=evaluation.first_env_seed(5) + row)
         rewards, ended = [], False
         while not ended:
             _, reward, terminated, truncated, _ = env.step(np.zeros(1))
@@ -59,7 +59,7 @@ def test_success_is_that_of_the_last_step_of_each_episode():
     successes = []
     for row in range(episodes):
         env = gymnasium.make(ball, **needed)
-        observation, _ = env.reset(seed=evaluation.first_row_seed(3) + row)
+        observation, _ = env.reset(seed=evaluation.first_env_seed(3) + row)
         ended = False
         while not ended:
             observation, _, terminated, truncated, info = env.step(still(observation[None])[0])
@@ -85,7 +85,7 @@ def test_an_episode_that_lasts_is_truncated():
 
 def test_how_many_rows_step_together_does_not_matter(monkeypatch):
     whole = evaluation.evaluate_policy(passive, CARTPOLE, {}, episodes=7, num_threads=1)
-    monkeypatch.setattr(evaluation, "MAX_ROWS", 3)
+    monkeypatch.setattr(evaluation, "MAX_ENVS", 3)
     assert evaluation.evaluate_policy(passive, CARTPOLE, {}, episodes=7, num_threads=1) == whole
 
 
@@ -99,8 +99,8 @@ def test_the_seed_chooses_the_episodes():
 
 def test_no_row_is_one_of_a_training_of_the_same_seed():
     for seed in range(10):
-        assert abs(evaluation.first_row_seed(seed) - Seeds.from_run_seed(seed).env) > 10**9
-    assert abs(evaluation.first_row_seed(0) - evaluation.first_row_seed(1)) > 10**9
+        assert abs(evaluation.first_env_seed(seed) - Seeds.from_run_seed(seed).env) > 10**9
+    assert abs(evaluation.first_env_seed(0) - evaluation.first_env_seed(1)) > 10**9
 
 
 def test_metrics_are_means_over_the_steps_of_the_episodes():
@@ -109,7 +109,7 @@ def test_metrics_are_means_over_the_steps_of_the_episodes():
 
     measured = evaluation.evaluate_policy(still, GO1, {}, episodes=2, num_threads=1)
     env = gymnasium.make_vec(GO1, num_envs=2, num_threads=1)
-    env.reset(seed=evaluation.first_row_seed(0))
+    env.reset(seed=evaluation.first_env_seed(0))
     running, errors = np.ones(2, dtype=bool), []
     while running.any():
         _, _, terminated, truncated, info = env.step(np.ones((2, 12)))
@@ -121,7 +121,7 @@ def test_metrics_are_means_over_the_steps_of_the_episodes():
 
 
 def test_joined_tasks_are_told_apart(monkeypatch):
-    monkeypatch.setattr(evaluation, "MAX_ROWS", 4)
+    monkeypatch.setattr(evaluation, "MAX_ENVS", 4)
     angles = {"narrow": 0.05, "wide": 0.2, "absent": 0.1}
     tasks = [
         {"id": CARTPOLE, "name": name, "weight": weight, "kwargs": {"max_angle": angle}}
@@ -132,7 +132,7 @@ def test_joined_tasks_are_told_apart(monkeypatch):
     returns = {name: [] for name in measured.by_task}
     for row in range(6):
         env = gymnasium.make(MULTI, tasks=tasks)
-        env.reset(seed=evaluation.first_row_seed(0) + row)
+        env.reset(seed=evaluation.first_env_seed(0) + row)
         total, ended = 0.0, False
         while not ended:
             _, reward, ended, _, info = env.step(np.zeros(1))
@@ -153,7 +153,7 @@ def test_metrics_of_joined_tasks_are_means_over_the_rows_that_have_them():
 
     measured = evaluation.evaluate_policy(still, MULTI, {}, episodes=3, num_threads=1)
     env = gymnasium.make_vec(MULTI, num_envs=3, num_threads=1)
-    env.reset(seed=evaluation.first_row_seed(0))
+    env.reset(seed=evaluation.first_env_seed(0))
     running, errors = np.ones(3, dtype=bool), {0: [], 1: []}
     while running.any():
         _, _, terminated, truncated, info = env.step(np.ones((3, 12)))

@@ -227,7 +227,7 @@ def test_header_of_a_policy(backend: str, place: Path):
     last = RunDirectory(place / backend).checkpoint("last")
     assert last is not None
     good = checkpoint.read(last)
-    header = {name: getattr(good, name) for name in checkpoint.schema.annotations(checkpoint.Header)}
+    header = {name: getattr(good, name) for name in checkpoint.annotations_of(checkpoint.Header)}
     names = [name for name, _ in checkpoint.leaves({**good.state, "session": good.resume_state})]
 
     @batch

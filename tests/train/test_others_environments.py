@@ -249,7 +249,7 @@ def test_an_end_without_a_reason_is_an_end(monkeypatch: pytest.MonkeyPatch):
     measured = evaluation.evaluate_policy(away, "Others/Point-v0", {}, episodes=12)
     assert (measured.termination, measured.truncation) == ({"terminated": 1.0}, 0.0)
     assert evaluation.evaluate_policy(still, "Others/Point-v0", {}, episodes=12).termination == {}
-    monkeypatch.setattr(evaluation, "MAX_ROWS", 5)  # some parts have a reason that others do not have
+    monkeypatch.setattr(evaluation, "MAX_ENVS", 5)  # some parts have a reason that others do not have
     policies = iter([still, away, still])
 
     def changing(observations: np.ndarray) -> np.ndarray:
@@ -279,7 +279,7 @@ def test_infos_of_single_environments_are_those_of_the_step_and_not_of_the_reset
     places, successes = [], []
     for row in range(20):
         env = Told()
-        env.reset(seed=evaluation.first_row_seed(3) + row)
+        env.reset(seed=evaluation.first_env_seed(3) + row)
         ended = False
         while not ended:
             _, _, ended, _, info = env.step(np.zeros(1, np.float32))
@@ -405,7 +405,7 @@ def test_of_every_environment_of_motrix_all_that_is_there_is_found(env_id: str):
         return gymnasium.make_vec(env_id, num_envs=num_envs, num_threads=1)
 
     env = make(2)
-    assert env_protocol.resets_rows(env, make)
+    assert env_protocol.resets_envs(env, make)
     assert env_protocol.is_resumable(env)
     assert env_protocol.time_limit(env) == gymnasium.spec(env_id).max_episode_steps
     assert env_protocol.step_seconds(env) == pytest.approx(1 / env.metadata["render_fps"], rel=0.1)

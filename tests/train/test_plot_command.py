@@ -58,7 +58,7 @@ def test_what_cannot_be_drawn_is_left_out_by_name(runs, capsys):
 
 def test_mistakes(runs, mistake):
     assert "no run directory nowhere" in mistake("nowhere")
-    assert "did you mean mean_return?" in mistake("runs", "--columns", "mean_retrun")
+    assert "did you mean 'mean_return'?" in mistake("runs", "--columns", "mean_retrun")
     assert "name at least one" in mistake("runs", "--columns", ",")
     assert "must end in .png" in mistake("runs", "--out", "comparison.pdf")
     assert "'hours' is not one of" in mistake("runs", "--x", "hours")

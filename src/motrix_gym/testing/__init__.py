@@ -1,8 +1,8 @@
 """Conformance checks for any Gymnasium `VectorEnv`: `check_vector_env`.
 
 Gymnasium checks single environments (``gymnasium.utils.env_checker``) and has nothing for vector environments, where
-mistakes are the most expensive: a final observation that the next episode overwrites, rows that share random numbers, a
-buffer that is written to after it was returned.
+mistakes are the most expensive: a final observation that the next episode overwrites, environments that share random
+numbers, a buffer that is written to after it was returned.
 
 >>> import gymnasium
 >>> from motrix_gym.testing import check_vector_env
@@ -19,24 +19,24 @@ from dataclasses import dataclass
 import gymnasium as gym
 from gymnasium.vector import VectorEnv
 
-from motrix_gym.testing import episode_laws, row_laws
+from motrix_gym.testing import env_laws, episode_laws
 from motrix_gym.testing.runs import Subject
 from motrix_gym.testing.violation import LAWS, LawViolation, NotOffered
 
 __all__ = ["LAWS", "LawViolation", "Report", "check_vector_env"]
 
-_ROWS = 4
+_NUM_ENVS = 4
 _CHECKS: dict[str, Callable[[Subject], None]] = {
     "spaces": episode_laws.spaces,
-    "determinism": row_laws.determinism,
-    "seeds": row_laws.seeds,
+    "determinism": env_laws.determinism,
+    "seeds": env_laws.seeds,
     "endings": episode_laws.endings,
     "autoreset": episode_laws.autoreset,
-    "ownership": row_laws.ownership,
-    "independence": row_laws.independence,
-    "position": row_laws.position,
-    "number": row_laws.number,
-    "reset_mask": row_laws.reset_mask,
+    "ownership": env_laws.ownership,
+    "independence": env_laws.independence,
+    "position": env_laws.position,
+    "number": env_laws.number,
+    "reset_mask": env_laws.reset_mask,
     "reward_terms": episode_laws.reward_terms,
     "termination": episode_laws.termination,
     "state": episode_laws.state,
@@ -77,10 +77,10 @@ def check_vector_env(
     skipped, and so are those about ends of episodes when none ends: give it short episodes, or more steps.
 
     Args:
-        env: The environment, which is left used but open; or a function from a number of rows to one, which
+        env: The environment, which is left used but open; or a function from a number of environments to one, which
             lets more laws be checked.
-        single: Makes the single environment that every row should equal.
-        seed: Row i is seeded with seed + i.
+        single: Makes the single environment that every environment should equal.
+        seed: Environment i is seeded with seed + i.
         steps: Steps of a run. About fifteen runs are made.
         skip: Laws to leave out.
 
@@ -88,7 +88,7 @@ def check_vector_env(
         Which laws hold, and which were skipped and why.
 
     Raises:
-        LawViolation: A law does not hold; the message names it, the rows and the values.
+        LawViolation: A law does not hold; the message names it, the environments and the values.
         TypeError: Spaces that are not of arrays.
         ValueError: An unknown law in `skip`.
     """
@@ -96,7 +96,7 @@ def check_vector_env(
         if law not in LAWS:
             raise ValueError(f"skip has {law!r}, which is no law; the laws: {', '.join(LAWS)}")
     make = None if isinstance(env, VectorEnv) else env
-    subject = Subject(env if isinstance(env, VectorEnv) else env(_ROWS), make, single, seed, steps)
+    subject = Subject(env if isinstance(env, VectorEnv) else env(_NUM_ENVS), make, single, seed, steps)
     checked: list[str] = []
     skipped: dict[str, str] = {}
     try:

@@ -16,60 +16,61 @@ def expect_same_runs(
     expected: list[Result],
     found: list[Result],
     circumstance: str = "when run again",
-    rows: np.ndarray | None = None,
-    found_rows: np.ndarray | None = None,
+    envs: np.ndarray | None = None,
+    found_envs: np.ndarray | None = None,
 ) -> None:
     first: tuple[int, int, str, Any, Any] | None = None
     differing: list[int] = []
-    for t, row, name, mine, other in differences(expected, found, rows, found_rows):
-        first = first or (t, row, name, mine, other)
+    for t, i, name, mine, other in differences(expected, found, envs, found_envs):
+        first = first or (t, i, name, mine, other)
         if t > first[0]:
             break
-        differing.append(row)
+        differing.append(i)
     if first:
-        t, row, name, mine, other = first
-        what = f"{circumstance}: {name} of row {row} at step {t}: {_contrast(mine, other)}"
+        t, i, name, mine, other = first
+        what = f"{circumstance}: {name} of environment {i} at step {t}: {_contrast(mine, other)}"
         raise LawViolation(law, sorted(set(differing)), what)
 
 
-def expect_equal(law: str, row: int | np.integer, what: str, expected: Any, found: Any) -> None:
+def expect_equal(law: str, i: int | np.integer, what: str, expected: Any, found: Any) -> None:
     if not equal(expected, found):
-        raise LawViolation(law, [row], f"{what}: {_contrast(expected, found)}")
+        raise LawViolation(law, [i], f"{what}: {_contrast(expected, found)}")
 
 
-def expect_array(law: str, what: str, value: Any, shape: Any, dtype: Any, row: int | None = None) -> None:
-    rows = [] if row is None else [row]
+def expect_array(law: str, what: str, value: Any, shape: Any, dtype: Any, i: int | None = None) -> None:
+    envs = [] if i is None else [i]
     if not isinstance(value, (np.ndarray, np.generic)) or value.shape != shape:
         described = f"shape {value.shape}" if hasattr(value, "shape") else f"type {type(value).__name__}"
-        raise LawViolation(law, rows, f"{what} has {described}; it takes an array of shape {shape}")
+        raise LawViolation(law, envs, f"{what} has {described}; it takes an array of shape {shape}")
     if dtype is not None and value.dtype != dtype:
-        raise LawViolation(law, rows, f"{what} has dtype {value.dtype}; it takes {dtype}")
+        raise LawViolation(law, envs, f"{what} has dtype {value.dtype}; it takes {dtype}")
     if np.issubdtype(value.dtype, np.inexact) and not np.isfinite(value).all():
-        if row is None:
-            rows = np.unique(np.argwhere(~np.isfinite(value))[:, 0])
-        raise LawViolation(law, rows, f"{what} is not finite: {value}")
+        if i is None:
+            envs = np.unique(np.argwhere(~np.isfinite(value))[:, 0])
+        raise LawViolation(law, envs, f"{what} is not finite: {value}")
 
 
 def differences(
     expected: list[Result],
     found: list[Result],
-    rows: np.ndarray | None = None,
-    found_rows: np.ndarray | None = None,
+    envs: np.ndarray | None = None,
+    found_envs: np.ndarray | None = None,
 ) -> Iterator[tuple[int, int, str, Any, Any]]:
-    """Where two runs differ, in order of time: step, row, name, what was expected, what was found.
+    """Where two runs differ, in order of time: step, environment, name, expected value, found value.
 
     Args:
         expected: A run.
         found: Another run; it may be shorter.
-        rows: The rows of `expected` that are compared; all by default.
-        found_rows: The row of `found` that each row of `expected` is compared with; the same by default.
+        envs: The environments of `expected` that are compared; all by default.
+        found_envs: The environment of `found` that each environment of `expected` is compared with; the same by
+            default.
     """
     for t, (a, b) in enumerate(zip(expected, found, strict=False)):
-        for row in np.arange(len(a.rows)) if rows is None else rows:
-            mine, other = a.rows[row], b.rows[row if found_rows is None else found_rows[row]]
+        for i in np.arange(len(a.envs)) if envs is None else envs:
+            mine, other = a.envs[i], b.envs[i if found_envs is None else found_envs[i]]
             for name in sorted(mine.keys() | other.keys()):
                 if name not in mine or name not in other or not equal(mine[name], other[name]):
-                    yield t, int(row), name, mine.get(name), other.get(name)
+                    yield t, int(i), name, mine.get(name), other.get(name)
 
 
 def equal(a: Any, b: Any) -> bool:

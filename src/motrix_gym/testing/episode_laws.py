@@ -17,22 +17,22 @@ from motrix_gym.testing.violation import LawViolation, NotOffered
 
 
 def spaces(s: Subject) -> None:
-    law, n = "spaces", s.num_rows
+    law, n = "spaces", s.num_envs
     space, single = s.env.observation_space, s.env.single_observation_space
     if space != batch_space(single, n):
-        raise LawViolation(law, [], f"observation_space {space} is not {n} rows of single_observation_space {single}")
+        raise LawViolation(law, [], f"observation_space {space} is not {n} times single_observation_space {single}")
     if s.env.action_space != batch_space(s.env.single_action_space, n):
-        what = f"action_space {s.env.action_space} is not {n} rows of {s.env.single_action_space}"
+        what = f"action_space {s.env.action_space} is not {n} times {s.env.single_action_space}"
         raise LawViolation(law, [], what)
     for t, result in enumerate(s.reference):
         for name in ("observation", "next_observation"):
             if name in result.raw:
                 expect_array(law, f"{name} at step {t}", result.raw[name], space.shape, space.dtype)
-        for row, outcome in enumerate(result.rows):
+        for i, outcome in enumerate(result.envs):
             for name in outcome.keys() & {"observation", "next_observation", "info.final_obs"}:
-                expect_array(law, f"{name} at step {t}", outcome[name], single.shape, single.dtype, row)
+                expect_array(law, f"{name} at step {t}", outcome[name], single.shape, single.dtype, i)
                 if outcome[name] not in single:
-                    raise LawViolation(law, [row], f"{name} at step {t} is {outcome[name]}, outside {single}")
+                    raise LawViolation(law, [i], f"{name} at step {t} is {outcome[name]}, outside {single}")
         if t == 0:
             continue
         expect_array(law, f"reward at step {t}", result.raw["reward"], (n,), None)
@@ -67,34 +67,36 @@ def _autoreset_same_step(s: Subject) -> None:
     for t, result in enumerate(s.reference[1:], start=1):
         info = result.raw["info"]
         for name in ("final_obs", "final_info"):
-            mask = info.get(f"_{name}", np.zeros(s.num_rows, dtype=bool))
+            mask = info.get(f"_{name}", np.zeros(s.num_envs, dtype=bool))
             wrong = np.flatnonzero(np.asarray(mask) != result.ended)
             if wrong.size:
                 ended, marked = np.flatnonzero(result.ended), np.flatnonzero(mask)
-                what = f"step {t} ended rows {ended}; the mask _{name} has {marked}"
+                what = f"step {t} ended environments {ended}; the mask _{name} has {marked}"
                 raise LawViolation("autoreset", wrong, what)
-        for row in np.flatnonzero(result.ended):
-            distinct |= not np.array_equal(result.rows[row]["info.final_obs"], result.rows[row]["observation"])
+        for i in np.flatnonzero(result.ended):
+            distinct |= not np.array_equal(result.envs[i]["info.final_obs"], result.envs[i]["observation"])
     if not distinct:
-        rows = np.flatnonzero(np.any([result.ended for result in s.reference], axis=0))
-        raise LawViolation("autoreset", rows, "final_obs is always the observation that is returned")
+        envs = np.flatnonzero(np.any([result.ended for result in s.reference], axis=0))
+        raise LawViolation("autoreset", envs, "final_obs is always the observation that is returned")
 
 
 def _autoreset_next_step(s: Subject) -> None:
-    others = s.sampled_actions(s.seed + s.num_rows)
+    others = s.sampled_actions(s.seed + s.num_envs)
     actions = [list(action) for action in s.actions]
     for t, result in enumerate(s.reference[1:], start=1):
         if "final_obs" in result.raw["info"]:
             raise LawViolation("autoreset", [], f"there is a final_obs at step {t}; next-step autoreset has none")
         waiting = np.flatnonzero(s.reference[t - 1].ended)
-        for row in waiting:
-            outcome = result.rows[row]
-            if outcome["reward"] != 0 or result.ended[row]:
+        for i in waiting:
+            outcome = result.envs[i]
+            if outcome["reward"] != 0 or result.ended[i]:
                 got = ", ".join(f"{name} {outcome[name]}" for name in ("reward", "terminated", "truncated"))
-                raise LawViolation("autoreset", [row], f"the step {t} that resets a row has {got}; not 0, False, False")
-            actions[t - 1][row] = others[t - 1][row]
+                raise LawViolation(
+                    "autoreset", [i], f"the step {t} that resets an environment has {got}; not 0, False, False"
+                )
+            actions[t - 1][i] = others[t - 1][i]
     changed = list(s.play(s.env, s.seed, actions))
-    expect_same_runs("autoreset", s.reference, changed, "with another action in the step that resets a row")
+    expect_same_runs("autoreset", s.reference, changed, "with another action in the step that resets an environment")
 
 
 def _autoreset_disabled(s: Subject) -> None:
@@ -104,14 +106,14 @@ def _autoreset_disabled(s: Subject) -> None:
         ended = np.flatnonzero(terminated | truncated)
         if ended.size:
             if not _raises(lambda action=action: s.env.step(s.batched(action))):
-                raise LawViolation("autoreset", ended, "rows that had ended were stepped on without an error")
+                raise LawViolation("autoreset", ended, "environments that had ended were stepped on without an error")
             return
 
 
 def reward_terms(s: Subject) -> None:
     seen = False
     for t, result in enumerate(s.reference[1:], start=1):
-        for row, outcome in enumerate(result.rows):
+        for i, outcome in enumerate(result.envs):
             terms = group(outcome, "reward_terms")
             if terms:
                 seen = True
@@ -119,20 +121,20 @@ def reward_terms(s: Subject) -> None:
                 tolerance = 1e-9 if outcome["reward"].dtype == np.float64 else 1e-5
                 if not np.isclose(total, reward, rtol=tolerance, atol=tolerance):
                     what = f"the terms at step {t} sum up to {total}, the reward is {reward}: {terms}"
-                    raise LawViolation("reward_terms", [row], what)
+                    raise LawViolation("reward_terms", [i], what)
     if not seen:
         raise NotOffered('there is no "reward_terms" in the info')
 
 
 def termination(s: Subject) -> None:
-    if not any(group(outcome, "termination") for result in s.reference for outcome in result.rows):
+    if not any(group(outcome, "termination") for result in s.reference for outcome in result.envs):
         raise NotOffered('there is no "termination" in the info')
     for t, result in enumerate(s.reference[1:], start=1):
-        for row, outcome in enumerate(result.rows):
+        for i, outcome in enumerate(result.envs):
             reasons = [name for name, holds in group(outcome, "termination").items() if holds]
             if bool(reasons) != bool(outcome["terminated"]):
                 what = f"at step {t} terminated is {outcome['terminated']} and the reasons that hold are {reasons}"
-                raise LawViolation("termination", [row], what)
+                raise LawViolation("termination", [i], what)
     if not any(result.raw["terminated"].any() for result in s.reference[1:]):
         raise NotOffered(f"no episode terminated in {s.steps} steps")
 
@@ -148,15 +150,15 @@ def state(s: Subject) -> None:
         if t == pause:
             saved = s.env.get_state()  # type: ignore[attr-defined]
     expect_same_runs("state", s.reference, run, "when the state is saved in the middle")
-    fresh = [] if s.make is None else [s.make(s.num_rows)]
+    fresh = [] if s.make is None else [s.make(s.num_envs)]
     for env in (s.env, *fresh):
         try:
             observation = env.set_state(copy.deepcopy(saved))  # type: ignore[attr-defined]
         except ValueError as refusal:
             raise LawViolation("state", [], f"what get_state gave is refused: {refusal}") from refusal
         if isinstance(observation, np.ndarray):
-            for row, expected in enumerate(run[pause].latest):
-                expect_equal("state", row, "observation that set_state returned", expected, observation[row])
+            for i, expected in enumerate(run[pause].latest):
+                expect_equal("state", i, "observation that set_state returned", expected, observation[i])
         continued = list(s.go_on(env, s.actions[pause:]))
         which = "in the same environment" if env is s.env else "in a fresh environment"
         expect_same_runs("state", run[pause + 1 :], continued, f"when continued {which}")
@@ -167,28 +169,28 @@ def state(s: Subject) -> None:
 def single(s: Subject) -> None:
     if s.single is None:
         raise NotOffered("it needs `single`, a function that makes the single environment")
-    for row in range(s.num_rows):
+    for i in range(s.num_envs):
         env = s.single()
-        observation, _ = env.reset(seed=s.seed + row)
-        expect_equal("single", row, "first observation", observation, s.reference[0].rows[row]["observation"])
+        observation, _ = env.reset(seed=s.seed + i)
+        expect_equal("single", i, "first observation", observation, s.reference[0].envs[i]["observation"])
         waiting = False
         for t, (action, result) in enumerate(zip(s.actions, s.reference[1:], strict=True), start=1):
-            outcome = result.rows[row]
+            outcome = result.envs[i]
             if waiting:
                 expected: dict[str, Any] = {"observation": env.reset()[0]}
             else:
-                observation, reward, terminated, truncated, _ = env.step(action[row])
+                observation, reward, terminated, truncated, _ = env.step(action[i])
                 # Gymnasium's TimeLimit also truncates the step that terminates; the vector environment does not.
                 truncated = truncated and not terminated
                 expected = {"reward": reward, "terminated": terminated, "truncated": truncated}
-                last = "info.final_obs" if result.ended[row] and s.mode is AutoresetMode.SAME_STEP else "observation"
+                last = "info.final_obs" if result.ended[i] and s.mode is AutoresetMode.SAME_STEP else "observation"
                 expected[last] = observation
-                if result.ended[row] and s.mode is not AutoresetMode.NEXT_STEP:
+                if result.ended[i] and s.mode is not AutoresetMode.NEXT_STEP:
                     begin = "observation" if s.mode is AutoresetMode.SAME_STEP else "next_observation"
                     expected[begin] = env.reset()[0]
-            waiting = bool(result.ended[row]) and s.mode is AutoresetMode.NEXT_STEP
+            waiting = bool(result.ended[i]) and s.mode is AutoresetMode.NEXT_STEP
             for name, value in expected.items():
-                expect_equal("single", row, f"{name} at step {t}", value, outcome[name])
+                expect_equal("single", i, f"{name} at step {t}", value, outcome[name])
         env.close()
 
 

@@ -14,10 +14,10 @@ from motrix_train.policies import TrainedPolicy
 
 def export(
     target: Target,
-    onnx: Annotated[bool, typer.Option("--onnx", help="As ONNX, the one format; need not be said.")] = False,
+    onnx: Annotated[bool, typer.Option("--onnx", help="As ONNX, the only format and the default.")] = False,
     output: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Where to, .onnx; by default beside the policy. What is there is replaced."),
+        typer.Option(metavar="FILE", help="Where to, .onnx; by default beside the policy. Replaces an old file."),
     ] = None,
     model: Annotated[
         Path | None,

@@ -1,4 +1,4 @@
-"""`motrix-train list`: what there is to train."""
+"""`motrix-train list`: the environments to train."""
 
 from __future__ import annotations
 

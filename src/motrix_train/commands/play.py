@@ -24,13 +24,15 @@ def play(
         Path | None,
         typer.Option("--video", metavar="FILE", help="Where to: .mp4, or .png for a strip of moments."),
     ] = None,
-    num_envs: Annotated[int | None, typer.Option(min=1, help="Rows shown in a grid; the preset's by default.")] = None,
+    num_envs: Annotated[
+        int | None, typer.Option(min=1, help="Environments shown in a grid; the preset's by default.")
+    ] = None,
     seconds: Annotated[float, typer.Option(min=0, help="How long, in simulated time.")] = 10.0,
     steps: Annotated[int | None, typer.Option(min=1, help="How long, in control steps; wins over --seconds.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Which episodes.")] = 0,
     camera: Annotated[str | None, typer.Option(help="A camera of the model, by name.")] = None,
     size: Annotated[
-        str | None, typer.Option(metavar="WxH", help="Of the picture of each row, pixels, as in 640x480.")
+        str | None, typer.Option(metavar="WxH", help="Size of each environment's picture in pixels, as in 640x480.")
     ] = None,
     command: Annotated[
         str | None, typer.Option(metavar="VX,VY,YAW", help="For a velocity task: m/s ahead and to the left, rad/s.")
@@ -51,20 +53,20 @@ def play(
     Example: motrix-train play Motrix/Go1Rough-v0 --env terrain_seed=101 --video unseen.png
     """
     if video_path is None:
-        raise UsageError("play shows no window: name a file for what is to be seen, for example --video play.mp4")
+        raise UsageError("play shows no window: name a file for the pictures, for example --video play.mp4")
     if not math.isfinite(seconds):
         raise UsageError(f"--seconds {seconds} is no length of time: give a number such as 10")
     video.check_path(video_path)
     fields = environment.parse_kwargs(env_fields or ()) | _commanded(command)
     trained = TrainedPolicy.open(target, policy, backend, device, env_id, fields)
-    rows = num_envs or (1 if video_path.suffix == ".png" else trained.checkpoint.config.get("play_num_envs", 1))
+    shown = num_envs or (1 if video_path.suffix == ".png" else trained.checkpoint.config.get("play_num_envs", 1))
     with share_bar(Console(stderr=True), "playing") as on_progress:
         video.film_policy(
             trained.policy,
             trained.env_id,
             trained.env_kwargs,
             video_path,
-            num_envs=rows,
+            num_envs=shown,
             seconds=seconds,
             steps=steps,
             seed=seed,

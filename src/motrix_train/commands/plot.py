@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from motrix_gym.fields import nearest
 from motrix_train.errors import RunError, UsageError
 from motrix_train.plotting import comparison, plots
 from motrix_train.plotting.comparison import Run
@@ -76,9 +76,7 @@ def _panels(runs: Sequence[Run], columns: str | None) -> list[str]:
     for name in wanted:
         found = [column for column in known if column == name or (name.endswith("/") and column.startswith(name))]
         if not found and columns is not None:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}"
-            raise UsageError(f"--columns: there is no column {name}; {hint}")
+            raise UsageError(f"--columns: there is no column {name}{nearest(name, known)}")
         panels |= dict.fromkeys(found)
     if not panels:
         raise UsageError(f"--columns {columns}: name at least one, for example mean_return")

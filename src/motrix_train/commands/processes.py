@@ -31,5 +31,5 @@ def connect_processes(backend: str, resume: Path | None) -> tuple[ProcessGroup, 
     elif resume is not None:
         backend = TrainRequest.from_run(RunDirectory.open(resume)).backend
     elif backend == "auto":
-        raise UsageError(f"--backend auto may mean another one to each of {process.size} workers: give torch or jax")
+        raise UsageError(f"--backend auto may choose differently in each of {process.size} workers: give torch or jax")
     return ProcessGroup(process, select(backend).connect(process)), backend

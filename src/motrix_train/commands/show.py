@@ -65,7 +65,7 @@ def show(
 
 
 def _task_fields(env_id: str, env_kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a task with every reward weight, plain JSON; none of an environment that has no task."""
+    """The fields of a task with every reward weight, plain JSON; empty for an environment without a task."""
     env = environment.make_env(env_id, 1, env_kwargs)
     task = env_protocol.task_of(env)
     env.close()
@@ -75,7 +75,7 @@ def _task_fields(env_id: str, env_kwargs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _default_fields(env_id: str) -> dict[str, Any] | None:
-    """The fields of a task as registered, None where it cannot be made without being told more."""
+    """The fields of a task as registered, None if it needs further arguments."""
     try:
         return _task_fields(env_id, {})
     except UsageError:

@@ -15,13 +15,13 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from gymnasium.vector import VectorEnv
 
-from motrix_train import config, environment, presets, records, schema, toml_file
+from motrix_gym.fields import Length, nearest, short
+from motrix_train import config, environment, presets, schema, toml_file
 from motrix_train.config import BackendName, PPOCfg
 from motrix_train.curriculum.condition import Condition
 from motrix_train.errors import UsageError, within
 from motrix_train.ppo.backend import select
 from motrix_train.ppo.transfer import fit
-from motrix_train.schema import Bound
 from motrix_train.settings import changed
 from motrix_train.storage.progress_table import flat
 from motrix_train.training.agents import fresh_agent
@@ -78,7 +78,7 @@ class Stage:
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"\w[\w-]*", self.name, re.ASCII):
-            raise UsageError(f"name {schema.short(self.name)} cannot name a directory: give letters, digits, _ and -")
+            raise UsageError(f"name {short(self.name)} cannot name a directory: give letters, digits, _ and -")
 
     def is_passed(self, line: Mapping[str, float]) -> bool:
         """Whether a line of progress meets its conditions."""
@@ -106,7 +106,7 @@ class Plan:
 
     name: str
     backend: BackendName
-    stages: Annotated[tuple[Stage, ...], Bound(1)]
+    stages: Annotated[tuple[Stage, ...], Length(1)]
 
     def __post_init__(self) -> None:
         names = [stage.name.lower() for stage in self.stages]
@@ -162,7 +162,7 @@ class Plan:
         Raises:
             UsageError: A value in it is wrong.
         """
-        return records.build(cls, values, "plan.")
+        return schema.build(cls, values, "plan.")
 
     def check(self, device: str | None = None) -> None:
         """Makes every stage's environment and agent, and checks that each policy fits the next stage.
@@ -229,10 +229,10 @@ def _require_keys(table: Mapping[str, Any], known: Mapping[str, tuple[tuple[type
     """Refuses an unknown key, and a value of another type."""
     for key, value in table.items():
         if key not in known:
-            raise UsageError(f"unknown key {key!r}{schema.nearest(key, known)}")
+            raise UsageError(f"unknown key {key!r}{nearest(key, known)}")
         types, words = known[key]
         if type(value) not in types:
-            raise UsageError(f"{key} is {schema.short(value)}; it takes {words}")
+            raise UsageError(f"{key} is {short(value)}; it takes {words}")
 
 
 def _require_quantities(stage: Stage, env: VectorEnv) -> None:
@@ -240,7 +240,7 @@ def _require_quantities(stage: Stage, env: VectorEnv) -> None:
     known = _quantities(env, evaluated=stage.cfg.evaluation_interval > 0)
     for condition in stage.advance_when:
         if condition.quantity not in known:
-            hint = schema.nearest(condition.quantity, known) or f"; name one of {', '.join(known)}"
+            hint = nearest(condition.quantity, known)
             raise UsageError(f"advance_when names {condition.quantity}, which is not known here{hint}")
 
 

@@ -23,11 +23,11 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from motrix_train import records
+from motrix_gym.fields import Bound
+from motrix_train import schema
 from motrix_train.curriculum.plan import STOP, Plan, Stage
 from motrix_train.errors import RunError, UsageError
 from motrix_train.ppo.transfer import InitFrom
-from motrix_train.schema import Bound
 from motrix_train.storage import checkpoint
 from motrix_train.storage.files import atomic_write, numbered
 from motrix_train.storage.json_file import json_bytes, read_json_object
@@ -170,7 +170,7 @@ class Curriculum:
             raise UsageError(f"{path} is no curriculum: give a directory that `motrix-train curriculum` made")
         content = read_json_object(record)
         try:
-            asked = records.build(CurriculumRecord, content)
+            asked = schema.build(CurriculumRecord, content)
         except UsageError as mistake:
             raise RunError(
                 f"{record} is damaged or of another version ({mistake}): put it back, or train anew"

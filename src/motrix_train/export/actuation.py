@@ -1,4 +1,4 @@
-"""What an action means to the actuators of an environment, found out by driving it at random for a moment."""
+"""The map from actions to the actuator signals of an environment, measured with random actions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Affine:
 
 
 def find(env: VectorEnv, model: mujoco.MjModel) -> Affine | None:
-    """How an environment makes ctrl of an action, None where that is no affine function of the action alone.
+    """The affine function from an action to ctrl, None if ctrl is no affine function of the action alone.
 
     Args:
         env: An environment of `motrix_gym` with a bounded action space; it is reset.
@@ -37,17 +37,17 @@ def find(env: VectorEnv, model: mujoco.MjModel) -> Affine | None:
     actions, ctrls = [], []
     env.reset(seed=0)
     for _ in range(STEPS):
-        # Every other element is at its bound, where a limit that the task sets of its own would show.
+        # Every other element is at its bound, so that a limit of the task has an effect.
         action = np.clip(middle + 2 * half * rng.uniform(-1, 1, space.shape), space.low, space.high)
         _, _, terminated, truncated, _ = env.step(action)
-        goes_on = ~(terminated | truncated)  # a row that began anew has no ctrl yet
+        goes_on = ~(terminated | truncated)  # an environment that began anew has no ctrl yet
         actions.append(action[goes_on])
         ctrls.append(_ctrl(env, model)[goes_on])
     return fit(np.concatenate(actions), np.concatenate(ctrls))
 
 
 def fit(actions: np.ndarray, ctrls: np.ndarray) -> Affine | None:
-    """The one affine function that takes actions (n, m) to ctrls (n, nu), None where there is none."""
+    """The only affine function from actions (n, m) to ctrls (n, nu), None if there is none."""
     inputs = np.concatenate([actions, np.ones((len(actions), 1))], axis=1)
     solution, _, rank, _ = np.linalg.lstsq(inputs, ctrls)
     if rank < inputs.shape[1]:
@@ -58,10 +58,10 @@ def fit(actions: np.ndarray, ctrls: np.ndarray) -> Affine | None:
 
 
 def _ctrl(env: VectorEnv, model: mujoco.MjModel) -> np.ndarray:
-    """What the actuators of each row got in the last step, (N, nu)."""
+    """The actuator signals of each environment in the last step, (N, nu)."""
     unwrapped: Any = env.unwrapped
     ctrl = np.empty((env.num_envs, model.nu))
     whole, part = int(mujoco.mjtState.mjSTATE_INTEGRATION), int(mujoco.mjtState.mjSTATE_CTRL)
-    for row, state in enumerate(unwrapped.get_state()["simulation"]):
-        mujoco.mj_extractState(model, state, whole, ctrl[row], part)
+    for i, state in enumerate(unwrapped.get_state()["simulation"]):
+        mujoco.mj_extractState(model, state, whole, ctrl[i], part)
     return ctrl

@@ -1,7 +1,7 @@
 """A policy as one ONNX file, from the raw observation to the action, checked against the policy before it is kept.
 
-Beside ``action``, what `step` takes, the file gives ``ctrl``, what the actuators of the MuJoCo model get, wherever the
-task makes it of the action alone by an affine function.
+The file returns ``action``, the argument of `step`, and ``ctrl``, the actuator signals of the MuJoCo model, if ``ctrl``
+is an affine function of the action alone.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from motrix_train.training.evaluation import PolicyFunction, act
 
 TOLERANCE = 1e-5  # in units of the action
 OBSERVATIONS = 1000
-ROWS, STEPS = 4, 125  # half of the observations are of episodes
+NUM_ENVS, STEPS = 4, 125  # half of the observations are of episodes
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Export:
 
 
 def check_path(path: Path, suffix: str) -> None:
-    """Refuse a name that says something else than what will be in the file."""
+    """Refuse a file name with another suffix."""
     if path.suffix != suffix:
         raise UsageError(f"{path} must end in {suffix}")
 
@@ -74,7 +74,7 @@ def export(checkpoint: Checkpoint, policy: PolicyFunction, path: Path) -> Export
     require_onnx()
     from motrix_train.export.onnx_graph import policy_model
 
-    env = environment.make_env(checkpoint.env_id, ROWS, checkpoint.env_kwargs)
+    env = environment.make_env(checkpoint.env_id, NUM_ENVS, checkpoint.env_kwargs)
     try:
         seen = _observe(env, policy)
         model = _model(env)
@@ -103,8 +103,8 @@ def write_model(checkpoint: Checkpoint, path: Path) -> None:
     """Writes the MuJoCo model of a policy's environment as one MJCF file.
 
     Raises:
-        UsageError: The environment has no MuJoCo model that is known.
-        RunError: The model cannot be had as such a file, or the disk refuses.
+        UsageError: The environment has no known MuJoCo model.
+        RunError: The model cannot be written as one file, or the disk refuses.
     """
     env = environment.make_env(checkpoint.env_id, 1, checkpoint.env_kwargs)
     env.close()
@@ -118,7 +118,7 @@ def write_model(checkpoint: Checkpoint, path: Path) -> None:
         except (ValueError, mujoco.FatalError) as refusal:
             raise RunError(f"the model of {checkpoint.env_id} cannot be written as one file: {refusal}") from refusal
         if (again.nq, again.nv, again.nu, again.nsensordata) != (model.nq, model.nv, model.nu, model.nsensordata):
-            raise RunError(f"the model of {checkpoint.env_id} is another one once written as one file")
+            raise RunError(f"the model of {checkpoint.env_id} changes when it is written as one file")
 
 
 def _model(env: VectorEnv) -> mujoco.MjModel | None:
@@ -128,7 +128,7 @@ def _model(env: VectorEnv) -> mujoco.MjModel | None:
 
 
 def _write_mjcf(env: VectorEnv, model: mujoco.MjModel, path: Path) -> None:
-    """Writes a model that was just made, from what it was compiled from."""
+    """Writes the sources of a model that was compiled just before."""
     task = env_protocol.task_of(env)
     if hasattr(task, "spec"):
         spec = task.spec()
@@ -139,7 +139,7 @@ def _write_mjcf(env: VectorEnv, model: mujoco.MjModel, path: Path) -> None:
 
 
 def _observe(env: VectorEnv, policy: PolicyFunction) -> np.ndarray:
-    """What the policy sees in the first steps of its episodes, (n, k)."""
+    """The observations in the first steps of episodes, (n, k)."""
     space: Any = env.action_space
     observations, _ = env.reset(seed=0)
     seen = [observations]
@@ -169,7 +169,7 @@ def _run(path: Path, observations: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _check_ctrl(ctrls: np.ndarray, control: Affine, actions: np.ndarray) -> None:
-    """Refuse a ``ctrl`` that is not what the environment makes of these actions."""
+    """Refuse a ``ctrl`` that differs from the actuator signals of the environment for these actions."""
     largest = max(1.0, np.abs(control.gain).sum(axis=1).max(), np.abs(control.offset).max())
     difference = np.abs(ctrls - control(actions)).max()
     if not difference <= TOLERANCE * largest:
@@ -179,7 +179,7 @@ def _check_ctrl(ctrls: np.ndarray, control: Affine, actions: np.ndarray) -> None
 def _metadata(
     checkpoint: Checkpoint, env: VectorEnv, model: mujoco.MjModel | None, control: Affine | None
 ) -> dict[str, str]:
-    """What a program wants to know of the file: strings as they are, all else as JSON."""
+    """Metadata for programs: strings as they are, other values as JSON."""
     content: dict[str, Any] = {
         "env_id": checkpoint.env_id,
         "env_kwargs": checkpoint.env_kwargs,

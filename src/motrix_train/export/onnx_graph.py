@@ -27,13 +27,13 @@ def policy_model(
     description: str,
     metadata: Mapping[str, str],
 ) -> onnx.ModelProto:
-    """A policy from the raw observation to the action, in float32, for any number of rows.
+    """A policy from the raw observation to the action, in float32, for any number of environments.
 
     Args:
         checkpoint: The policy.
-        control: What an action means to the actuators, None where that is no affine function of it.
-        description: What it is, for people.
-        metadata: What programs want to know of it.
+        control: From an action to the actuator signals, None if they are no affine function of it.
+        description: Of the policy, for people.
+        metadata: Of the policy, for programs.
 
     Returns:
         The input ``observation`` (N, k), the outputs ``action`` (N, m), clipped, and with `control` ``ctrl`` (N, nu).
@@ -87,15 +87,15 @@ class _Graph:
         self.nodes.append(helper.make_node(operator, inputs, [output], name=output, **attributes))
         return output
 
-    def halves(self, rows: str) -> tuple[str, str]:
-        """The upper and the lower half of the rows."""
-        upper, lower = f"{rows}_upper", f"{rows}_lower"
-        self.nodes.append(helper.make_node("Split", [rows], [upper, lower], name=f"{rows}_halves", axis=0))
+    def halves(self, batch: str) -> tuple[str, str]:
+        """The upper and the lower half of the batch."""
+        upper, lower = f"{batch}_upper", f"{batch}_lower"
+        self.nodes.append(helper.make_node("Split", [batch], [upper, lower], name=f"{batch}_halves", axis=0))
         return upper, lower
 
 
 def _normalized(graph: _Graph, checkpoint: Checkpoint, observation: str) -> str:
-    """What SKRL's RunningStandardScaler makes of an observation, term by term in float32."""
+    """The observation, normalized as by SKRL's RunningStandardScaler, term by term in float32."""
     saved = checkpoint.state["observation_preprocessor"]
     deviation = np.sqrt(np.float32(saved["running_variance"])) + np.float32(EPSILON)
     centred = graph.add("Sub", observation, graph.constant("observation_mean", saved["running_mean"]))
@@ -133,7 +133,7 @@ def _perceptron(graph: _Graph, checkpoint: Checkpoint, x: str) -> str:
 
 
 def _layers(checkpoint: Checkpoint, hidden: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Weight (inputs, outputs) and bias (outputs,) of each linear layer: so many hidden ones, then the head."""
+    """Weight (inputs, outputs) and bias (outputs,) of each linear layer: the hidden ones, then the head."""
     policy = checkpoint.state["policy"]
     if checkpoint.backend == "torch":
         names = [*(f"hidden.{2 * i}" for i in range(hidden)), "head"]  # the odd numbers are the nonlinearities

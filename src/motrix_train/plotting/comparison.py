@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from motrix_train import environment, records
+from motrix_train import environment, schema
 from motrix_train.config import PPOCfg, to_json
 from motrix_train.errors import RunError, UsageError
 from motrix_train.storage.progress_table import measured
@@ -59,7 +59,7 @@ class Run:
         """
         config = directory.config()
         try:
-            records.check_known(RunRecord, config)
+            schema.check_known(RunRecord, config)
             for name in ("env_id", "backend", "config"):
                 if name not in config:
                     raise UsageError(f"{name} is missing")

@@ -190,7 +190,7 @@ def explained_variance(predicted: np.ndarray, returns: np.ndarray) -> float:
 
 
 def successors(present: np.ndarray, infos: Mapping[str, Any], last: str = "final_obs") -> np.ndarray:  # (N, k)
-    """The observation, or state, of each row right after its action: the last one of an episode where one ended.
+    """The observation, or state, of each environment right after its action, the last one of an episode included.
 
     With SAME_STEP autoreset the observation after a step already belongs to the next episode, and SKRL would use its
     value for the state in which the episode was truncated.
@@ -203,9 +203,9 @@ def successors(present: np.ndarray, infos: Mapping[str, Any], last: str = "final
     found = final(infos, last)
     if found is None:
         return present
-    rows, values = found
+    envs, values = found
     after = present.copy()
-    after[rows] = values
+    after[envs] = values
     return after
 
 

@@ -11,7 +11,7 @@ from motrix_train.errors import RunError
 from motrix_train.infos import columns
 from motrix_train.storage.checkpoint import leaves
 
-ROWS_NAMED = 5
+ENVS_NAMED = 5
 
 
 def is_finite(values: np.ndarray) -> bool:
@@ -21,19 +21,19 @@ def is_finite(values: np.ndarray) -> bool:
 
 
 def require_finite(
-    what: str, values: np.ndarray, when: str, rows: np.ndarray | None = None, infos: Mapping[str, Any] | None = None
+    what: str, values: np.ndarray, when: str, envs: np.ndarray | None = None, infos: Mapping[str, Any] | None = None
 ) -> None:
     """Refuses what an environment gave where it is not finite.
 
     Args:
         what: Its name, as "observation".
-        values: (n, ...), a row each.
+        values: (n, ...), one for each environment.
         when: In which step, for the message.
-        rows: (n,) int, the rows that these are; by default they are all.
+        envs: (n,) int, the environments of the values; by default all.
         infos: Of the step, to be searched for the reward term.
 
     Raises:
-        RunError: Names the value, the rows and the step.
+        RunError: Names the value, the environments and the step.
     """
     if is_finite(values):
         return
@@ -41,7 +41,7 @@ def require_finite(
         bad = ~np.isfinite(values.astype(np.float32, copy=False).reshape(len(values), -1))  # (n, k)
     first, element = np.argwhere(bad)[0]
     places = np.flatnonzero(bad.any(axis=1))
-    where = f"{values.reshape(len(values), -1)[first, element]} in {_named(places if rows is None else rows[places])}"
+    where = f"{values.reshape(len(values), -1)[first, element]} in {_named(places if envs is None else envs[places])}"
     if values.ndim > 1:
         where += f", element {element}"
     if terms := _reward_terms(infos or {}, places):
@@ -58,10 +58,10 @@ def first_not_finite(state: Mapping[str, Any]) -> str | None:
     return next((name for name, x in floats if x.dtype.kind == "f" and not np.isfinite(x).all()), None)
 
 
-def _named(rows: np.ndarray) -> str:
-    named = ", ".join(map(str, rows[:ROWS_NAMED]))
-    more = f" and {len(rows) - ROWS_NAMED} more" if len(rows) > ROWS_NAMED else ""
-    return f"row{'s' if len(rows) > 1 else ''} {named}{more}"
+def _named(envs: np.ndarray) -> str:
+    named = ", ".join(map(str, envs[:ENVS_NAMED]))
+    more = f" and {len(envs) - ENVS_NAMED} more" if len(envs) > ENVS_NAMED else ""
+    return f"environment{'s' if len(envs) > 1 else ''} {named}{more}"
 
 
 def _reward_terms(infos: Mapping[str, Any], places: np.ndarray) -> list[str]:

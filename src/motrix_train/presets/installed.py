@@ -13,8 +13,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 
+from motrix_gym.fields import short
 from motrix_train.config import PPOCfg, from_json, to_json
-from motrix_train.schema import short
 
 GROUP = "motrix_train.presets"
 

@@ -1,8 +1,8 @@
 """A policy on disk: written atomically, read without ever running code from the file.
 
 A ``.pt`` file is a Torch archive that holds tensors and text only, a ``.msgpack`` file is the MessagePack form
-of flax. Both hold a header in JSON, the arrays, and a digest of both, so that a damaged file is told from a good
-one. A digest proves no good intent: whatever a file says is checked before it is used, and nothing is allocated that
+of flax. Both hold a header in JSON, the arrays, and a digest of both, so that a damaged file is
+recognized. A digest does not prove good intent: everything in a file is checked before it is used, and no allocation
 is larger than the file.
 """
 
@@ -18,10 +18,10 @@ from typing import Annotated, Any
 import numpy as np
 from gymnasium import Space
 
-from motrix_train import records, schema
+from motrix_gym.fields import Bound, NumberOrInfinity, annotations_of, short
+from motrix_train import schema
 from motrix_train.config import BackendName, PPOCfg, from_json
 from motrix_train.errors import RunError, UsageError
-from motrix_train.schema import Bound, Limit
 from motrix_train.storage import torch_archive
 from motrix_train.storage.files import atomic_write
 
@@ -44,9 +44,9 @@ class Header:
     """The `PPOCfg` as JSON."""
     observation_shape: tuple[Annotated[int, Bound(1)], ...]
     action_shape: tuple[Annotated[int, Bound(1)], ...]
-    action_low: tuple[Limit, ...]
+    action_low: tuple[NumberOrInfinity, ...]
     """Smallest action that the environment takes, one for each element; the environment clips to it."""
-    action_high: tuple[Limit, ...]
+    action_high: tuple[NumberOrInfinity, ...]
     """Greatest action that the environment takes."""
     env_steps: Annotated[int, Bound(0)]
     """Env steps trained so far."""
@@ -61,7 +61,7 @@ class Checkpoint(Header):
     state: dict[str, Any] = field(repr=False)
     """Nested dicts of NumPy arrays and numbers: networks, optimizers, normalizers."""
     resume_state: dict[str, Any] = field(default_factory=dict, repr=False)
-    """Nested dicts of what else an exact resumption needs: environments, random generators, statistics. Only the
+    """Nested dicts of the state for an exact resumption: environments, random generators, statistics. Only the
     checkpoint that a run is resumed from has it."""
 
     @property
@@ -97,7 +97,7 @@ class Checkpoint(Header):
                 sizes = cfg.value_hidden_layer_sizes if name == "value" else cfg.policy_hidden_layer_sizes
                 raise UsageError(
                     f"{place} is damaged: its {name} has {found} numbers; {numbers} or more are needed "
-                    f"by its layer sizes {schema.short(sizes)} and its shapes; {_REMEDY}"
+                    f"by its layer sizes {short(sizes)} and its shapes; {_REMEDY}"
                 )
 
     def require_environment(self, env_id: str) -> None:
@@ -146,7 +146,7 @@ def to_bytes(path: str | Path, checkpoint: Checkpoint) -> bytes:
     """
     if backend_of(path) != checkpoint.backend:
         raise UsageError(f"{path}: the suffix belongs to {backend_of(path)}, the policy to {checkpoint.backend}")
-    header = {name: getattr(checkpoint, name) for name in schema.annotations(Header)}
+    header = {name: getattr(checkpoint, name) for name in annotations_of(Header)}
     text = json.dumps(header, sort_keys=True)
     tree = {**checkpoint.state, _RESUME_STATE: checkpoint.resume_state}
     state = {name: np.asarray(value) for name, value in leaves(tree)}
@@ -204,14 +204,14 @@ def _checked(path: Path, content: Any) -> Checkpoint:
     if not {"format", "header", "digest", "state"} <= parts.keys():
         raise RunError(f"{path} is not a Motrix policy: give a file that motrix-train wrote")
     if parts["format"] != FORMAT:
-        raise RunError(f"{path} has the format {schema.short(parts['format'])}, this version reads {FORMAT!r}")
+        raise RunError(f"{path} has the format {short(parts['format'])}, this version reads {FORMAT!r}")
     text, state = parts["header"], parts["state"]
     if not isinstance(text, str) or not isinstance(state, dict) or not all(map(_is_numbers, state.values())):
-        raise RunError(f"{path} is not a Motrix policy: it holds something else than text and arrays of numbers")
+        raise RunError(f"{path} is not a Motrix policy: it holds more than text and arrays of numbers")
     if parts["digest"] != _digest(text, state):
         raise RunError(f"{path} is damaged: its digest does not fit its content; {_REMEDY}")
     try:
-        header = records.build(Header, records.parse_json(text.encode()))
+        header = schema.build(Header, schema.parse_json(text.encode()))
         tree = nest(state)
         resume_state = tree.pop(_RESUME_STATE, {})
         if not isinstance(resume_state, dict):
@@ -267,9 +267,9 @@ def nest(leaves: Mapping[str, Any]) -> dict[str, Any]:
         for parent in parents:
             branch = branch.setdefault(parent, {})
             if not isinstance(branch, dict):
-                raise UsageError(f"{schema.short(path)} lies in an array")
-        if len(parents) > records.MAX_DEPTH or name in branch:
-            raise UsageError(f"{schema.short(path)} is nested too deep, or there twice")
+                raise UsageError(f"{short(path)} lies in an array")
+        if len(parents) > schema.MAX_DEPTH or name in branch:
+            raise UsageError(f"{short(path)} is nested too deep, or there twice")
         branch[name] = value
     return tree
 

@@ -12,7 +12,7 @@ import numpy as np
 from motrix_train.errors import RunError
 from motrix_train.storage.files import atomic_replace, flush_to_disk
 
-HYPERPARAMETERS = "_hparams_/"  # how the tags begin that TensorBoard's table of hyperparameters is made from
+HYPERPARAMETERS = "_hparams_/"  # prefixes of the tags of TensorBoard's table of hyperparameters
 
 
 class EventLog:
@@ -61,7 +61,7 @@ class EventLog:
         self._writer.add_event(Event(summary=summary, step=env_steps, wall_time=time.time()))
 
     def flush(self) -> None:
-        """Waits until all that was added is on the disk."""
+        """Waits until every event is on the disk."""
         self._writer.flush()
         for path in event_files(self._directory):
             flush_to_disk(path)
@@ -77,13 +77,13 @@ def event_files(directory: Path) -> list[Path]:
 
 
 def rewind(directory: Path, env_steps: int, taken_back: str | None = None) -> None:
-    """Drops every event after a number of env steps, what a killed process left half written, and the hyperparameters,
-    which the next `EventLog` describes.
+    """Drops every event after a number of env steps, a half-written event of a killed process, and the hyperparameters,
+    which the next `EventLog` writes again.
 
     Args:
         directory: The run's.
-        env_steps: The last that stay.
-        taken_back: How the tags begin of events at `env_steps` that are dropped too.
+        env_steps: Those of the last events that stay.
+        taken_back: Prefixes of the tags whose events at `env_steps` are dropped too.
 
     Raises:
         RunError: The disk refuses; nothing is lost.

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from motrix_train import records
+from motrix_train import schema
 from motrix_train.errors import RunError, UsageError
 from motrix_train.storage.files import os_errors
 
@@ -24,7 +24,7 @@ def read_json_object(path: Path) -> dict[str, Any]:
     try:
         if size > MAX_BYTES:
             raise UsageError(f"it has {size:,} bytes, at most {MAX_BYTES:,} are read")
-        content = records.parse_json(data)
+        content = schema.parse_json(data)
         if not isinstance(content, dict):
             raise UsageError("it holds no JSON object")
     except UsageError as damage:

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from motrix_gym.fields import short
 from motrix_train.errors import RunError
-from motrix_train.schema import short
 from motrix_train.storage.files import atomic_write, flush_to_disk, os_errors
 
 MAX_LINE = 2**17  # characters
@@ -22,7 +22,7 @@ OF_EPISODES = ("mean_return", "mean_episode_length", "return_by_task/")
 
 
 def append(path: Path, row: Mapping[str, Any]) -> None:
-    """Adds one line to a table, which is made where there is none.
+    """Adds one line to a table, and makes the table if there is none.
 
     Args:
         path: The table.
@@ -46,7 +46,7 @@ def append(path: Path, row: Mapping[str, Any]) -> None:
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
-    """The columns of a table by name, each (lines,) float, NaN where empty; without a last line cut short.
+    """The columns of a table by name, each (lines,) float, NaN where empty; without an incomplete last line.
 
     Raises:
         RunError: The table is damaged, or cannot be read.
@@ -59,7 +59,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
 
 
 def rewind(path: Path, env_steps: int) -> None:
-    """Drops the lines that come after a number of env steps, and a last one cut short.
+    """Drops the lines after a number of env steps, and an incomplete last line.
 
     Raises:
         RunError: The table is damaged, or the disk refuses.
@@ -78,13 +78,13 @@ def rewind(path: Path, env_steps: int) -> None:
 
 
 def lengthen(path: Path, total_env_steps: int, taken_back: str | None) -> None:
-    """Makes a table that of a run of another budget.
+    """Changes the budget of the run in a table.
 
     Args:
         path: The table.
-        total_env_steps: The budget, as every line says it.
-        taken_back: How the columns begin that the last line has only because the former budget ended there, None where
-            there are none. Those that no other line has are dropped.
+        total_env_steps: The new budget, for every line.
+        taken_back: Prefixes of the columns that the last line has only because the former budget ended there, None for
+            no column. Such a column is dropped if no other line has it.
 
     Raises:
         RunError: The table is damaged, or the disk refuses.
@@ -142,7 +142,7 @@ def _header(path: Path) -> list[str]:
 
 
 def _lines(path: Path) -> list[list[str]]:
-    """All lines but one cut short at the end, each with as many cells as the first; none without a table."""
+    """All lines except an incomplete last one, each with as many cells as the first; empty without a table."""
     if not path.exists():
         return []
     with os_errors(path, "read"):

@@ -152,7 +152,7 @@ class RunDirectory:
 
     @classmethod
     def find_newest(cls, root: Path, env_id: str) -> RunDirectory:
-        """The newest run of an environment that has a policy.
+        """The newest run with a policy of an environment.
 
         Raises:
             UsageError: There is none.
@@ -164,7 +164,7 @@ class RunDirectory:
 
     @classmethod
     def newest_below(cls, directory: Path) -> RunDirectory:
-        """The newest run in a directory and those below it that has a policy.
+        """The newest run with a policy in a directory and the directories below it.
 
         Raises:
             UsageError: There is none.
@@ -175,7 +175,7 @@ class RunDirectory:
 
     @classmethod
     def _newest(cls, records: Iterable[Path], otherwise: str) -> RunDirectory:
-        """The newest of the runs with these records that has a policy."""
+        """The newest run with a policy among the runs with these records."""
         trained = [run for path in records if (run := cls(path.parent))._policies()]
         if not trained:
             raise UsageError(otherwise)
@@ -197,7 +197,7 @@ class RunDirectory:
 
     @contextlib.contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Keeps other processes from training in this run; ends with the process, however it ends.
+        """Keeps other processes from training in this run; the end of the process ends it in any case.
 
         Raises:
             UsageError: Another process trains in it.
@@ -267,7 +267,7 @@ class RunDirectory:
         progress_table.rewind(self.progress_path, env_steps)
 
     def lengthen_progress(self, total_env_steps: int, taken_back: str | None) -> None:
-        """Makes the table of progress that of a run of another budget; see `progress_table.lengthen`."""
+        """Changes the budget of the run in the table of progress; see `progress_table.lengthen`."""
         progress_table.lengthen(self.progress_path, total_env_steps, taken_back)
 
     def flush_progress(self) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from motrix_train import records
+from motrix_gym.fields import Bound
+from motrix_train import schema
 from motrix_train.config import BackendName, PPOCfg
 from motrix_train.errors import RunError, UsageError
-from motrix_train.schema import Bound
 from motrix_train.storage.run_directory import RunDirectory
 
 
@@ -101,7 +101,7 @@ class RunRecord:
         """
         content = run.config()
         try:
-            return records.build(cls, content)
+            return schema.build(cls, content)
         except UsageError as mistake:
             raise RunError(
                 f"{run.config_path} is damaged or of another version ({mistake}): put it back, or train anew"

@@ -1,9 +1,8 @@
 """Reads archives of ``torch.save`` that hold dicts, texts, numbers and tensors, without Torch and without pickle.
 
-Such an archive is a zip file: ``data.pkl`` says how the content is put together, ``data/0``, ``data/1`` ... hold the
-numbers of the tensors. The opcodes of ``data.pkl`` are interpreted here, and only those that such content needs. There
-is no opcode that calls anything, no size that the file declares is believed before its bytes were seen, and the numbers
-of one tensor are the numbers of no other.
+Such an archive is a zip file: ``data.pkl`` describes the content, ``data/0``, ``data/1`` ... hold the
+numbers of the tensors. The opcodes of ``data.pkl`` are interpreted here, and only those that such content needs. No
+opcode calls anything, no declared size is used before its bytes have been read, and no two tensors share numbers.
 """
 
 from __future__ import annotations
@@ -47,15 +46,15 @@ _LITERALS = ("BINUNICODE", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT")
 
 
 class _Global(str):
-    """The name of something of Torch; it stands for nothing that could be called."""
+    """The name of a type or a function of Torch; it cannot be called."""
 
 
 def read(data: bytes) -> Any:
     """The content of an archive, tensors as NumPy arrays.
 
     Raises:
-        ValueError: It is no such archive, or holds something else. Other exceptions that damage leads to are those of
-            `zipfile`, `pickletools`, and of looking up what is not there.
+        ValueError: It is no such archive, or has other content. A damaged archive may also raise the exceptions of
+            `zipfile`, of `pickletools`, and of a failed lookup.
     """
     archive = zipfile.ZipFile(io.BytesIO(data))
     entries = {entry.filename.partition("/")[2]: entry for entry in archive.infolist()}
@@ -71,7 +70,7 @@ def read(data: bytes) -> Any:
 
 
 def _interpreted(instructions: bytes, storage: Callable[[str], bytes]) -> Any:
-    """What the opcodes of ``data.pkl`` put together."""
+    """The content that the opcodes of ``data.pkl`` build."""
     stack: list[Any] = []
     marks: list[int] = []
     memo: dict[Any, Any] = {}
@@ -113,7 +112,7 @@ def _interpreted(instructions: bytes, storage: Callable[[str], bytes]) -> Any:
             case "REDUCE":
                 stack[-2:] = [_rebuilt(*stack[-2:])]
             case name:
-                raise ValueError(f"it holds something else than texts, numbers and tensors: opcode {name}")
+                raise ValueError(f"it holds more than texts, numbers and tensors: opcode {name}")
     (content,) = stack
     return content
 
@@ -129,7 +128,7 @@ def _storage(reference: tuple[Any, ...], storage: Callable[[str], bytes]) -> tup
     """The kind of a storage, and its bytes."""
     word, kind, key, _, _ = reference
     if word != "storage" or not isinstance(kind, _Global):
-        raise ValueError("it refers to something else than a storage")
+        raise ValueError("it refers to an object that is no storage")
     return kind, storage(key)
 
 
@@ -138,7 +137,7 @@ def _rebuilt(maker: Any, arguments: tuple[Any, ...]) -> Any:
     if maker == _ORDERED_DICT and isinstance(maker, _Global) and arguments == ():
         return {}
     if not isinstance(maker, _Global) or maker not in (_TENSOR, _TENSOR_OF_DTYPE):
-        raise ValueError(f"it holds something else than texts, numbers and tensors: {str(maker)[:80]}")
+        raise ValueError(f"it holds more than texts, numbers and tensors: {str(maker)[:80]}")
     (kind, data), offset, shape, stride = arguments[:4]
     dtype = np.dtype(_DTYPES[arguments[6] if kind == _UNTYPED else kind]).newbyteorder("<")
     if len(shape) > MAX_DIMENSIONS or not all(type(n) is int and n >= 0 for n in (offset, *shape)):

@@ -32,7 +32,9 @@ def fresh_agent(
     if cfg.evaluation_interval and env_protocol.time_limit(env) is None:
         raise UsageError(f"{env_id} has no time limit, so it cannot be evaluated: give evaluation_interval=0")
     if env.metadata.get("autoreset_mode") != AutoresetMode.SAME_STEP:
-        raise UsageError(f"{env_id} does not reset its rows in the step in which they end: make it with SAME_STEP")
+        raise UsageError(
+            f"{env_id} does not reset its environments in the step in which they end: make it with SAME_STEP"
+        )
     symmetry = NetworkSymmetry.of(env) if cfg.mirror != "none" else None
     if cfg.mirror != "none" and symmetry is None:
         raise UsageError(f"mirror {cfg.mirror!r} is not possible: {env_id} has no mirror image; give mirror=none")

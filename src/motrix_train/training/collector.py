@@ -16,7 +16,7 @@ from motrix_train.errors import UsageError
 from motrix_train.ppo.agent import Agent
 from motrix_train.ppo.divergence import require_finite
 from motrix_train.training.divergence_check import DivergenceCheck
-from motrix_train.training.episode_cuts import FirstEpisodeCuts, with_last_of_cut_rows
+from motrix_train.training.episode_cuts import FirstEpisodeCuts, with_last_of_cut_envs
 from motrix_train.training.statistics import EpisodeStatistics, RolloutStatistics
 
 
@@ -24,12 +24,12 @@ class RolloutCollector:
     """Steps the environment with the agent's actions and records the transitions.
 
     Args:
-        env: N rows, which are reset in the step in which they end.
+        env: N environments, which are reset in the step in which they end.
         agent: Acts and records.
         cfg: How to train.
         cuts: The steps after which first episodes are cut, None to cut none.
         check: Ends a training that diverges.
-        vector_size: Rows of all processes together.
+        vector_size: Environments of all processes together.
     """
 
     observations: np.ndarray
@@ -51,7 +51,7 @@ class RolloutCollector:
         self._vector_size = vector_size
 
     def reset(self, seed: int) -> None:
-        """Starts new episodes in all rows."""
+        """Starts new episodes in all environments."""
         self.observations, _ = self.env.reset(seed=seed)
         self.states = self._read_states()
         require_finite("observation", self.observations, "at the reset")
@@ -99,13 +99,13 @@ class RolloutCollector:
             infos = step_infos.with_masks(infos, ended)
             self._require_final(infos, ended, truncated)
             vector_steps = env_steps // self._vector_size + rollout.steps + 1
-            cut = self._cut_rows(vector_steps) & ~ended
+            cut = self._cut_envs(vector_steps) & ~ended
             if cut.any():
-                infos = self._reset_rows(cut, infos)
+                infos = self._reset_envs(cut, infos)
             self._require_finite(rewards, infos, vector_steps)
         with rollout.clock("policy"):
             self._agent.record(rewards, self.observations, terminated, truncated | cut, infos, self.states)
-        self.episodes.add(rewards, ended, env_protocol.row_tasks(self.env, infos))
+        self.episodes.add(rewards, ended, env_protocol.env_tasks(self.env, infos))
         self.episodes.discard(cut)
         rollout.add(infos, terminated, truncated)
 
@@ -113,17 +113,17 @@ class RolloutCollector:
         """The critic's present input, None where it is the observation."""
         return cast(PrivilegedEnv, self.env).state() if self._cfg.critic == "state" else None
 
-    def _cut_rows(self, vector_steps: int) -> np.ndarray:  # (N,) bool
-        """The rows whose first episode is cut after this step."""
+    def _cut_envs(self, vector_steps: int) -> np.ndarray:  # (N,) bool
+        """The environments whose first episode is cut after this step."""
         if self._cuts is None:
             return np.zeros(self.env.num_envs, dtype=bool)
         return self._cuts.after(vector_steps)
 
-    def _reset_rows(self, cut: np.ndarray, infos: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Resets rows (N,) bool whose episode is cut; returns the infos with their last observations and states."""
-        infos = with_last_of_cut_rows(infos, cut, "final_obs", self.observations)
+    def _reset_envs(self, cut: np.ndarray, infos: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Resets the environments (N,) bool that are cut; returns the infos with their last observations and states."""
+        infos = with_last_of_cut_envs(infos, cut, "final_obs", self.observations)
         if self.states is not None:
-            infos = with_last_of_cut_rows(infos, cut, "final_state", self.states)
+            infos = with_last_of_cut_envs(infos, cut, "final_state", self.states)
         self.observations, _ = self.env.reset(options={"reset_mask": cut})
         self.states = self._read_states()
         return infos
@@ -132,12 +132,12 @@ class RolloutCollector:
         """Refuses an environment that does not return the last observation or state of an episode where needed."""
         if self.states is not None and ended.any() and "final_state" not in infos:
             raise UsageError(
-                "critic 'state' is not possible: the environment does not give the last state of an episode as "
+                "critic 'state' is not possible: the environment does not return the last state of an episode as "
                 "info['final_state']; give critic=observation"
             )
         if self._cfg.time_limit_bootstrap and truncated.any() and "final_obs" not in infos:
             raise UsageError(
-                "time_limit_bootstrap is not possible: the environment does not give the last observation of an "
+                "time_limit_bootstrap is not possible: the environment does not return the last observation of an "
                 "episode as info['final_obs']; give time_limit_bootstrap=false"
             )
 
@@ -153,4 +153,4 @@ class RolloutCollector:
                 continue
             require_finite(name, present, when)
             if (found := step_infos.final(infos, last)) is not None:
-                require_finite(f"last {name} of an episode", found[1], when, rows=found[0])
+                require_finite(f"last {name} of an episode", found[1], when, envs=found[0])

@@ -1,9 +1,9 @@
-"""Spreads the rows of a training over the time of an episode.
+"""Spreads the environments of a training over the time of an episode.
 
-Where every episode lasts as long as the time limit, rows that start together stay together. A rollout then covers one
-moment of the episode only, and each update forgets the others. So every row's first episode is cut, at moments spread
-evenly over the time limit. A cut is a truncation like that of the time limit: the value of the true last observation
-is bootstrapped.
+Where every episode lasts as long as the time limit, environments that start together stay together. A rollout then
+covers one moment of the episode only, and each update forgets the others. So every environment's first episode is cut,
+at moments spread evenly over the time limit. A cut is a truncation like that of the time limit: the value of the true
+last observation is bootstrapped.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ from motrix_train.ppo.agent import successors
 
 
 class FirstEpisodeCuts:
-    """The steps after which the first episode of each row is cut.
+    """The steps after which the first episode of each environment is cut.
 
     Args:
-        num_envs: N, the number of rows.
+        num_envs: N, the number of environments.
         time_limit: Of an episode, vector steps.
-        seed: Chooses the step of each row.
+        seed: Chooses the step of each environment.
     """
 
     def __init__(self, num_envs: int, time_limit: int, seed: int) -> None:
         self._steps = np.random.default_rng(seed).permutation(num_envs) * time_limit // num_envs  # (N,)
 
     def after(self, step: int) -> np.ndarray:  # (N,) bool
-        """The rows that are cut after this vector step, counted from 1."""
+        """The environments that are cut after this vector step, counted from 1."""
         return self._steps == step
 
 
-def with_last_of_cut_rows(infos: Mapping[str, Any], cut: np.ndarray, name: str, present: np.ndarray) -> dict[str, Any]:
-    """The infos of a step, with the last observations, or states, of the rows that were cut after it.
+def with_last_of_cut_envs(infos: Mapping[str, Any], cut: np.ndarray, name: str, present: np.ndarray) -> dict[str, Any]:
+    """The infos of a step, with the last observations, or states, of the environments that were cut after it.
 
     Args:
         infos: As the environment returned them.
-        cut: (N,) bool, the rows that were cut; none of them had ended.
+        cut: (N,) bool, the environments that were cut; none of them had ended.
         name: ``final_obs`` or ``final_state``.
-        present: (N, k), the observations or states after the step, before the cut rows were reset.
+        present: (N, k), the observations or states after the step, before the cut environments were reset.
     """
     ended = infos.get(f"_{name}", np.zeros(len(cut), dtype=bool))
     return {**infos, name: successors(present, infos, name), f"_{name}": ended | cut}

@@ -1,4 +1,4 @@
-"""Evaluates a policy over whole episodes: the first one of each of many fresh rows."""
+"""Evaluates a policy over whole episodes: the first one of each of many fresh environments."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from motrix_train.ppo.divergence import require_finite
 
 PolicyFunction = Callable[[np.ndarray], np.ndarray]  # observations (N, k) float32 -> actions (N, m) float32
 
-MAX_ROWS = 1024
-SEED_WORD = 0x6576616C  # the rows of an evaluation differ from those of a training of the same seed
+MAX_ENVS = 1024
+SEED_WORD = 0x6576616C  # the environments of an evaluation differ from those of a training of the same seed
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Evaluation:
     Attributes:
         env_id: Registered id.
         episodes: Number of episodes.
-        seed: Seed of the rows.
+        seed: Seed of the environments.
         mean_return: Mean sum of the rewards of an episode.
         std_return: Standard deviation of the return over the episodes.
         return_ci95: 95 % confidence interval of the mean return: the mean plus and minus Student's t times the standard
@@ -82,18 +82,18 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class _FirstEpisodes:
-    """Sums over the first episode of each of N rows.
+    """Sums over the first episode of each of N environments.
 
     Attributes:
         returns: (N,) sum of rewards.
         lengths: (N,) control steps.
-        reasons: Rows that terminated, by reason, (N,) bool each, a row under its first reason only.
+        reasons: Environments that terminated, by reason, (N,) bool each, an environment under its first reason only.
         truncated: (N,) bool.
         succeeded: (N,) bool, whether the last step was a success.
-        solvable: (N,) bool, rows whose task can be solved.
+        solvable: (N,) bool, environments whose task can be solved.
         metrics: Sums of each metric, (N,) each.
         measured: Steps that have each metric, (N,) int each.
-        task: (N,) int, the index of the row's task where several are joined, else 0.
+        task: (N,) int, the index of the environment's task where several are joined, else 0.
     """
 
     returns: np.ndarray
@@ -118,8 +118,8 @@ def evaluate_policy(
 ) -> Evaluation:
     """Measures a policy.
 
-    Each row plays one episode, so that short episodes count no more often than long ones. Row i follows
-    `first_row_seed(seed)` + i, however many rows step together.
+    Each environment plays one episode, so that short episodes count no more often than long ones. Environment i follows
+    `first_env_seed(seed)` + i, however many environments step together.
 
     Args:
         policy: Returns the actions for observations.
@@ -131,30 +131,30 @@ def evaluate_policy(
         on_progress: Called at every step with the share of the longest possible evaluation that is done.
 
     Raises:
-        UsageError: The environment cannot be made, or its episodes need not end.
+        UsageError: The environment cannot be made, or its episodes may never end.
         RunError: An action of the policy or a number of the environment is not finite.
     """
     if episodes < 1:
         raise UsageError(f"episodes is {episodes}; it takes a whole number from 1")
     parts: list[_FirstEpisodes] = []
     task_names: tuple[str, ...] = ()
-    for done in range(0, episodes, MAX_ROWS):
-        rows = min(MAX_ROWS, episodes - done)
-        env = environment.make_env(env_id, rows, env_kwargs, num_threads)
+    for done in range(0, episodes, MAX_ENVS):
+        num_envs = min(MAX_ENVS, episodes - done)
+        env = environment.make_env(env_id, num_envs, env_kwargs, num_threads)
         task_names = env_protocol.task_names(env)
         try:
             parts.append(
                 _first_episodes(
                     policy,
                     env,
-                    first_row_seed(seed) + done,
-                    lambda share, done=done, rows=rows: on_progress((done + share * rows) / episodes),
+                    first_env_seed(seed) + done,
+                    lambda share, done=done, num_envs=num_envs: on_progress((done + share * num_envs) / episodes),
                 )
             )
         finally:
             env.close()
     found = _joined(parts)
-    ended = {name: int(rows.sum()) for name, rows in found.reasons.items()}
+    ended = {name: int(envs.sum()) for name, envs in found.reasons.items()}
     return Evaluation(
         env_id=environment.find_spec(env_id).id,
         seed=seed,
@@ -169,31 +169,31 @@ def evaluate_policy(
             if steps.any()
         },
         by_task={
-            name: _summary(found, rows)
-            for name, rows in ((name, found.task == k) for k, name in enumerate(task_names))
-            if rows.any()
+            name: _summary(found, envs)
+            for name, envs in ((name, found.task == k) for k, name in enumerate(task_names))
+            if envs.any()
         },
     )
 
 
-def _summary(found: _FirstEpisodes, rows: np.ndarray) -> TaskEvaluation:
-    """Measurements over the episodes of some rows, (N,) bool."""
-    returns = found.returns[rows]
-    solvable = rows & found.solvable
+def _summary(found: _FirstEpisodes, envs: np.ndarray) -> TaskEvaluation:
+    """Measurements over the episodes of some environments, (N,) bool."""
+    returns = found.returns[envs]
+    solvable = envs & found.solvable
     return TaskEvaluation(
         episodes=len(returns),
         mean_return=float(returns.mean()),
         std_return=float(returns.std()),
         return_ci95=mean_interval(returns),
-        mean_length=float(found.lengths[rows].mean()),
-        termination={name: float(applies[rows].mean()) for name, applies in found.reasons.items()},
-        truncation=float(found.truncated[rows].mean()),
+        mean_length=float(found.lengths[envs].mean()),
+        termination={name: float(applies[envs].mean()) for name, applies in found.reasons.items()},
+        truncation=float(found.truncated[envs].mean()),
         success=float(found.succeeded[solvable].mean()) if solvable.any() else None,
     )
 
 
-def first_row_seed(seed: int) -> int:
-    """The seed of an evaluation's first row, 63 bits, far from those of a training of the same seed."""
+def first_env_seed(seed: int) -> int:
+    """The seed of an evaluation's first environment, 63 bits, far from those of a training of the same seed."""
     return int(np.random.SeedSequence([SEED_WORD, seed]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
@@ -206,7 +206,7 @@ def act(policy: PolicyFunction, observations: np.ndarray) -> np.ndarray:
     actions = policy(observations)
     if not np.isfinite(actions).all():
         require_finite("observation", observations, "to the policy")
-        raise RunError("the policy gives actions that are not finite: its training diverged, take an older checkpoint")
+        raise RunError("the actions of the policy are not finite: its training diverged, take an older checkpoint")
     return actions
 
 
@@ -215,7 +215,7 @@ def _first_episodes(
 ) -> _FirstEpisodes:
     limit = env_protocol.time_limit(env)
     if limit is None:
-        raise UsageError("this environment has no time limit: its episodes need not end, so none can be awaited")
+        raise UsageError("this environment has no time limit: its episodes may never end")
     n = env.num_envs
     running = np.ones(n, dtype=bool)
     returns, lengths = np.zeros(n), np.zeros(n, dtype=np.int64)
@@ -233,17 +233,17 @@ def _first_episodes(
         truncated = truncated | (step >= limit) & ~terminated  # also where only the registration knows the limit
         returns += np.where(running, rewards, 0.0)
         lengths += running
-        task = task if (named := env_protocol.row_tasks(env, info)) is None else named
-        for name, values, rows in step_infos.columns(info, "metrics"):
-            having = running if rows is None else running & rows
+        task = task if (named := env_protocol.env_tasks(env, info)) is None else named
+        for name, values, envs in step_infos.columns(info, "metrics"):
+            having = running if envs is None else running & envs
             metrics[name] = metrics.get(name, np.zeros(n)) + np.where(having, values, 0.0)
             measured[name] = measured.get(name, np.zeros(n, dtype=np.int64)) + having
         for name, applies in step_infos.reasons(info, running & terminated):
             reasons[name] = reasons.get(name, np.zeros(n, dtype=bool)) | applies
         truncations |= running & truncated
         if (success := step_infos.column(info, "success")) is not None:
-            values, rows = success
-            having = running if rows is None else running & rows
+            values, envs = success
+            having = running if envs is None else running & envs
             solvable |= having
             succeeded = np.where(having, values.astype(bool), succeeded)
         running &= ~(terminated | truncated)

@@ -98,9 +98,9 @@ def _hyperparameters(template: Checkpoint, cfg: config.PPOCfg) -> dict[str, Any]
 
 
 def _rewind(run: RunDirectory, resumed: Checkpoint | None, cfg: config.PPOCfg, workers: int) -> None:
-    """Takes the files of a run back to a checkpoint, to what a run with this budget has written there.
+    """Restores the files of a run at a checkpoint, as a run with this budget has written them.
 
-    An evaluation that was made only because a shorter budget ended is removed, and the best policy that it chose.
+    Removes an evaluation at the end of a shorter budget, and the best policy that this evaluation chose.
     """
     env_steps = resumed.env_steps if resumed else 0
     period = cfg.evaluation_interval * cfg.rollouts * cfg.num_envs * workers  # env steps

@@ -1,4 +1,4 @@
-"""What rank 0 does after every update: evaluate the policy, choose the best one, check the goal, write it all down."""
+"""The work of rank 0 after an update: evaluates the policy, chooses the best one, checks the goal, writes progress."""
 
 from __future__ import annotations
 

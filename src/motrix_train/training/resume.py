@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from motrix_train import schema
+from motrix_gym.fields import short
 from motrix_train.config import to_json
 from motrix_train.errors import RunError, UsageError
 from motrix_train.storage import checkpoint
@@ -110,6 +110,6 @@ def _require_same_run(config_path: Path, record: RunRecord, last: Path, resumed:
     for name in written:
         if written[name] != trained[name] and name != "max_env_steps":
             raise RunError(
-                f"{config_path} says {name} {schema.short(written[name])}, {last} was trained with "
-                f"{schema.short(trained[name])}: put it back"
+                f"{config_path} says {name} {short(written[name])}, {last} was trained with "
+                f"{short(trained[name])}: put it back"
             )

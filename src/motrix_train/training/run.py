@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
-from motrix_train import records
+from motrix_train import schema
 from motrix_train.distributed import SINGLE_PROCESS, ProcessGroup
 from motrix_train.ppo.transfer import InitFrom
 from motrix_train.storage.checkpoint import Checkpoint
@@ -54,7 +54,7 @@ def train_run(
 
 
 def train_as_worker(group: ProcessGroup) -> None:
-    """Trains the run of rank 0 with it. Needs no disk.
+    """Trains the run of rank 0 together with it. Needs no disk.
 
     Raises:
         EndedElsewhere: The training ended with an error, which rank 0 reports.
@@ -83,7 +83,7 @@ def _train(
     with ExitStack() as opened:
         files = group.run(_open, opened, run, resume, group.size)
         shared = group.from_main(lambda: {"config": json.dumps(files.config if files else {})})
-        request = TrainRequest.from_record(records.build(RunRecord, json.loads(str(shared["config"]))))
+        request = TrainRequest.from_record(schema.build(RunRecord, json.loads(str(shared["config"]))))
         if run is None or callback is None or files is None:
             return train_policy(request, group=group)
         try:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-SEED_WORD = 0x74726169  # the rows of a training differ from those of an evaluation of the same seed
+SEED_WORD = 0x74726169  # the environments of a training differ from those of an evaluation of the same seed
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,7 @@ class Seeds:
     """The seeds of one run, far apart for neighbouring run seeds.
 
     Attributes:
-        env: Row i of the environments is seeded ``env + i``; 63 bits.
+        env: Environment i is seeded with ``env + i``; 63 bits.
         networks: Of the initial networks and the sampling; 32 bits, as much as SKRL takes.
         evaluation: Of the episodes of the evaluations; 63 bits.
     """
@@ -32,7 +32,7 @@ class Seeds:
     def for_worker(self, rank: int, num_envs: int) -> Seeds:
         """The seeds of one of several workers.
 
-        The rows of all workers together are the rows of a single process; each worker samples its own actions.
+        All workers together have the environments of a single process; each worker samples its own actions.
         """
         networks = np.random.SeedSequence([self.networks, rank]).generate_state(1)[0] if rank else self.networks
         return replace(self, env=self.env + rank * num_envs, networks=int(networks))

@@ -17,15 +17,15 @@ from motrix_train.distributed import ProcessGroup
 from motrix_train.storage.checkpoint import leaves, nest
 from motrix_train.training.records import RolloutStats
 
-MIN_EPISODES = 100  # averaged over, also with fewer rows
+MIN_EPISODES = 100  # averaged over, also with fewer environments
 TIME_LIMIT = "time limit"  # beside the reasons of termination
 
 
 class EpisodeStatistics:
-    """Returns and lengths of the latest episodes, about one per row.
+    """Returns and lengths of the latest episodes, about one per environment.
 
     Args:
-        num_envs: N, the number of rows.
+        num_envs: N, the number of environments.
         task_names: Names of several joined tasks.
     """
 
@@ -39,12 +39,12 @@ class EpisodeStatistics:
         self.count = 0
 
     def add(self, rewards: np.ndarray, ended: np.ndarray, tasks: np.ndarray | None = None) -> None:
-        """Adds one step of every row.
+        """Adds one step of every environment.
 
         Args:
             rewards: (N,).
-            ended: (N,) bool, the rows whose episode ended.
-            tasks: (N,) int, the index of each row's task, None with a single task.
+            ended: (N,) bool, the environments whose episode ended.
+            tasks: (N,) int, the index of each environment's task, None with a single task.
         """
         self._running_returns += rewards
         self._running_lengths += 1
@@ -55,10 +55,10 @@ class EpisodeStatistics:
             self.count += int(ended.sum())
             self.discard(ended)
 
-    def discard(self, rows: np.ndarray) -> None:  # (N,) bool
-        """Starts new episodes in some rows, without counting those that ran."""
-        self._running_returns[rows] = 0.0
-        self._running_lengths[rows] = 0
+    def discard(self, envs: np.ndarray) -> None:  # (N,) bool
+        """Starts new episodes in some environments, without counting those that ran."""
+        self._running_returns[envs] = 0.0
+        self._running_lengths[envs] = 0
 
     def state(self) -> dict[str, Any]:
         """The state for `restore`."""
@@ -115,14 +115,14 @@ class RolloutStatistics:
     _start: float = field(default_factory=time.perf_counter)
 
     def add(self, infos: Mapping[str, Any], terminated: np.ndarray, truncated: np.ndarray) -> None:
-        """Adds one step: its infos, and the rows (N,) bool that terminated or were truncated."""
+        """Adds one step: its infos, and the environments (N,) bool that terminated or were truncated."""
         self.steps += 1
         self._endings[TIME_LIMIT] += int(truncated.sum())
-        for name, rows in step_infos.reasons(infos, terminated):
-            self._endings[name] += int(rows.sum())
+        for name, envs in step_infos.reasons(infos, terminated):
+            self._endings[name] += int(envs.sum())
         for group in ("reward_terms", "metrics"):
-            for name, values, rows in step_infos.columns(infos, group):
-                present = values if rows is None else values[rows]
+            for name, values, envs in step_infos.columns(infos, group):
+                present = values if envs is None else values[envs]
                 if present.size:
                     self._sums[group][name] += float(present.mean())
 
@@ -143,7 +143,7 @@ class RolloutStatistics:
         return {name: count / ended if ended else math.nan for name, count in self._endings.items()}
 
     def mean(self, group: str, per: float = 1.0) -> dict[str, float]:
-        """Means of a group of infos over all rows and steps, divided by `per`."""
+        """Means of a group of infos over all environments and steps, divided by `per`."""
         return {name: total / self.steps / per for name, total in self._sums[group].items()}
 
 

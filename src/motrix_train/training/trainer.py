@@ -51,7 +51,7 @@ def train_policy(
         callback: Hooks of the training.
         resumed: The run's last checkpoint, from which the training continues as if it had never stopped.
         goal: Ends the training before its budget does.
-        group: The processes, of which each one passes this.
+        group: The processes; each one passes it.
 
     Returns:
         How the training ended, on rank 0. Ctrl-C or SIGTERM ends it early, with the last checkpoint written; a second
@@ -130,12 +130,14 @@ def _make_training_env(request: TrainRequest, num_envs: int, num_threads: int) -
 
 
 def _first_episode_cuts(env: VectorEnv, request: TrainRequest, seed: int) -> FirstEpisodeCuts | None:
-    """When the first episodes are cut; None if they are not to be, or cannot be."""
+    """The cuts of the first episodes; None if they are switched off or not possible."""
     limit = env_protocol.time_limit(env)
     if limit is None or not request.cfg.staggered_starts:
         return None
-    resets_rows = env_protocol.resets_rows(env, lambda rows: _make_training_env(request, rows, request.num_threads))
-    return FirstEpisodeCuts(env.num_envs, limit, seed) if resets_rows else None
+    resets_envs = env_protocol.resets_envs(
+        env, lambda num_envs: _make_training_env(request, num_envs, request.num_threads)
+    )
+    return FirstEpisodeCuts(env.num_envs, limit, seed) if resets_envs else None
 
 
 def _make_reporter(recorder: Recorder, request: TrainRequest, agent: Agent, seed: int, goal: Goal) -> Reporter:
@@ -193,8 +195,8 @@ def _require_finite_state(state: Mapping[str, Any]) -> None:
     name = first_not_finite(state)
     if name is not None:
         raise RunError(
-            f"the policy to go on from is no good: its {name} is not finite, since its training diverged; begin a new "
-            "run from an older one with --init-from POLICY"
+            f"the policy to continue from is not usable: its {name} is not finite, since its training diverged; begin "
+            "a new run from an older one with --init-from POLICY"
         )
 
 

@@ -19,7 +19,7 @@ from motrix_train import env_protocol, environment
 from motrix_train.errors import RunError, UsageError
 from motrix_train.storage.files import atomic_replace
 from motrix_train.training.callbacks import Callback
-from motrix_train.training.evaluation import PolicyFunction, act, first_row_seed
+from motrix_train.training.evaluation import PolicyFunction, act, first_env_seed
 from motrix_train.training.records import RolloutStats, TrainingPlan
 
 SUFFIXES = (".mp4", ".png")
@@ -68,20 +68,20 @@ def film_policy(
     num_threads: int = 0,
     on_progress: Callable[[float], None] = lambda share: None,
 ) -> None:
-    """Plays a policy in fresh rows and writes the pictures; rows whose episode ends start their next one.
+    """Plays a policy in fresh environments, which go on after the end of an episode, and writes the pictures.
 
     Args:
         policy: Actions for observations.
         env_id: Registered id.
         env_kwargs: Fields of the task.
-        path: Ends in ``.mp4`` for a video in real time with all rows in a grid, or in ``.png`` for a strip with time to
-            the right and a line for each row.
-        num_envs: Rows.
+        path: Ends in ``.mp4`` for a video in real time with all environments in a grid, or in ``.png`` for a strip with
+            time to the right and a line for each environment.
+        num_envs: Number of environments.
         seconds: Length, in simulated time.
         steps: Length in control steps, None for `seconds`.
         seed: Of the episodes.
         width: Largest width of the grid of a video, pixels.
-        size: Width and height of each row's picture in pixels, None for one that fits into the grid.
+        size: Width and height of each environment's picture in pixels, None for one that fits into the grid.
         camera: Name of a camera of the model, None for the environment's default.
         num_threads: Physics threads, 0 for all CPUs.
         on_progress: Called with the share that is done.
@@ -97,9 +97,9 @@ def film_policy(
         if path.suffix == ".png":
             shown = np.linspace(0, steps, STRIP_MOMENTS).round().astype(int).tolist()
             moments = list(_played(policy, env, seed, shown, on_progress))
-            rows = [frame for row in zip(*moments, strict=True) for frame in row]
+            frames = [frame for of_env in zip(*moments, strict=True) for frame in of_env]
             with atomic_replace(path) as temporary:
-                _write_png(grid(rows, columns=STRIP_MOMENTS), temporary)
+                _write_png(grid(frames, columns=STRIP_MOMENTS), temporary)
         else:
             stride = math.ceil(1 / control_dt / MAX_FRAME_RATE)
             shown = range(0, steps + 1, stride)
@@ -169,7 +169,7 @@ def _visible(
     num_threads: int = 0,
     camera: str | None = None,
 ) -> VectorEnv:
-    """An environment that can be drawn, with pictures of this `size` for each row where it can be chosen."""
+    """An environment that can be drawn, with pictures of this `size` for each environment where it can be chosen."""
     chosen = {"render_camera": camera} if camera else {}
     try:
         return environment.make_env(
@@ -182,7 +182,7 @@ def _visible(
 
 
 def _tile_size(num_envs: int, width: int) -> tuple[int, int]:
-    """Width and height in pixels, both even, of each row's picture in a grid of this width."""
+    """Width and height in pixels, both even, of each environment's picture in a grid of this width."""
     tile = min(640, width // _columns(num_envs)) // 8 * 8
     return tile, tile * 3 // 4
 
@@ -194,8 +194,8 @@ def _columns(count: int) -> int:
 def _played(
     policy: PolicyFunction, env: VectorEnv, seed: int, shown: Sequence[int], on_progress: Callable[[float], None]
 ) -> Iterator[tuple[np.ndarray, ...]]:
-    """Yields the pictures of all rows at the step numbers `shown`, which ascend."""
-    observations, _ = env.reset(seed=first_row_seed(seed))
+    """Yields the pictures of all environments at the step numbers `shown`, which ascend."""
+    observations, _ = env.reset(seed=first_env_seed(seed))
     step = 0
     for moment in shown:
         for _ in range(moment - step):
@@ -206,7 +206,8 @@ def _played(
 
 
 def _frames(env: VectorEnv) -> tuple[np.ndarray, ...]:
-    """A picture of every row, (h, w, 3) uint8 each, or one of all rows where the environment draws them together.
+    """A picture of every environment, (h, w, 3) uint8 each, or one of all where the vector environment draws them
+    together.
 
     Raises:
         RunError: The environment cannot be drawn.

@@ -1,4 +1,4 @@
-"""The laws about what one row may know of the others, and of how and when it was run before."""
+"""The laws that an environment depends on its seed and its actions only, not on the others or on earlier runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium.vector.utils import iterate
 
 from motrix_gym.testing.compare import differences, expect_equal, expect_same_runs
-from motrix_gym.testing.runs import Subject, by_row, copied
+from motrix_gym.testing.runs import Subject, by_env, copied
 from motrix_gym.testing.violation import LawViolation, NotOffered
 
 
@@ -21,13 +21,13 @@ def determinism(s: Subject) -> None:
         s.env.reset(seed=s.seed)
         observation, _ = s.env.reset()
         afterwards.append(copied(observation))
-    for row in range(s.num_rows):
+    for i in range(s.num_envs):
         what = "observation of a second reset, without a seed"
-        expect_equal("determinism", row, what, *(x[row] for x in afterwards))
+        expect_equal("determinism", i, what, *(x[i] for x in afterwards))
 
 
 def seeds(s: Subject) -> None:
-    seeds = [s.seed + row for row in range(s.num_rows)]
+    seeds = [s.seed + i for i in range(s.num_envs)]
     _offers_sequences(s)
     expect_same_runs("seeds", s.reference, list(s.play(s.env, seeds, s.actions)))
 
@@ -35,12 +35,12 @@ def seeds(s: Subject) -> None:
 def ownership(s: Subject) -> None:
     kept = list(s.play(s.env, s.seed, s.actions))
     for t, result in enumerate(kept):
-        for row, (then, now) in enumerate(zip(result.rows, by_row(result.raw, s.num_rows), strict=True)):
+        for i, (then, now) in enumerate(zip(result.envs, by_env(result.raw, s.num_envs), strict=True)):
             for name, value in then.items():
-                expect_equal("ownership", row, f"{name} of step {t}, looked at again at the end", value, now[name])
+                expect_equal("ownership", i, f"{name} of step {t}, looked at again at the end", value, now[name])
     for t, (given, result) in enumerate(zip(s.actions, kept[1:], strict=True), start=1):
-        for row, left in enumerate(iterate(s.env.action_space, result.raw["action"])):
-            expect_equal("ownership", row, f"action handed in at step {t}", given[row], left)
+        for i, left in enumerate(iterate(s.env.action_space, result.raw["action"])):
+            expect_equal("ownership", i, f"action handed in at step {t}", given[i], left)
     scribbled = []
     for result in s.play(s.env, s.seed, s.actions):
         scribbled.append(result)
@@ -49,44 +49,43 @@ def ownership(s: Subject) -> None:
 
 
 def independence(s: Subject) -> None:
-    s.need_rows()
-    even = np.arange(0, s.num_rows, 2)
-    others = s.sampled_actions(s.seed + s.num_rows)
+    s.need_envs()
+    even = np.arange(0, s.num_envs, 2)
+    others = s.sampled_actions(s.seed + s.num_envs)
     actions = [
-        [mine[row] if row in even else theirs[row] for row in range(s.num_rows)]
+        [mine[i] if i in even else theirs[i] for i in range(s.num_envs)]
         for mine, theirs in zip(s.actions, others, strict=True)
     ]
     changed = list(s.play(s.env, s.seed, actions))
-    expect_same_runs("independence", s.reference, changed, "when the odd rows act otherwise", rows=even)
+    expect_same_runs("independence", s.reference, changed, "when the odd ones act otherwise", envs=even)
 
 
 def position(s: Subject) -> None:
-    s.need_rows()
+    s.need_envs()
     _offers_sequences(s)
-    order = np.arange(s.num_rows)[::-1]
-    actions = [[action[row] for row in order] for action in s.actions]
-    turned = list(s.play(s.env, [s.seed + int(row) for row in order], actions))
-    expect_same_runs("position", s.reference, turned, "when the rows stand in reverse order", found_rows=order)
+    order = np.arange(s.num_envs)[::-1]
+    actions = [[action[i] for i in order] for action in s.actions]
+    turned = list(s.play(s.env, [s.seed + int(i) for i in order], actions))
+    expect_same_runs("position", s.reference, turned, "when the environments stand in reverse order", found_envs=order)
 
 
 def number(s: Subject) -> None:
     if s.make is None:
         raise NotOffered("it needs a function that makes environments, in place of an environment")
-    for num_rows in sorted({1, s.num_rows // 2, s.num_rows - 1} - {0, s.num_rows}):
-        fewer = s.make(num_rows)
-        run = list(s.play(fewer, s.seed, [action[:num_rows] for action in s.actions]))
+    for num_envs in sorted({1, s.num_envs // 2, s.num_envs - 1} - {0, s.num_envs}):
+        fewer = s.make(num_envs)
+        run = list(s.play(fewer, s.seed, [action[:num_envs] for action in s.actions]))
         fewer.close()
-        expect_same_runs("number", s.reference, run, f"with {num_rows} rows", rows=np.arange(num_rows))
+        expect_same_runs("number", s.reference, run, f"with {num_envs} environments", envs=np.arange(num_envs))
 
 
 def reset_mask(s: Subject) -> None:
-    s.need_rows()
-    mask = np.arange(s.num_rows) % 2 == 1
+    s.need_envs()
+    mask = np.arange(s.num_envs) % 2 == 1
     inside, outside = np.flatnonzero(mask), np.flatnonzero(~mask)
     pause = s.steps // 2
     from_the_start = [
-        [s.actions[t - pause if t >= pause and mask[row] else t][row] for row in range(s.num_rows)]
-        for t in range(s.steps)
+        [s.actions[t - pause if t >= pause and mask[i] else t][i] for i in range(s.num_envs)] for t in range(s.steps)
     ]
     for seed, actions in ((None, s.actions), (s.seed, from_the_start)):
         results, first = [], np.empty(0)
@@ -94,20 +93,20 @@ def reset_mask(s: Subject) -> None:
             results.append(result)
             if t == pause:
                 first = copied(s.env.reset(seed=seed, options={"reset_mask": mask.copy()})[0])
-        for row in outside:
-            what = "observation that the reset returned for a row outside the mask"
-            expect_equal("reset_mask", row, what, results[pause].latest[row], first[row])
-        expect_same_runs("reset_mask", s.reference, results, "outside the mask", rows=outside)
+        for i in outside:
+            what = "observation that the reset returned for an environment outside the mask"
+            expect_equal("reset_mask", i, what, results[pause].latest[i], first[i])
+        expect_same_runs("reset_mask", s.reference, results, "outside the mask", envs=outside)
         if seed is None:
-            if not any(differences(s.reference[pause + 1 :], results[pause + 1 :], rows=inside)):
-                raise LawViolation("reset_mask", inside, "the rows of the mask went on as if there had been no reset")
+            if not any(differences(s.reference[pause + 1 :], results[pause + 1 :], envs=inside)):
+                raise LawViolation("reset_mask", inside, "those of the mask went on as if there had been no reset")
         else:
-            for row in inside:
-                begin = s.reference[0].rows[row]["observation"]
-                expect_equal("reset_mask", row, "first observation after a seeded reset", begin, first[row])
+            for i in inside:
+                begin = s.reference[0].envs[i]["observation"]
+                expect_equal("reset_mask", i, "first observation after a seeded reset", begin, first[i])
             replay = results[pause + 1 :]
             expected = s.reference[1 : 1 + len(replay)]
-            expect_same_runs("reset_mask", expected, replay, "in the mask, seeded anew", rows=inside)
+            expect_same_runs("reset_mask", expected, replay, "in the mask, seeded anew", envs=inside)
 
 
 def _scribble(value: Any) -> None:
@@ -125,6 +124,6 @@ def _scribble(value: Any) -> None:
 
 def _offers_sequences(s: Subject) -> None:
     try:
-        s.env.reset(seed=[s.seed + row for row in range(s.num_rows)])  # type: ignore[arg-type]
+        s.env.reset(seed=[s.seed + i for i in range(s.num_envs)])  # type: ignore[arg-type]
     except (TypeError, ValueError, gym.error.Error) as error:
         raise NotOffered(f"reset takes no sequence of seeds ({error})") from None
