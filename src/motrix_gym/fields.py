@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 AnyFields = TypeVar("AnyFields", bound="DataclassInstance")
 _KINDS = {bool: "true or false", int: "a whole number", float: "a finite number", str: "a string", type(None): "none"}
+_LISTS = {(str, ...): "a list of strings"}
 _UNIONS = (typing.Union, types.UnionType)
 _MAPPINGS = (dict, collections.abc.Mapping)
 
@@ -243,7 +244,7 @@ def _in_words(annotation: Any) -> str:
     elif origin in _UNIONS:
         words = " or ".join(map(_in_words, arguments))
     elif origin is tuple:
-        words = "a list" if not arguments or arguments[-1] is ... else f"{len(arguments)} values"
+        words = f"{len(arguments)} values" if arguments and arguments[-1] is not ... else _LISTS.get(arguments, "a list")
     else:
         words = _KINDS.get(origin, "a mapping")
     return ", ".join([words, *map(str, limits)])
