@@ -244,7 +244,9 @@ def _in_words(annotation: Any) -> str:
     elif origin in _UNIONS:
         words = " or ".join(map(_in_words, arguments))
     elif origin is tuple:
-        words = f"{len(arguments)} values" if arguments and arguments[-1] is not ... else _LISTS.get(arguments, "a list")
+        words = (
+            f"{len(arguments)} values" if arguments and arguments[-1] is not ... else _LISTS.get(arguments, "a list")
+        )
     else:
         words = _KINDS.get(origin, "a mapping")
     return ", ".join([words, *map(str, limits)])

@@ -104,15 +104,17 @@ def step(
     t = replace(t, terminated=terminated)
     weights = task.weights
     terms = {name: weights[name] * term for name, term in task.reward(t).items()}
+    success = task.success(t)
+    # Copies, because the caller may write to what it gets, and the state may have the same arrays.
     outcome = Outcome(
         took_step=np.ones(len(action), dtype=bool),
-        terminated=terminated,
+        terminated=terminated.copy(),
         truncated=truncated,
         rewards=sum(terms.values(), np.zeros(len(action))),
         reward_terms=terms,
         termination=reasons,
-        metrics=task.metrics(t),
-        success=task.success(t),
+        metrics={name: x.copy() for name, x in task.metrics(t).items()},
+        success=None if success is None else success.copy(),
     )
     rng = RandomStreams(state.rng.key, state.rng.counter)
     task_state = task.next_state(t, rng)
