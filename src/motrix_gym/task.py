@@ -37,10 +37,9 @@ class Task:
     Attributes:
         control_dt: Seconds between two actions; a multiple of the model's timestep, at most 10.
         reward_weights: Weights that replace the defaults of `WEIGHTS`, by reward term.
-        observed: The blocks of the observation that the policy sees, in the task's order; none for all. A critic sees
-            the others too, in `state()`.
-        history: The policy sees the observations of so many steps, block by block, in each from the oldest to the
-            newest; at most 100.
+        observed: Blocks of the observation that the policy sees, in their order here; all where it is none. A critic
+            sees all.
+        history: Steps that the policy sees of each block, from the oldest to the newest; 1 to 100.
     """
 
     WEIGHTS: ClassVar[Mapping[str, float]] = {}  # of all reward terms; a subclass may set it anew

@@ -1,6 +1,8 @@
 """What the policy sees: some blocks of the observation, of some steps."""
 
 import functools
+import re
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -26,12 +28,34 @@ SUBJECTS = [
 ]
 NUM_ENVS, NUM_ACTIONS = 3, 14
 
-pytestmark = pytest.mark.parametrize(("env_id", "fields"), SUBJECTS, ids=[env_id for env_id, _ in SUBJECTS])
+PAGE = (Path(__file__).parents[2] / "docs" / "vector_env.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module", params=SUBJECTS, ids=[env_id for env_id, _ in SUBJECTS])
+def subject(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+    """An id, and fields of its task."""
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def env_id(subject: tuple[str, dict[str, Any]]) -> str:
+    return subject[0]
+
+
+@pytest.fixture(scope="module")
+def fields(subject: tuple[str, dict[str, Any]]) -> dict[str, Any]:
+    return subject[1]
 
 
 def make(env_id: str, num_envs: int = NUM_ENVS, **kwargs: Any) -> BatchVectorEnv:
     """The vector environment of an id."""
     return gymnasium.make_vec(env_id, num_envs=num_envs, num_threads=1, **kwargs).unwrapped  # type: ignore[return-value]
+
+
+def test_the_page_says_what_happens(capsys):
+    [example] = re.findall(r"^## What is observed$.*?^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    exec(example, {"gymnasium": gymnasium})
+    assert f"# {capsys.readouterr().out.replace(', None)', ')').strip()}:" in example
 
 
 @functools.cache
