@@ -200,6 +200,16 @@ def test_only_a_history_is_saved(env_id, fields):
         make(env_id, **fields).set_state(long)
 
 
+def test_the_history_of_an_environment_that_waits_stays_as_it_is(env_id, fields):
+    envs = make(env_id, history=3, **fields)
+    envs.reset(seed=0)
+    first, second = actions_for(env_id, NUM_ENVS, 2).clip(envs.single_action_space.low, envs.single_action_space.high)
+    before, _ = envs.step(first)[:2]
+    envs.batch.step(second, np.array([True, False, True]))
+    changed = (envs.batch.observe() != before).any(axis=1)
+    assert changed.tolist() == [True, False, True]
+
+
 def test_the_mirror_image_of_a_history_is_that_of_its_steps(env_id, fields):
     blocks = all_blocks(env_id, fields)
     observed = list(blocks)[1:]
@@ -233,7 +243,7 @@ def test_a_low_level_policy_sees_what_it_sees_without_a_hierarchy(env_id, fields
     for command in (0.5, -0.5, 0.25):
         *_, truncated, _ = held.step(np.full((NUM_ENVS, 3), command))
     assert truncated.all()
-    assert len(seen) == 25, "the history of an environment does not go on while it waits"
+    assert len(seen) == 25
     at = held.observation_blocks["command"]
     frames = np.stack([x[:, at].reshape(NUM_ENVS, 3, 3) for x in seen])  # (25, N, history, 3)
     np.testing.assert_array_equal(frames[1:, :, :-1], frames[:-1, :, 1:])
