@@ -159,6 +159,8 @@ def make_vector(
     walking = checkpoint.read(policy)
     walking.require_environment(WALKING_ID)
     trained_with = {name: value for name, value in walking.env_kwargs.items() if name != "reward_weights"}
+    if trained_with.get("observed") is not None:
+        trained_with["observed"] = [*trained_with["observed"], "goal"]
     task = configured(Go1Goal, {**trained_with, **fields})
     env = MotrixVectorEnv(
         task,

@@ -11,19 +11,24 @@ import numpy as np
 import onnxruntime
 
 
-def observe(data, about, action, command, phase):
-    """What the policy sees of a robot that is told to move, (1, 50): each block as in its environment."""
-    blocks = {
-        "linear_velocity": data.sensor("linear_velocity").data,
-        "angular_velocity": data.sensor("angular_velocity").data,
-        "gravity": data.sensor("gravity_direction").data,
+def blocks_of(data, about, action, command, phase):
+    """What a policy may see of a robot that is told to move: each block as in its environment, by name."""
+    return {  # copies, because a sensor's array goes on with the simulation
+        "linear_velocity": data.sensor("linear_velocity").data.copy(),
+        "angular_velocity": data.sensor("angular_velocity").data.copy(),
+        "gravity": data.sensor("gravity_direction").data.copy(),
         "joint_position": [data.joint(name).qpos[0] for name in about["joints"]] - np.array(about["ctrl_offset"]),
         "joint_velocity": [data.joint(name).qvel[0] for name in about["joints"]],
         "last_action": action,
         "command": command,
         "gait_clock": [np.sin(2 * np.pi * phase), np.cos(2 * np.pi * phase)],
     }
-    return np.concatenate([blocks[block["name"]] for block in about["observation_blocks"]])[None].astype(np.float32)
+
+
+def observation(steps, about):
+    """What the policy sees of the last steps, (1, k): block by block, in each from the oldest step to the newest."""
+    seen = [step[block["name"]] for block in about["observation_blocks"] for step in steps[-block["history"] :]]
+    return np.concatenate(seen)[None].astype(np.float32)
 
 
 def walk(policy_file, model, command, seconds, delay=0):
@@ -33,10 +38,12 @@ def walk(policy_file, model, command, seconds, delay=0):
     about = {name: json.loads(texts[name]) for name in ("joints", "ctrl_offset", "observation_blocks", "task")}
     data = mujoco.MjData(model)
     mujoco.mj_resetDataKeyframe(model, data, model.key("home").id)
-    action = np.zeros(model.nu)
+    action, steps = np.zeros(model.nu), []
     while data.time < seconds:
         mujoco.mj_forward(model, data)  # the sensors of this instant
-        seen = observe(data, about, action, command, phase=about["task"]["gait_frequency"] * data.time)
+        blocks = blocks_of(data, about, action, command, phase=about["task"]["gait_frequency"] * data.time)
+        steps = [*steps[1:], blocks] if steps else [blocks] * about["task"]["history"]
+        seen = observation(steps, about)
         action, ctrl = np.array(policy.run(["action", "ctrl"], {"observation": seen}))[:, 0]
         mujoco.mj_step(model, data, delay)
         data.ctrl[:] = ctrl

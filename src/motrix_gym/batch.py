@@ -10,12 +10,12 @@ import gymnasium as gym
 import mujoco
 import numpy as np
 
-from motrix_gym import step
+from motrix_gym import observation, step
 from motrix_gym.arguments import some
 from motrix_gym.outcome import Outcome
 from motrix_gym.physics.cpu import CpuPhysics
 from motrix_gym.random_streams import RandomStreams, stream_keys
-from motrix_gym.state import Array, State, consecutive, from_arrays, put, to_arrays
+from motrix_gym.state import Array, State, from_arrays, put, to_arrays
 from motrix_gym.task import Task
 from motrix_gym.task_check import CheckedTask
 
@@ -27,6 +27,7 @@ class Batch(Protocol):
         num_envs: N.
         action_space: The bounded action space of one environment.
         observation_blocks: The columns of each observation block, by name, in order.
+        observation_history: The steps that each observation block shows, by name.
         privileged_width: How many columns a critic sees beside the observation, 0 for none.
         mirror: The reflection of the robot, or None.
         models: The models of the environments' tasks.
@@ -36,6 +37,7 @@ class Batch(Protocol):
     num_envs: int
     action_space: gym.spaces.Box
     observation_blocks: dict[str, slice]
+    observation_history: dict[str, int]
     privileged_width: int
     mirror: Any
     models: tuple[mujoco.MjModel, ...]
@@ -109,18 +111,17 @@ class TaskBatch(Batch):
 
     def __init__(self, task: Task, num_envs: int, max_episode_steps: int | None, num_threads: int):
         model = task.model()
-        checked = CheckedTask(task, model)
         self.task, self.num_envs, self.max_episode_steps = task, num_envs, max_episode_steps
         self.models = (model,)
         self.control_dt = task.control_dt
         self.action_space = task.action_space()
-        self.mirror = task.mirror()
         self.physics = CpuPhysics(model, num_envs, num_threads, task.control_dt)
-        self._rules = cast(Task, checked)  # what the task returns is checked until the first step is over
+        self._rules = cast(Task, CheckedTask(task, model))  # until the first step is over
         self.state = step.first_state(self._rules, self.physics, num_envs)
         blocks = self._rules.observe(self.state.physics, self.state.task)
-        self.observation_blocks = consecutive({name: block.shape[1] for name, block in blocks.items()})
-        checked.check_mirror(self.mirror, self.observation_blocks)
+        self.observation_blocks = observation.block_columns(task, {name: x.shape[1] for name, x in blocks.items()})
+        self.observation_history = dict.fromkeys(self.observation_blocks, task.history)
+        self.mirror = observation.observation_mirror(self._rules)
         self.privileged_width = sum(block.shape[1] for block in self._privileged_blocks())
 
     @property
@@ -135,7 +136,7 @@ class TaskBatch(Batch):
 
     def reset(self, mask: Array) -> Array:
         self.state, started = step.reset(self._rules, self.physics, self.state, mask)
-        return self._observation(started)
+        return observation.observation(self._rules, started)
 
     def step(self, action: Array, active: Array | None = None) -> Outcome:
         self.state, outcome = step.step(self._rules, self.physics, self.state, action, self.max_episode_steps, active)
@@ -143,7 +144,7 @@ class TaskBatch(Batch):
         return outcome
 
     def observe(self) -> Array:
-        return self._observation(self.state)
+        return observation.observation(self._rules, self.state)
 
     def observe_privileged(self, observations: Array) -> Array:
         return np.concat([observations, *self._privileged_blocks()], axis=1, dtype=np.float32)
@@ -163,19 +164,14 @@ class TaskBatch(Batch):
         markers = {name: x[env] for name, x in self.task.markers(self.state.task).items()}
         return self.models[0], *self.physics.view(env, markers)
 
-    def _observation(self, state: State) -> Array:
-        blocks = self._rules.observe(state.physics, state.task)
-        noise = self._rules.noise(state.task)
-        seen = [x + noise[name] if name in noise else x for name, x in blocks.items()]
-        return np.concat(seen, axis=1).astype(np.float32)
-
     def _put_state(self, state: State) -> None:
         """Takes over a state whose task state may have other overrides of the model."""
         self.state = state
         self.physics.override(np.ones(self.num_envs, dtype=bool), self._rules.model_overrides(state.task))
 
     def _privileged_blocks(self) -> Sequence[Array]:
-        return list(self._rules.privileged(self.state.physics, self.state.task).values())
+        privileged = self._rules.privileged(self.state.physics, self.state.task)
+        return [*observation.unobserved(self._rules, self.state), *privileged.values()]
 
     def _require_unedited(self, arrays: dict[str, Array]) -> None:
         """Refuses positions or velocities that were edited while the simulation, which alone counts, was not."""

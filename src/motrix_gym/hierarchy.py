@@ -117,7 +117,7 @@ class HeldBatch(Batch):
         self._command, self._columns = command, columns
         self.num_envs = batch.num_envs
         self.action_space = command_space
-        self.observation_blocks = batch.observation_blocks
+        self.observation_blocks, self.observation_history = batch.observation_blocks, batch.observation_history
         self.mirror = batch.mirror and dataclasses.replace(batch.mirror, action=batch.mirror.blocks[command])
         self.models = batch.models
         self.control_dt = hold * batch.control_dt

@@ -9,12 +9,11 @@ import mujoco
 import numpy as np
 
 from motrix_gym.batch import Batch, TaskBatch
-from motrix_gym.multi_task import MultiTask, cycle
+from motrix_gym.multi_task import MultiTask, about_task, cycle
 from motrix_gym.outcome import Outcome
 from motrix_gym.state import Array, consecutive
 from motrix_gym.state_layout import StateLayout
-from motrix_gym.symmetry import Flip
-from motrix_gym.task import Task
+from motrix_gym.symmetry import Flip, Mirror
 
 TASK_BLOCK = "task"
 
@@ -63,7 +62,10 @@ class JoinedBatch(Batch):
         self._cycle = cycle(task.shares)
         self._members: list[TaskBatch | None] = [None] * len(members)
 
-        samples = [self._made(k, 1) for k in range(len(members))]
+        samples = []
+        for k in range(len(members)):
+            with about_task(k):
+                samples.append(self._made(k, 1))
         for sample in samples:
             sample.seed({0: 0})
             sample.reset(np.ones(1, dtype=bool))
@@ -72,7 +74,9 @@ class JoinedBatch(Batch):
         self._columns = [
             np.r_[tuple(self.observation_blocks[block] for block in sample.observation_blocks)] for sample in samples
         ]
-        self.mirror = _joint_mirror(self._tasks, list(self.observation_blocks))
+        histories = {name: steps for sample in samples for name, steps in sample.observation_history.items()}
+        self.observation_history = {name: histories.get(name, 1) for name in self.observation_blocks}
+        self.mirror = _joint_mirror([sample.mirror for sample in samples], list(self.observation_blocks))
         self._layout = StateLayout(self.task_names, [sample.save() for sample in samples], num_envs)
         outcomes = [sample.step(np.zeros((1, *self.action_space.shape))) for sample in samples]
         self._terms = list(task.weights)
@@ -228,14 +232,16 @@ def _joint_blocks(task_names: tuple[str, ...], samples: list[TaskBatch]) -> dict
     return consecutive(widths)
 
 
-def _joint_mirror(tasks: tuple[Task, ...], blocks: list[str]) -> JointMirror | None:
+def _joint_mirror(mirrors: list[Mirror | None], blocks: list[str]) -> JointMirror | None:
     """The reflection, where every task has one and all agree."""
-    mirrors = [mirror for task in tasks if (mirror := task.mirror()) is not None]
-    if len(mirrors) < len(tasks):
+    known = [mirror for mirror in mirrors if mirror is not None]
+    if len(known) < len(mirrors):
         return None
-    action, flips = mirrors[0].action, {TASK_BLOCK: Flip.signs(*np.ones(len(tasks)))}
-    pairs = [(mirror.action, action) for mirror in mirrors]
-    pairs += [(flip, flips.setdefault(name, flip)) for mirror in mirrors for name, flip in mirror.blocks.items()]
+    action, flips = known[0].action, {TASK_BLOCK: Flip.signs(*np.ones(len(known)))}
+    pairs = [(mirror.action, action) for mirror in known]
+    for mirror in known:
+        shown = {name: flip.repeated(mirror.history) for name, flip in mirror.blocks.items()}
+        pairs += [(flip, flips.setdefault(name, flip)) for name, flip in shown.items()]
     if not all(_same(one, other) for one, other in pairs):
         return None
     return JointMirror(Flip.joined(*(flips[name] for name in blocks)), action)

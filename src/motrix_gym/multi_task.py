@@ -136,6 +136,7 @@ class MultiTask:
             for what, mine, other in (
                 ("control steps", f"{like.control_dt:g} s", f"{task.control_dt:g} s"),
                 ("action spaces", like.action_space(), task.action_space()),
+                ("histories", like.history, task.history),
             ):
                 if mine != other:
                     raise ValueError(f"tasks {first!r} and {name!r} have different {what}, {mine} and {other}")
@@ -168,7 +169,7 @@ class MultiTask:
         for i, member in enumerate(self._listed()):
             terms = {tuple(term.split("/", 1)): weight for term, weight in self.reward_weights.items()}
             replaced = {names[-1]: weight for names, weight in terms.items() if names[0] == member.label}
-            with _about(i):
+            with about_task(i):
                 task = member.task()
                 found[member.label] = dataclasses.replace(task, reward_weights={**task.reward_weights, **replaced})
         return found
@@ -176,7 +177,7 @@ class MultiTask:
     def _listed(self) -> list[Member]:
         members = []
         for i, entry in enumerate(self.tasks):
-            with _about(i):
+            with about_task(i):
                 members.append(configured(Member, entry))
         return members
 
@@ -199,8 +200,8 @@ def cycle(shares: Sequence[int]) -> np.ndarray:
 
 
 @contextmanager
-def _about(i: int) -> Iterator[None]:
-    """Says of which task an error is."""
+def about_task(i: int) -> Iterator[None]:
+    """Says of which of the tasks an error is."""
     try:
         yield
     except (TypeError, ValueError, gym.error.Error) as error:

@@ -54,6 +54,7 @@ class MotrixEnv(PlainSpec, gym.Env):  # pyright: ignore[reportIncompatibleVariab
         self.observation_space = self._batch_of_one.single_observation_space
         self.action_space = self._batch_of_one.single_action_space
         self.observation_blocks = self._batch_of_one.observation_blocks
+        self.observation_history = self._batch_of_one.observation_history
         self.mirror = self._batch_of_one.mirror
         self.state_space = self._batch_of_one.state_space
         self._time_limits: weakref.WeakSet[TimeLimit] = weakref.WeakSet()

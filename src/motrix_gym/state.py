@@ -73,6 +73,8 @@ class State:
         elapsed: Control steps since the episode began, (N,) int64.
         has_past: Environments that have had an episode since they were seeded, (N,) bool.
         ended: Environments whose episode has ended and which have not been reset, (N,) bool.
+        past_observations: What the policy saw in each of the steps before, from the oldest to the newest,
+            (N, history - 1, k) float32; (N, 0, 0) for a policy that sees one step.
     """
 
     physics: PhysicsState
@@ -81,6 +83,7 @@ class State:
     elapsed: Array
     has_past: Array
     ended: Array
+    past_observations: Array
 
 
 def take(tree: Tree, envs: Any) -> Tree:
@@ -111,7 +114,10 @@ def consecutive(widths: Mapping[str, int]) -> dict[str, slice]:
 
 
 def to_arrays(state: State) -> dict[str, Array]:
-    """A state as a flat dictionary of arrays of its own. `State.has_past` is not in it: a saved state has a past."""
+    """A state as a flat dictionary of arrays of its own, with past observations where there are any.
+
+    `State.has_past` is not in it: a saved state has a past.
+    """
     arrays = {
         "qpos": state.physics.qpos,
         "qvel": state.physics.qvel,
@@ -122,6 +128,8 @@ def to_arrays(state: State) -> dict[str, Array]:
         "elapsed": state.elapsed,
         "ended": state.ended,
     }
+    if state.past_observations.size:
+        arrays["past_observations"] = state.past_observations
     return {name: x.copy() for name, x in arrays.items()}
 
 
@@ -135,6 +143,7 @@ def from_arrays(arrays: Mapping[str, Array], like: State) -> State:
         elapsed=x["elapsed"],
         has_past=np.ones(len(x["ended"]), dtype=bool),
         ended=x["ended"],
+        past_observations=x.get("past_observations", like.past_observations),
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from motrix_gym.observation import first_past, next_past
 from motrix_gym.outcome import Outcome
 from motrix_gym.physics.base import Physics
 from motrix_gym.random_streams import RandomStreams
@@ -21,8 +22,17 @@ def first_state(task: Task, physics: Physics, num_envs: int) -> State:
     everywhere, nowhere = np.ones(num_envs, dtype=bool), np.zeros(num_envs, dtype=bool)
     rng = RandomStreams(np.zeros((num_envs, 2), dtype=np.uint64))
     unknown: Any = None
-    blank = State(unknown, unknown, rng, np.zeros(num_envs, dtype=np.int64), has_past=nowhere, ended=nowhere)
-    return _sampled(task, physics, blank, everywhere)
+    blank = State(
+        unknown,
+        unknown,
+        rng,
+        elapsed=np.zeros(num_envs, dtype=np.int64),
+        has_past=nowhere,
+        ended=nowhere,
+        past_observations=np.zeros((num_envs, 0, 0), dtype=np.float32),
+    )
+    state = _sampled(task, physics, blank, everywhere)
+    return replace(state, past_observations=first_past(task, state))
 
 
 def reset(task: Task, physics: Physics, state: State, mask: Array) -> tuple[State, State]:
@@ -59,7 +69,7 @@ def reset(task: Task, physics: Physics, state: State, mask: Array) -> tuple[Stat
         )
     if task.SETTLING_TIME > 0:
         new = replace(new, physics=physics.settle(mask, task.SETTLING_TIME))
-    new = replace(new, has_past=np.ones(len(envs), dtype=bool))
+    new = replace(new, has_past=np.ones(len(envs), dtype=bool), past_observations=first_past(task, new))
     return (new if mask.all() else put(state, envs, new)), new
 
 
@@ -94,19 +104,29 @@ def step(
     t = replace(t, terminated=terminated)
     weights = task.weights
     terms = {name: weights[name] * term for name, term in task.reward(t).items()}
+    success = task.success(t)
+    # Copies, because the caller may write to what it gets, and the state may have the same arrays.
     outcome = Outcome(
         took_step=np.ones(len(action), dtype=bool),
-        terminated=terminated,
+        terminated=terminated.copy(),
         truncated=truncated,
         rewards=sum(terms.values(), np.zeros(len(action))),
         reward_terms=terms,
         termination=reasons,
-        metrics=task.metrics(t),
-        success=task.success(t),
+        metrics={name: x.copy() for name, x in task.metrics(t).items()},
+        success=None if success is None else success.copy(),
     )
     rng = RandomStreams(state.rng.key, state.rng.counter)
     task_state = task.next_state(t, rng)
-    next_state = State(next_physics, task_state, rng, elapsed, state.has_past, ended=terminated | truncated)
+    next_state = State(
+        next_physics,
+        task_state,
+        rng,
+        elapsed,
+        state.has_past,
+        ended=terminated | truncated,
+        past_observations=next_past(task, state),
+    )
     if active is None:
         return next_state, outcome
     return where(active, next_state, state), outcome.only(active)
@@ -136,6 +156,7 @@ def _sampled(task: Task, physics: Physics, past: State, mask: Array) -> State:
         elapsed=np.zeros(len(rng), dtype=np.int64),
         has_past=past.has_past,
         ended=np.zeros(len(rng), dtype=bool),
+        past_observations=past.past_observations,
     )
 
 

@@ -31,6 +31,10 @@ class Flip:
         """A reflection that permutes nothing."""
         return Flip(np.arange(len(sign)), np.asarray(sign, dtype=float))
 
+    def repeated(self, times: int) -> Flip:
+        """The reflection of so many vectors after each other."""
+        return Flip.joined(*[self] * times)
+
     @staticmethod
     def joined(*flips: Flip) -> Flip:
         """The reflection of concatenated vectors."""
@@ -49,8 +53,9 @@ class Mirror:
         qpos: Reflection of the generalised positions.
         qvel: Reflection of the generalised velocities.
         action: Reflection of the action.
-        blocks: Reflection of each observation block.
+        blocks: Reflection of each observation block, as it is in one step.
         state: Maps a task state to that of the mirrored episode.
+        history: Steps that the observation shows of each block.
     """
 
     qpos: Flip
@@ -58,8 +63,9 @@ class Mirror:
     action: Flip
     blocks: Mapping[str, Flip]
     state: Callable[[Any], Any]
+    history: int = 1
 
     @property
     def observation(self) -> Flip:
         """Reflection of the whole observation vector."""
-        return Flip.joined(*self.blocks.values())
+        return Flip.joined(*(flip.repeated(self.history) for flip in self.blocks.values()))

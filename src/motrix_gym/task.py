@@ -22,6 +22,7 @@ from motrix_gym.state import Array, PhysicsState, Transition
 from motrix_gym.symmetry import Mirror
 
 LONGEST_STEP = 10.0  # s
+LONGEST_HISTORY = 100  # steps
 
 
 def render_fps(control_dt: float) -> int:
@@ -36,12 +37,17 @@ class Task:
     Attributes:
         control_dt: Seconds between two actions; a multiple of the model's timestep, at most 10.
         reward_weights: Weights that replace the defaults of `WEIGHTS`, by reward term.
+        observed: Blocks of the observation that the policy sees, in their order here; all where it is none. A critic
+            sees all.
+        history: Steps that the policy sees of each block, from the oldest to the newest; 1 to 100.
     """
 
     WEIGHTS: ClassVar[Mapping[str, float]] = {}  # of all reward terms; a subclass may set it anew
     SETTLING_TIME: ClassVar[float] = 0.0  # s of physics without control before the first observation
     control_dt: Annotated[float, Bound(low=0, high=LONGEST_STEP, above=True)]
     reward_weights: Mapping[str, float] = field(default_factory=dict)
+    observed: tuple[str, ...] | None = None
+    history: Annotated[int, Bound(low=1, high=LONGEST_HISTORY)] = 1
 
     def __init_subclass__(cls) -> None:
         """Collects the weights of the reward terms of the class, and writes the tables of its docstring."""
@@ -112,7 +118,7 @@ class Task:
         raise NotImplementedError
 
     def observe(self, physics: PhysicsState, state: Any) -> dict[str, Array]:
-        """The observation in blocks, each (N, k), joined in this order."""
+        """All blocks of the observation of one step, each (N, k), joined in this order; the policy sees `observed`."""
         raise NotImplementedError
 
     def noise(self, state: Any) -> dict[str, Array]:

@@ -14,6 +14,7 @@ import mujoco
 import numpy as np
 
 from motrix_gym.fields import nearest
+from motrix_gym.observation import check_observed
 from motrix_gym.physics.base import Override
 from motrix_gym.state import PhysicsState, Transition
 from motrix_gym.symmetry import Mirror
@@ -85,6 +86,7 @@ class CheckedTask:
         blocks = self._blocks("observe", physics, state)
         if not blocks:
             self._refuse("observe", "gives no block; an observation has one or more")
+        check_observed(self._task.observed, blocks)
         self.widths = {name: block.shape[1] for name, block in blocks.items()}
         return blocks
 
@@ -125,22 +127,23 @@ class CheckedTask:
         self._require_state("next_state", state, len(t.action), before=t.state)
         return state
 
-    def check_mirror(self, mirror: Mirror | None, blocks: Mapping[str, slice]) -> None:
-        """Looks at the reflection of a task whose observation has these blocks."""
+    def mirror(self) -> Mirror | None:
+        mirror, blocks = self._asked("mirror"), self.widths
         if mirror is None:
-            return
+            return None
         if missing := [name for name in blocks if name not in mirror.blocks]:
             self._refuse("mirror", f"reflects no block {missing[0]!r}; the observation has {', '.join(blocks)}")
         if list(mirror.blocks) != list(blocks):
             self._refuse(
                 "mirror", f"has the blocks {', '.join(mirror.blocks)}; the observation has {', '.join(blocks)}"
             )
-        widths = {f"block {name!r}": (mirror.blocks[name], at.stop - at.start) for name, at in blocks.items()}
+        widths = {f"block {name!r}": (mirror.blocks[name], width) for name, width in blocks.items()}
         widths |= {"qpos": (mirror.qpos, self._model.nq), "qvel": (mirror.qvel, self._model.nv)}
         widths["action"] = mirror.action, self._task.action_space().shape[0]
         for name, (flip, width) in widths.items():
             if (len(flip.index), len(flip.sign)) != (width, width):
                 self._refuse("mirror", f"reflects {len(flip.index)} elements of {name}; it has {width}")
+        return mirror
 
     def _beginning(self, method: str, rng: Any, *last: Any) -> tuple[Array, Array, Any]:
         qpos, qvel, state = self._asked(method, rng, *last)

@@ -38,6 +38,7 @@ class BatchVectorEnv(PlainSpec, VectorEnv):  # pyright: ignore[reportIncompatibl
         max_episode_steps: The time limit in steps; None for none.
         autoreset_mode: The `AutoresetMode` in force.
         observation_blocks: The columns of each observation block, by name, in order.
+        observation_history: The steps that each block shows, by name; its columns go from the oldest to the newest.
         mirror: The reflection of the task's robot, or None.
         state_space: Space of one environment's privileged observation (see `state`), or None if the task has none.
     """
@@ -63,7 +64,7 @@ class BatchVectorEnv(PlainSpec, VectorEnv):  # pyright: ignore[reportIncompatibl
             "render_fps": render_fps(batch.control_dt),
             "autoreset_mode": autoreset_mode,
         }
-        self.observation_blocks = batch.observation_blocks
+        self.observation_blocks, self.observation_history = batch.observation_blocks, batch.observation_history
         self.mirror = batch.mirror
         width = max(block.stop for block in batch.observation_blocks.values())
         self.single_observation_space = gym.spaces.Box(-np.inf, np.inf, (width,), np.float32)
@@ -140,7 +141,9 @@ class BatchVectorEnv(PlainSpec, VectorEnv):  # pyright: ignore[reportIncompatibl
         return observations, outcome.rewards, outcome.terminated, outcome.truncated, info
 
     def state(self) -> np.ndarray:
-        """What a critic may see in training: the observation, then `Task.privileged`, (N, k) float32.
+        """What a critic may see in training, (N, k) float32.
+
+        The observation, then the blocks that the policy does not observe, without noise, then `Task.privileged`.
 
         Raises:
             RuntimeError: The task tells a critic no more than the policy.

@@ -61,6 +61,8 @@ class EnvProtocol(ResumableEnv, PrivilegedEnv, Protocol):
     """Reflection of the robot: `observation` and `action`, each with `index` (k,) and `sign` (k,); None without."""
     observation_blocks: Mapping[str, Any]
     """Slices of the observation by name, described in an export."""
+    observation_history: Mapping[str, int]
+    """Steps that each of these blocks shows, from the oldest to the newest; 1 without."""
 
 
 def time_limit(env: VectorEnv) -> int | None:
@@ -105,6 +107,11 @@ def state_space(env: VectorEnv) -> gymnasium.Space[Any] | None:
 def observation_blocks(env: VectorEnv) -> Mapping[str, Any] | None:
     """Slices of the observation by name, None where they are not known."""
     return getattr(env, "observation_blocks", None)
+
+
+def observation_history(env: VectorEnv) -> Mapping[str, int]:
+    """Steps that each block of the observation shows, by name; a block that is not named shows 1."""
+    return getattr(env, "observation_history", {})
 
 
 def is_resumable(env: object) -> TypeGuard[ResumableEnv]:

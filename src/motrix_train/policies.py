@@ -65,6 +65,7 @@ class TrainedPolicy:
         spaces = env.single_observation_space, env.single_action_space
         env.close()
         checkpoint.require_spaces(env_id, *spaces, "give an environment of the same spaces, or another policy")
+        checkpoint.require_observed(env_id, env_kwargs, env.single_observation_space)
         checkpoint.require_networks(path)
         return cls(path, checkpoint, select(suffix_backend).policy(checkpoint, device), env_id, env_kwargs)
 

@@ -80,6 +80,19 @@ def test_infos_are_dense_and_masked(envs):
     assert ended.all()
 
 
+def test_what_was_returned_is_no_part_of_the_state(envs):
+    """Law 6: the caller may write to it."""
+    envs.reset(seed=0)
+    for action in actions_for(envs.spec.id, 3, 5):
+        observations, rewards, terminated, truncated, info = envs.step(action)
+        before = envs.unwrapped.get_state()
+        groups = [info[name] for name in ("reward_terms", "termination", "metrics")]
+        for x in [observations, rewards, terminated, truncated, *(x for group in groups for x in group.values())]:
+            x[...] = ~x if x.dtype == bool else 77
+        for name, x in envs.unwrapped.get_state().items():
+            np.testing.assert_array_equal(x, before[name], err_msg=name)
+
+
 def test_the_metrics_of_a_row_being_reset_are_masked_out(env_id):
     envs = gymnasium.make_vec(env_id, num_envs=2, num_threads=1, max_episode_steps=1, autoreset_mode="NextStep")
     envs.reset(seed=0)

@@ -146,6 +146,20 @@ def test_ctrl_is_what_the_environment_gives_its_actuators(tmp_path):
     assert metadata(path)["ctrl_offset"] == stand.tolist()
 
 
+def test_the_metadata_says_which_blocks_of_how_many_steps(tmp_path):
+    fields = {"observed": ["gravity", "command"], "history": 4}
+    exported(untrained("torch", GO1, fields), tmp_path / "policy.onnx")
+    told = metadata(tmp_path / "policy.onnx")
+    assert told["observation_blocks"] == [
+        {"name": "gravity", "start": 0, "stop": 12, "history": 4},
+        {"name": "command", "start": 12, "stop": 24, "history": 4},
+    ]
+    assert (told["task"]["observed"], told["task"]["history"]) == (["gravity", "command"], 4)
+    two = [{"id": CARTPOLE, "name": name, "kwargs": {"history": 2}} for name in "ab"]
+    exported(untrained("torch", "Motrix/MultiTask-v0", {"tasks": two}), tmp_path / "policy.onnx")
+    assert [block["history"] for block in metadata(tmp_path / "policy.onnx")["observation_blocks"]] == [2, 2, 1]
+
+
 @pytest.mark.parametrize("name", ["torch", "jax"])
 def test_the_metadata_describes_the_environment(name, tmp_path):
     policy, path = untrained(name, GO1, {"max_tilt": 0.8}), tmp_path / "policy.onnx"
@@ -299,10 +313,13 @@ def test_without_the_packages_it_says_what_to_install(package, trained, work, ca
     assert capsys.readouterr().err == f"motrix-train: export needs {package}: pip install 'motrix-gym[onnx]'\n"
 
 
-@pytest.fixture
-def go1_files(tmp_path) -> tuple[Checkpoint, Path, Path]:
+OBSERVED = ["angular_velocity", "gravity", "joint_position", "joint_velocity", "last_action", "command", "gait_clock"]
+
+
+@pytest.fixture(params=[{}, {"observed": OBSERVED, "history": 3}], ids=["all blocks", "some blocks of three steps"])
+def go1_files(request, tmp_path) -> tuple[Checkpoint, Path, Path]:
     """A policy of the Go1, exported, and the model."""
-    policy = untrained("torch", GO1, mirror="policy")
+    policy = untrained("torch", GO1, request.param, mirror="policy")
     files = tmp_path / "go1.onnx", tmp_path / "go1.xml"
     exported(policy, files[0])
     export.write_model(policy, files[1])
@@ -319,14 +336,18 @@ def test_the_example_sees_what_the_environment_shows(go1_files):
     mean = backend.select("torch").policy(policy, "cpu")
     model = mujoco.MjModel.from_xml_path(str(model_file))
     data, told = mujoco.MjData(model), metadata(file)
-    env: Any = environment.make_env(GO1, 1, {"still_probability": 0.0, "command_low": (0.3, 0.3, 0.3)})
+    fields = {"still_probability": 0.0, "command_low": (0.3, 0.3, 0.3)}
+    env: Any = environment.make_env(GO1, 1, {**policy.env_kwargs, **fields})
     observations, _ = env.reset(seed=1)
+    steps: list[dict[str, Any]] = []
     for _ in range(5):
         state = env.unwrapped.get_state()
         mujoco.mj_setState(model, data, state["simulation"][0], int(mujoco.mjtState.mjSTATE_INTEGRATION))
         mujoco.mj_forward(model, data)
         task_state = (state[f"memory.{name}"][0] for name in ("action", "command", "phase"))
-        assert example.observe(data, told, *task_state) == pytest.approx(observations, abs=1e-5)
+        blocks = example.blocks_of(data, told, *task_state)
+        steps = [*steps[1:], blocks] if steps else [blocks] * told["task"]["history"]
+        assert example.observation(steps, told) == pytest.approx(observations, abs=1e-5)
         action = act(file, observations)
         assert action == pytest.approx(np.clip(mean(observations), -1, 1), abs=1e-5)
         observations, *_ = env.step(action)

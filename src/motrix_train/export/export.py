@@ -191,11 +191,14 @@ def _metadata(
         "versions": checkpoint.versions,
     }
     task, blocks = env_protocol.task_of(env), env_protocol.observation_blocks(env)
+    history = env_protocol.observation_history(env)
     if task is not None:
         content |= {"task": dataclasses.asdict(task), "control_dt": task.control_dt}
     if blocks is not None:
-        places = [{"name": name, "start": at.start, "stop": at.stop} for name, at in blocks.items()]
-        content["observation_blocks"] = places
+        content["observation_blocks"] = [
+            {"name": name, "start": at.start, "stop": at.stop, "history": history.get(name, 1)}
+            for name, at in blocks.items()
+        ]
     if model is not None:
         content["actuators"], content["joints"] = _actuators(model)
     if control is not None:
@@ -222,5 +225,6 @@ def _description(checkpoint: Checkpoint, control: Affine | None) -> str:
     ctrl = "; ctrl: (N, nu), what its actuators then get, in the order of the metadata" if control else ""
     return (
         f"A policy for {checkpoint.env_id}, trained for {checkpoint.env_steps} steps with {checkpoint.backend}. "
-        f"observation: (N, k), raw, in the blocks of the metadata; action: (N, m), within the action space{ctrl}."
+        "observation: (N, k), raw, in the blocks of the metadata, each the last `history` steps of what it shows, from "
+        f"the oldest to the newest; action: (N, m), within the action space{ctrl}."
     )

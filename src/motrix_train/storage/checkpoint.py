@@ -119,6 +119,15 @@ class Checkpoint(Header):
             if mine != theirs:
                 raise UsageError(f"the policy was trained with {name} {mine}, {env_id} has {theirs}: {remedy}")
 
+    def require_observed(self, env_id: str, env_kwargs: Mapping[str, Any], observation_space: Space) -> None:
+        """Raise an error if its environment, made with other fields, shows other blocks or steps in the same shape."""
+        if self.env_id != env_id or self.observation_shape != observation_space.shape:
+            return
+        for name, default in (("observed", None), ("history", 1)):
+            mine, theirs = (json.dumps(kwargs.get(name, default)) for kwargs in (self.env_kwargs, env_kwargs))
+            if mine != theirs:
+                raise UsageError(f"the policy was trained with {name} {mine}, not {theirs}: give that one")
+
 
 def backend_of(path: str | Path) -> str:
     """The backend that a policy file belongs to, by its suffix."""

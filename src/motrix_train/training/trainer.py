@@ -118,6 +118,8 @@ def _make_agent(
         with _misfits_as_run_errors():
             backend.load_agent_state(agent, resumed.state)
     elif request.origin is not None:
+        given = request.origin.checkpoint
+        given.require_observed(request.env_id, request.env_kwargs, env.single_observation_space)
         transferred = transfer(agent, backend, request.origin)
     if resumed is not None or request.origin is not None:
         _require_finite_state(backend.agent_state(agent))
