@@ -1,0 +1,160 @@
+"""Runs of the task under test: what it answered in each step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import mujoco
+import numpy as np
+
+from motrix_gym import step
+from motrix_gym.batch import TaskBatch
+from motrix_gym.physics.cpu import CpuPhysics
+from motrix_gym.random_streams import RandomStreams, row_keys
+from motrix_gym.state import Array, PhysicsState, State, Transition
+from motrix_gym.task import Task
+from motrix_gym.task_check import CheckedTask
+
+
+@dataclass(frozen=True)
+class TaskRun:
+    """What a task answered in T steps of N environments.
+
+    Attributes:
+        actions: What the actions were, in words.
+        transitions: The T transitions, with what `terminated` decided.
+        elapsed: Steps of each episode after each step, (T, N) int.
+        answers: The numbers that a method gave, by method and name, each (T, N, ...).
+        reasons: The reasons of `terminated` and ``diverged``, by name, each (T, N) bool.
+    """
+
+    actions: str
+    transitions: tuple[Transition, ...]
+    elapsed: Array
+    answers: Mapping[str, Mapping[str, Array]]
+    reasons: Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class TaskSubject:
+    """The task under test and its runs.
+
+    Attributes:
+        task: The task.
+        model: Its model.
+        seed: The seed of the first environment.
+        random: A run with random actions; each episode is cut off after half of the steps.
+        zero: A run with zero actions.
+        depths: The deepest contact of each of 2 N start states, (2 N,) m; 0 without a contact.
+    """
+
+    task: Task
+    model: mujoco.MjModel
+    seed: int
+    random: TaskRun
+    zero: TaskRun
+    depths: Array
+
+    @property
+    def runs(self) -> tuple[TaskRun, TaskRun]:
+        """Both runs."""
+        return self.random, self.zero
+
+    def values(self, method: str) -> dict[str, Array]:
+        """The numbers that a method gave in both runs, by name, each (2 T, N, ...)."""
+        return {
+            name: np.concat([run.answers[method][name] for run in self.runs]) for name in self.random.answers[method]
+        }
+
+
+def subject_of(task: Task, num_envs: int, steps: int, seed: int) -> TaskSubject:
+    """Runs a task.
+
+    Raises:
+        ValueError: A method gives what no environment can use, or a start state that cannot be simulated.
+    """
+    model = TaskBatch(task, 1, None, 1).models[0]
+    space = task.action_space()
+    unit = np.random.default_rng(seed).uniform(size=(steps, num_envs, *space.shape))
+    random = space.low + (space.high - space.low) * unit
+    zero = np.clip(np.zeros_like(random), space.low, space.high)
+    cut = max(1, steps // 2)
+    first, depths = _run(task, model, "random actions", random, cut, seed)
+    second, more = _run(task, model, "zero actions", zero, None, seed + num_envs)
+    return TaskSubject(task, model, seed, first, second, np.concat([depths, more]))
+
+
+def streams(seed: int, num_envs: int) -> RandomStreams:
+    """The random streams of environments that are seeded with seed, seed + 1 ..."""
+    return RandomStreams(row_keys(range(seed, seed + num_envs)))
+
+
+def observed(task: Task, physics: PhysicsState, state: Any) -> dict[str, Array]:
+    """The blocks of the observation with their noise, each (N, k)."""
+    noise = task.noise(state)
+    return {name: x + noise.get(name, 0.0) for name, x in task.observe(physics, state).items()}
+
+
+def _run(
+    task: Task, model: mujoco.MjModel, words: str, actions: Array, limit: int | None, seed: int
+) -> tuple[TaskRun, Array]:
+    """A run, and the deepest contact of each of its first start states, (N,) m."""
+    rules = cast(Task, CheckedTask(task, model))
+    num_envs = actions.shape[1]
+    physics = CpuPhysics(model, num_envs, 1, task.control_dt)
+    blank = step.first_state(rules, physics, num_envs)
+    state, _ = step.reset(rules, physics, replace(blank, rng=streams(seed, num_envs)), blank.ended | True)
+    depths = np.array([_depth(physics, env) for env in range(num_envs)])
+
+    transitions, elapsed, reasons = [], [], []
+    answers: dict[str, list[dict[str, Array]]] = {method: [] for method in _ANSWERS}
+    for action in actions:
+        before = state
+        state, outcome = step.step(rules, physics, before, action, limit, None)
+        ctrl = rules.control(before.physics, before.task, action)
+        t = Transition(before.physics, before.task, action, ctrl, state.physics, outcome.terminated)
+        transitions.append(t)
+        elapsed.append(state.elapsed)
+        reasons.append(outcome.termination)
+        for method, answer in _ANSWERS.items():
+            answers[method].append(dict(answer(rules, state, t)))
+        if state.ended.any():
+            state, _ = step.reset(rules, physics, state, state.ended)
+    stacked = {method: _stacked(method, given) for method, given in answers.items()}
+    run = TaskRun(words, tuple(transitions), np.stack(elapsed), stacked, _stacked("terminated", reasons))
+    return run, depths
+
+
+def _fields(state: Any) -> Iterator[tuple[str, Array]]:
+    return ((f"state.{name}", x) for name, x in vars(state).items())
+
+
+_ANSWERS: dict[str, Callable[[Task, State, Transition], Any]] = {
+    "observe": lambda task, state, t: observed(task, state.physics, state.task),
+    "privileged": lambda task, state, t: task.privileged(state.physics, state.task),
+    "reward": lambda task, state, t: task.reward(t),
+    "metrics": lambda task, state, t: task.metrics(t),
+    "control": lambda task, state, t: {"ctrl": t.ctrl},
+    "external_force": lambda task, state, t: task.external_force(state.task),
+    "model_overrides": lambda task, state, t: {
+        name: override.values for name, override in task.model_overrides(state.task).items()
+    },
+    "next_state": lambda task, state, t: _fields(state.task),
+}
+
+
+def _stacked(method: str, answers: list[dict[str, Array]]) -> dict[str, Array]:
+    """The answers of all steps, by name, each (T, N, ...)."""
+    first = {name: x.shape for name, x in answers[0].items()}
+    for later in answers:
+        if {name: x.shape for name, x in later.items()} != first:
+            raise ValueError(f"{method} gives {', '.join(first)} in one step, and {', '.join(later)} in another")
+    return {name: np.stack([answer[name] for answer in answers]) for name in first}
+
+
+def _depth(physics: CpuPhysics, env: int) -> float:
+    """How deep the deepest contact of an environment is, m."""
+    _, data = physics.view(env)
+    return max(0.0, -float(data.contact.dist.min(initial=0.0)))
