@@ -26,7 +26,7 @@ _CHECKS: tuple[Callable[[TaskSubject], Iterator[Finding]], ...] = (
 )
 
 
-def check_task(task: Task, *, num_envs: int = 32, steps: int = 200, seed: int = 0) -> TaskReport:
+def check_task(task: Task, *, num_envs: int = 32, steps: int = 100, seed: int = 0) -> TaskReport:
     """Checks a task, with random actions and with zero actions.
 
     An error is wrong in any case: a number that is not finite, a method that is no function of its arguments or that

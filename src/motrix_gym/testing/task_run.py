@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import Any
 
 import mujoco
 import numpy as np
 
-from motrix_gym import step
 from motrix_gym.batch import TaskBatch
-from motrix_gym.physics.cpu import CpuPhysics
 from motrix_gym.random_streams import RandomStreams, row_keys
 from motrix_gym.state import Array, PhysicsState, State, Transition
 from motrix_gym.task import Task
-from motrix_gym.task_check import CheckedTask
 
 
 @dataclass(frozen=True)
@@ -23,14 +20,12 @@ class TaskRun:
     """What a task answered in T steps of N environments.
 
     Attributes:
-        actions: What the actions were, in words.
         transitions: The T transitions, with what `terminated` decided.
         elapsed: Steps of each episode after each step, (T, N) int.
         answers: The numbers that a method gave, by method and name, each (T, N, ...).
         reasons: The reasons of `terminated` and ``diverged``, by name, each (T, N) bool.
     """
 
-    actions: str
     transitions: tuple[Transition, ...]
     elapsed: Array
     answers: Mapping[str, Mapping[str, Array]]
@@ -75,15 +70,15 @@ def subject_of(task: Task, num_envs: int, steps: int, seed: int) -> TaskSubject:
     Raises:
         ValueError: A method gives what no environment can use, or a start state that cannot be simulated.
     """
-    model = TaskBatch(task, 1, None, 1).models[0]
     space = task.action_space()
     unit = np.random.default_rng(seed).uniform(size=(steps, num_envs, *space.shape))
     random = space.low + (space.high - space.low) * unit
     zero = np.clip(np.zeros_like(random), space.low, space.high)
     cut = max(1, steps // 2)
-    first, depths = _run(task, model, "random actions", random, cut, seed)
-    second, more = _run(task, model, "zero actions", zero, None, seed + num_envs)
-    return TaskSubject(task, model, seed, first, second, np.concat([depths, more]))
+    batches = [TaskBatch(task, num_envs, limit, num_threads=1) for limit in (cut, None)]
+    depths = [_begun(batch, first) for batch, first in zip(batches, (seed, seed + num_envs), strict=True)]
+    first, second = _run(batches[0], random), _run(batches[1], zero)
+    return TaskSubject(task, batches[0].models[0], seed, first, second, np.concat(depths))
 
 
 def streams(seed: int, num_envs: int) -> RandomStreams:
@@ -97,34 +92,35 @@ def observed(task: Task, physics: PhysicsState, state: Any) -> dict[str, Array]:
     return {name: x + noise.get(name, 0.0) for name, x in task.observe(physics, state).items()}
 
 
-def _run(
-    task: Task, model: mujoco.MjModel, words: str, actions: Array, limit: int | None, seed: int
-) -> tuple[TaskRun, Array]:
-    """A run, and the deepest contact of each of its first start states, (N,) m."""
-    rules = cast(Task, CheckedTask(task, model))
-    num_envs = actions.shape[1]
-    physics = CpuPhysics(model, num_envs, 1, task.control_dt)
-    blank = step.first_state(rules, physics, num_envs)
-    state, _ = step.reset(rules, physics, replace(blank, rng=streams(seed, num_envs)), blank.ended | True)
-    depths = np.array([_depth(physics, env) for env in range(num_envs)])
+def _begun(batch: TaskBatch, seed: int) -> Array:
+    """Begins episodes in all environments, and gives how deep the deepest contact of each is, (N,) m."""
+    envs = range(batch.num_envs)
+    batch.seed({env: seed + env for env in envs})
+    batch.reset(np.full(batch.num_envs, True))
+    contacts = [batch.physics.view(env)[1].contact.dist for env in envs]
+    return np.array([max(0.0, -float(distance.min(initial=0.0))) for distance in contacts])
 
+
+def _run(batch: TaskBatch, actions: Array) -> TaskRun:
+    """Takes actions, (T, N, m)."""
+    task = batch.task
     transitions, elapsed, reasons = [], [], []
     answers: dict[str, list[dict[str, Array]]] = {method: [] for method in _ANSWERS}
     for action in actions:
-        before = state
-        state, outcome = step.step(rules, physics, before, action, limit, None)
-        ctrl = rules.control(before.physics, before.task, action)
-        t = Transition(before.physics, before.task, action, ctrl, state.physics, outcome.terminated)
+        before = batch.state
+        outcome = batch.step(action)
+        after = batch.state
+        ctrl = task.control(before.physics, before.task, action)
+        t = Transition(before.physics, before.task, action, ctrl, after.physics, outcome.terminated)
         transitions.append(t)
-        elapsed.append(state.elapsed)
+        elapsed.append(after.elapsed)
         reasons.append(outcome.termination)
         for method, answer in _ANSWERS.items():
-            answers[method].append(dict(answer(rules, state, t)))
-        if state.ended.any():
-            state, _ = step.reset(rules, physics, state, state.ended)
+            answers[method].append(dict(answer(task, after, t)))
+        if batch.ended.any():
+            batch.reset(batch.ended)
     stacked = {method: _stacked(method, given) for method, given in answers.items()}
-    run = TaskRun(words, tuple(transitions), np.stack(elapsed), stacked, _stacked("terminated", reasons))
-    return run, depths
+    return TaskRun(tuple(transitions), np.stack(elapsed), stacked, _stacked("terminated", reasons))
 
 
 def _fields(state: Any) -> Iterator[tuple[str, Array]]:
@@ -152,9 +148,3 @@ def _stacked(method: str, answers: list[dict[str, Array]]) -> dict[str, Array]:
         if {name: x.shape for name, x in later.items()} != first:
             raise ValueError(f"{method} gives {', '.join(first)} in one step, and {', '.join(later)} in another")
     return {name: np.stack([answer[name] for answer in answers]) for name in first}
-
-
-def _depth(physics: CpuPhysics, env: int) -> float:
-    """How deep the deepest contact of an environment is, m."""
-    _, data = physics.view(env)
-    return max(0.0, -float(data.contact.dist.min(initial=0.0)))
