@@ -19,12 +19,15 @@ COLUMNS = {
     "Termination": ["reason", "condition"],
 }
 _INDEX = re.compile(r"(\d+)(?:-(\d+))?")
-_OPTION = re.compile(r"with `(\w+)`: ")
+_OPTION = re.compile(r"with `(?P<field>\w+)`: ")
 
 
 def docstring(s: TaskSubject) -> Iterator[Finding]:
-    """The tables for observation, reward and termination are there, and are those of the task."""
-    sections = sections_of(type(s.task))
+    """The tables for observation, reward and termination are there, and are those of the task.
+
+    A table that is not true is an error, or a remark where the class has it from another one and has none itself.
+    """
+    sections, own = sections_of(type(s.task)), own_sections(type(s.task))
     live = {
         "Observation": consecutive({name: x.shape[-1] for name, x in s.values("observe").items()}),
         "Reward": dict(s.task.WEIGHTS),
@@ -36,16 +39,17 @@ def docstring(s: TaskSubject) -> Iterator[Finding]:
         if heading not in sections:
             yield remark(where, "is missing", f"add the heading `{heading}:` and a table {_head(heading)}")
             continue
+        found = error if heading in own or (heading == "Reward" and "Weights" in own) else remark
         try:
             written = _TABLES[heading](s.task, sections)
         except ValueError as wrong:
-            yield error(where, str(wrong), f"write a table {_head(heading)} with all cells filled")
+            yield found(where, str(wrong), f"write a table {_head(heading)} with all cells filled")
             continue
-        if list(_pairs(written)) != list(_pairs(expected)):
-            yield error(where, f"has {_in_words(written)}", f"the task has {_in_words(expected)}")
+        if _in_words(written) != _in_words(expected):
+            yield found(where, f"has {_in_words(written)}", f"the task has {_in_words(expected)}")
         for name in re.findall(r"`(\w+)`", sections[heading]):
             if name not in fields:
-                yield error(where, f"names a field `{name}`", f"the task has no such field; it has {', '.join(fields)}")
+                yield found(where, f"names a field `{name}`", f"the task has no such field; it has {', '.join(fields)}")
 
 
 def sections_of(cls: type) -> dict[str, str]:
@@ -66,9 +70,9 @@ def own_sections(cls: type) -> dict[str, str]:
 
 
 def optional_blocks(cls: type) -> set[str]:
-    """The blocks of the observation that the docstring of a task has ``with `field` ``."""
-    lines = re.findall(r"^\|[^|]+\| *(\w+) *\| *with `\w+`: ", sections_of(cls).get("Observation", ""), re.MULTILINE)
-    return set(lines)
+    """The blocks of the observation that a field switches on, by the docstring of a task: "with `height_scan`: ..."."""
+    section = sections_of(cls).get("Observation", "")
+    return {found[1] for found in re.finditer(rf"^ *\|[^|]+\| *(\w+) *\| *{_OPTION.pattern}", section, re.MULTILINE)}
 
 
 def _observation(task: Task, sections: dict[str, str]) -> dict[str, slice]:
@@ -78,7 +82,7 @@ def _observation(task: Task, sections: dict[str, str]) -> dict[str, slice]:
         option, place = _OPTION.match(quantity), _INDEX.fullmatch(index)
         if place is None:
             raise ValueError(f"has an index {index!r}, which is neither a number nor a range such as 0-2")
-        if option is None or getattr(task, option[1], True):
+        if option is None or getattr(task, option["field"], True):
             columns[block] = slice(int(place[1]), int(place[2] or place[1]) + 1)
     return columns
 
@@ -124,10 +128,6 @@ def _number(text: str) -> float:
 
 def _head(heading: str) -> str:
     return f"| {' | '.join(COLUMNS[heading])} |"
-
-
-def _pairs(table: dict | list) -> Iterator[object]:
-    return iter(table.items() if isinstance(table, dict) else table)
 
 
 def _in_words(table: dict | list) -> str:

@@ -15,7 +15,7 @@ from motrix_gym.task import Task
 from motrix_gym.testing.task_report import Finding, error
 from motrix_gym.testing.task_run import TaskSubject, streams
 
-METHODS: dict[str, Callable[[Task, Transition, PhysicsState, RandomStreams], Any]] = {
+_METHODS: dict[str, Callable[[Task, Transition, PhysicsState, RandomStreams], Any]] = {
     "reset": lambda task, t, now, rng: task.reset(rng),
     "reset_after": lambda task, t, now, rng: task.reset_after(rng, t.state),
     "is_valid_start": lambda task, t, now, rng: task.is_valid_start(now),
@@ -39,7 +39,7 @@ def repeatable(s: TaskSubject) -> Iterator[Finding]:
     """The same arguments and random streams give the same results."""
     t = s.random.transitions[-1]
     rng = streams(s.seed, len(t.action))
-    for method, call in METHODS.items():
+    for method, call in _METHODS.items():
         expected, found = (dict(_leaves(_called(call, s.task, t, rng))) for _ in range(2))
         for name, x in expected.items():
             if not np.array_equal(x, found.get(name, _ABSENT), equal_nan=x.dtype.kind == "f"):
@@ -52,7 +52,7 @@ def independent(s: TaskSubject) -> Iterator[Finding]:
     t = s.random.transitions[-1]
     rng = streams(s.seed, len(t.action))
     chosen = np.random.default_rng(s.seed).permutation(len(t.action))[: -(-len(t.action) // 2)]
-    for method, call in METHODS.items():
+    for method, call in _METHODS.items():
         expected = dict(_leaves(_called(call, s.task, t, rng)))
         found = dict(_leaves(_called(call, s.task, take(t, chosen), take(rng, chosen))))
         for name, x in expected.items():

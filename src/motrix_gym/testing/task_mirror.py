@@ -79,9 +79,7 @@ def mirrored_step(s: TaskSubject) -> Iterator[Finding]:
     t = s.random.transitions[-1]
     qpos, qvel, state, action = t.physics.qpos, t.physics.qvel, t.state, t.action
     mine = _stepped(s.task, model, qpos, qvel, state, action)
-    theirs = _stepped(
-        s.task, model, mirror.qpos(qpos), mirror.qvel(qvel), mirror.state(state), mirror.action(action)
-    )
+    theirs = _stepped(s.task, model, mirror.qpos(qpos), mirror.qvel(qvel), mirror.state(state), mirror.action(action))
     for name, flip in mirror.blocks.items():
         pairs = [(mine.before, theirs.before, np.full(len(action), True)), (mine.after, theirs.after, mine.undrawn)]
         for ours, other, envs in pairs:
@@ -89,7 +87,9 @@ def mirrored_step(s: TaskSubject) -> Iterator[Finding]:
             wrong = ~np.isclose(found, expected, rtol=1e-5, atol=1e-5)
             if wrong.any():
                 env, i = np.argwhere(wrong)[0]
-                what = f"element {i} is {found[env, i]:.4g} in a mirrored step, and {expected[env, i]:.4g} by its mirror"
+                what = (
+                    f"element {i} is {found[env, i]:.4g} in a mirrored step, and {expected[env, i]:.4g} by its mirror"
+                )
                 yield error(f"mirror block {name!r}", what, _REMEDY)
                 break
     for name, x in mine.earned.items():
