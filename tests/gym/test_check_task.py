@@ -87,13 +87,13 @@ def asymmetric() -> mujoco.MjModel:
     return model
 
 
-def hilly() -> mujoco.MjModel:
+def hilly(gear: float = 100.0) -> mujoco.MjModel:
     """The model of CartPole over a height field."""
     spec = mujoco.MjSpec.from_string(
         '<mujoco><asset><hfield name="hill" nrow="2" ncol="2" size="1 1 1 1"/></asset><worldbody>'
         '<geom type="hfield" hfield="hill" pos="0 0 -9"/><body name="cart"><joint name="slide" type="slide"'
         ' axis="1 0 0"/><geom size="0.1"/><body name="pole"><joint name="hinge" axis="0 1 0"/><geom size="0.1"'
-        ' pos="0 0 1"/></body></body></worldbody><actuator><motor joint="slide" gear="100"/></actuator></mujoco>'
+        f' pos="0 0 1"/></body></body></worldbody><actuator><motor joint="slide" gear="{gear}"/></actuator></mujoco>'
     )
     spec.option.timestep = 0.01
     return spec.compile()
@@ -125,7 +125,7 @@ ERRORS: dict[str, tuple[dict[str, Any], str]] = {
     "infinite metric": ({"metrics": lambda task, t: {"far": np.full(len(t.action), np.inf)}}, "metrics 'far': is inf"),
     "chance in reset": (
         {"reset": reset_with(lambda rng: np.random.default_rng().uniform(size=len(rng)))},
-        "reset state.number: gives another result when it is called again; draw random numbers from `rng`",
+        "reset state.number: is another one when the method is called again; draw random numbers from `rng`",
     ),
     "chance in reset_after": (
         {
@@ -134,14 +134,14 @@ ERRORS: dict[str, tuple[dict[str, Any], str]] = {
                 *task.reset(rng)[1:],
             )
         },
-        "reset_after qpos: gives another result",
+        "reset_after qpos: is another one",
     ),
     "chance in next_state": (
         {
             "reset": reset_with(lambda rng: rng.uniform()[:, 0]),
             "next_state": lambda task, t, rng: Remembered(np.random.default_rng().uniform(size=len(t.action))),
         },
-        "next_state state.number: gives another result",
+        "next_state state.number: is another one",
     ),
     "chance in the model": (
         {
@@ -150,18 +150,18 @@ ERRORS: dict[str, tuple[dict[str, Any], str]] = {
                 "body_mass": Override(np.random.default_rng().uniform(4, 5, len(state.number)), 1)
             },
         },
-        "model_overrides 'body_mass': gives another result",
+        "model_overrides 'body_mass': is another one",
     ),
     "a mean of all environments": (
         {"reward": lambda task, t: {"alive": t.next_physics.qpos[:, 0] - t.next_physics.qpos[:, 0].mean()}},
-        "reward 'alive': gives an environment another result in another order, or among others; compute along",
+        "reward 'alive': of an environment depends on the other environments, or on their order; compute along",
     ),
     "the first environment's numbers": (
         {
             "reset": reset_with(lambda rng: rng.uniform()[:, 0]),
             "next_state": lambda task, t, rng: Remembered(np.repeat(rng.uniform()[:1, 0], len(rng))),
         },
-        "next_state state.number: gives an environment another result",
+        "next_state state.number: of an environment depends on",
     ),
     "weighted twice": (
         {"reward": lambda task, t: {"alive": task.weights["alive"] * (1.0 - t.terminated)}},

@@ -33,7 +33,7 @@ def docstring(s: TaskSubject) -> Iterator[Finding]:
         "Reward": dict(s.task.WEIGHTS),
         "Termination": list(s.random.reasons),
     }
-    fields = {field.name for field in dataclasses.fields(s.task)}
+    fields = [field.name for field in dataclasses.fields(s.task)]
     for heading, expected in live.items():
         where = f"docstring, {heading}"
         if heading not in sections:

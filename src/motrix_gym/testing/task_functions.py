@@ -35,30 +35,22 @@ _METHODS: dict[str, Callable[[Task, Transition, PhysicsState, RandomStreams], An
 }
 
 
-def repeatable(s: TaskSubject) -> Iterator[Finding]:
-    """The same arguments and random streams give the same results."""
-    t = s.random.transitions[-1]
-    rng = streams(s.seed, len(t.action))
-    for method, call in _METHODS.items():
-        expected, found = (dict(_leaves(_called(call, s.task, t, rng))) for _ in range(2))
-        for name, x in expected.items():
-            if not np.array_equal(x, found.get(name, _ABSENT), equal_nan=x.dtype.kind == "f"):
-                remedy = "draw random numbers from `rng` alone, and remember things in the task state alone"
-                yield error(f"{method}{name}", "gives another result when it is called again", remedy)
-
-
-def independent(s: TaskSubject) -> Iterator[Finding]:
-    """Half of the environments, in another order, have the results that they have among all."""
+def functions(s: TaskSubject) -> Iterator[Finding]:
+    """The same arguments give the same results, and half of the environments in another order have theirs."""
     t = s.random.transitions[-1]
     rng = streams(s.seed, len(t.action))
     chosen = np.random.default_rng(s.seed).permutation(len(t.action))[: -(-len(t.action) // 2)]
     for method, call in _METHODS.items():
-        expected = dict(_leaves(_called(call, s.task, t, rng)))
-        found = dict(_leaves(_called(call, s.task, take(t, chosen), take(rng, chosen))))
-        for name, x in expected.items():
-            if not _same(x[chosen], found.get(name, _ABSENT)):
-                what = "gives an environment another result in another order, or among others"
-                yield error(f"{method}{name}", what, "compute along the axes after the first one alone")
+        result, again = (dict(_leaves(_called(call, s.task, t, rng))) for _ in range(2))
+        among_others = dict(_leaves(_called(call, s.task, take(t, chosen), take(rng, chosen))))
+        for name, x in result.items():
+            where = f"{method}{name}"
+            if not np.array_equal(x, again.get(name, _ABSENT), equal_nan=x.dtype.kind == "f"):
+                remedy = "draw random numbers from `rng` alone, and remember things in the task state alone"
+                yield error(where, "is another one when the method is called again", remedy)
+            elif not _same(x[chosen], among_others.get(name, _ABSENT)):
+                what = "of an environment depends on the other environments, or on their order"
+                yield error(where, what, "compute along the axes after the first one alone")
 
 
 _ABSENT = np.empty(0)

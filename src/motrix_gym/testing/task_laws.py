@@ -12,8 +12,7 @@ from motrix_gym.testing.task_run import TaskSubject, subject_of
 
 _CHECKS: tuple[Callable[[TaskSubject], Iterator[Finding]], ...] = (
     task_values.finite,
-    task_functions.repeatable,
-    task_functions.independent,
+    task_functions.functions,
     task_starts.starts,
     task_starts.first_steps,
     task_values.weights,
