@@ -19,6 +19,7 @@ from motrix_gym.task import Task
 from motrix_gym.tasks.basic.cartpole import CartPole
 from motrix_gym.tasks.basic.hopper import Hopper
 from motrix_gym.testing import TaskViolation, check_task
+from motrix_gym.testing.__main__ import main
 from motrix_gym.testing.docstring_tables import COLUMNS
 
 BEGIN_IN_THE_GROUND = {"Hopper", "Walker"}  # some of their start states, as in dm_control
@@ -230,9 +231,13 @@ ERRORS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a table with a wrong index": (
         documented("| 2-3 | velocity", "| 2-4 | velocity"),
-        "docstring, Observation: has position 0-1, velocity 2-4; the task has position 0-1, velocity 2-3",
+        "docstring, Observation: has velocity 2-4; the task has velocity 2-3",
     ),
     "a table with no index": (documented("| 2-3 |", "| last |"), "docstring, Observation: has an index 'last'"),
+    "a table in another order": (
+        documented("| 0-1 | position |", "| 2-3 | velocity | rates | 1/s |\n    | 0-1 | position |"),
+        "docstring, Observation: has velocity 2-3, position 0-1; the task has position 0-1, velocity 2-3",
+    ),
     "a table with a wrong weight": (
         documented("step | 1.0 |", "step | 2.0 |"),
         "docstring, Reward: has alive 2.0; the task has alive 1.0",
@@ -240,7 +245,7 @@ ERRORS: dict[str, tuple[dict[str, Any], str]] = {
     "a table with no weight": (documented("step | 1.0 |", "step | one |"), "docstring, Reward: has a weight 'one'"),
     "a table without a reason": (
         documented("| cart_left |", "| cart_right |"),
-        "docstring, Termination: has pole_fell, cart_right, diverged; the task has pole_fell, cart_left, diverged",
+        "docstring, Termination: has cart_right; the task has cart_left",
     ),
     "a table with other columns": (
         documented("| reason | condition |", "| cause | condition |"),
@@ -367,6 +372,11 @@ def test_the_order_of_findings_and_the_report_are_the_same_in_every_check():
     assert check_task(CartPole(), num_envs=8, steps=40) == check_task(CartPole(), num_envs=8, steps=40)
 
 
+def test_a_class_is_refused():
+    with pytest.raises(TypeError, match="it takes an instance of a Task"):
+        check_task(CartPole)  # pyright: ignore[reportArgumentType]
+
+
 @pytest.mark.parametrize("few", [{"num_envs": 1}, {"steps": 0}])
 def test_too_few_are_refused(few):
     with pytest.raises(ValueError, match=r"is [01]; it takes 2 or more"):
@@ -381,3 +391,19 @@ def test_the_command_line_prints_the_report():
     wrong = subprocess.run([*command, "--set", "max_angle=1e-6"], capture_output=True, text=True)
     assert wrong.returncode == 1
     assert "episodes end within 2 steps" in wrong.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["motrix_gym.tasks.basic.cartpole:CartPool"], "no attribute 'CartPool'"),
+        (["no_such_package.tasks:Mine"], "No module named 'no_such_package'"),
+        (["motrix_gym.tasks.basic.cartpole:CartPole", "--set", "max_angel=1"], "did you mean 'max_angle'?"),
+        (["motrix_gym.tasks.basic.cartpole:CartPole", "--set", "max_angle=wide"], "max_angle is 'wide'"),
+    ],
+)
+def test_the_command_line_refuses_in_one_line(monkeypatch, capsys, arguments, words):
+    monkeypatch.setattr(sys, "argv", ["check", *arguments])
+    with pytest.raises(SystemExit):
+        main()
+    assert words in capsys.readouterr().err.splitlines()[-1]

@@ -18,9 +18,13 @@ def main() -> int:
     parser.add_argument("task", help="module:Class")
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="a field of the task")
     given = parser.parse_args()
-    fields = dict(assignment.split("=", 1) for assignment in given.set)
     try:
-        print(check_task(configured(pkgutil.resolve_name(given.task), {k: _value(v) for k, v in fields.items()})))
+        fields = {name: _value(text) for name, text in (assignment.split("=", 1) for assignment in given.set)}
+        task = configured(pkgutil.resolve_name(given.task), fields)
+    except (AttributeError, ImportError, TypeError, ValueError) as wrong:
+        parser.error(str(wrong))
+    try:
+        print(check_task(task))
     except TaskViolation as violation:
         print(violation)
         return 1

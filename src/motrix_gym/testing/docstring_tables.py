@@ -45,8 +45,8 @@ def docstring(s: TaskSubject) -> Iterator[Finding]:
         except ValueError as wrong:
             yield found(where, str(wrong), f"write a table {_head(heading)} with all cells filled")
             continue
-        if _in_words(written) != _in_words(expected):
-            yield found(where, f"has {_in_words(written)}", f"the task has {_in_words(expected)}")
+        if _entries(written) != _entries(expected):
+            yield found(where, *_contrast(_entries(written), _entries(expected)))
         for name in re.findall(r"`(\w+)`", sections[heading]):
             if name not in fields:
                 yield found(where, f"names a field `{name}`", f"the task has no such field; it has {', '.join(fields)}")
@@ -130,8 +130,18 @@ def _head(heading: str) -> str:
     return f"| {' | '.join(COLUMNS[heading])} |"
 
 
-def _in_words(table: dict | list) -> str:
-    """A table in one line."""
+def _entries(table: dict | list) -> list[str]:
+    """The rows of a table in words."""
     if isinstance(table, list):
-        return ", ".join(table)
-    return ", ".join(f"{name} {f'{x.start}-{x.stop - 1}' if isinstance(x, slice) else x}" for name, x in table.items())
+        return table
+    return [f"{name} {f'{x.start}-{x.stop - 1}' if isinstance(x, slice) else x}" for name, x in table.items()]
+
+
+def _contrast(written: list[str], expected: list[str]) -> tuple[str, str]:
+    """What a table has and what the task has, without the entries of both; with all where only their order differs."""
+    only_written = [entry for entry in written if entry not in expected]
+    only_expected = [entry for entry in expected if entry not in written]
+    if not (only_written or only_expected):
+        only_written, only_expected = written, expected
+    has, task_has = (", ".join(entries) or "nothing more" for entries in (only_written, only_expected))
+    return f"has {has}", f"the task has {task_has}"

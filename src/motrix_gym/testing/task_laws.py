@@ -46,21 +46,24 @@ def check_task(task: Task, *, num_envs: int = 32, steps: int = 100, seed: int = 
 
     Raises:
         TaskViolation: The task has errors. The message is the report; `TaskViolation.report` has it as data.
+        TypeError: `task` is no `Task`; a class, for instance.
         ValueError: Too few environments or steps.
     """
+    if not isinstance(task, Task):
+        raise TypeError(f"task is {task!r}; it takes an instance of a Task, such as CartPole()")
     for name, number in (("num_envs", num_envs), ("steps", steps)):
         if number < 2:
             raise ValueError(f"{name} is {number}; it takes 2 or more")
-    name = type(task).__name__
+    task_name = type(task).__name__
     try:
         subject = subject_of(task, num_envs, steps, seed)
     except ValueError as refusal:
-        finding = error(name, str(refusal), "nothing else was checked")
-        raise TaskViolation(TaskReport(name, (finding,), (), ())) from refusal
+        finding = error(task_name, str(refusal), "nothing else was checked")
+        raise TaskViolation(TaskReport(task_name, (finding,), (), ())) from refusal
     findings = [finding for check in _CHECKS for finding in check(subject)]
     errors = tuple(finding for finding in findings if finding.is_error)
     remarks = tuple(finding for finding in findings if not finding.is_error)
-    report = TaskReport(name, errors, remarks, task_values.ranges(subject))
+    report = TaskReport(task_name, errors, remarks, task_values.ranges(subject))
     if errors:
         raise TaskViolation(report)
     return report

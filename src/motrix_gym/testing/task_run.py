@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -124,7 +125,7 @@ def _run(batch: TaskBatch, actions: Array) -> TaskRun:
 
 
 def _fields(state: Any) -> Iterator[tuple[str, Array]]:
-    return ((f"state.{name}", x) for name, x in vars(state).items())
+    return ((f"state.{f.name}", getattr(state, f.name)) for f in dataclasses.fields(state))
 
 
 _ANSWERS: dict[str, Callable[[Task, State, Transition], Any]] = {
