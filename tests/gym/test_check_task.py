@@ -111,6 +111,10 @@ ERRORS: dict[str, tuple[dict[str, Any], str]] = {
         {"control": lambda task, physics, state, action: action[:, 0]},
         "Mine: Mine.control gives ctrl of shape",
     ),
+    "a refused curriculum": (
+        {"reset_after": lambda task, rng, last: (np.zeros((len(rng), 1)), *task.reset(rng)[1:])},
+        "Mine: Mine.reset_after gives qpos of shape (8, 1)",
+    ),
     "names that change": (
         {"metrics": lambda task, t: {"left" if t.next_physics.qpos[0, 0] < 0 else "right": t.next_physics.qpos[:, 0]}},
         "Mine: metrics gives left in one step, and right in another",

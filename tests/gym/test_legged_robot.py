@@ -146,6 +146,16 @@ def test_a_biped_that_nobody_made_for_this_is_a_right_task(biped_file):
     assert not [remark for remark in report.remarks if "mirror" in remark.where]
 
 
+def test_masses_that_are_not_quite_symmetric_are_no_error_of_a_mirror(biped_file):
+    path = biped_file()
+    path.write_text(re.sub(r'(name="left" .*)mass="0.3"', r'\1mass="0.33"', path.read_text()))
+    task = task_with(biped(path))
+    left, right = (task.model().body(name).mass for name in ("left_sole", "right_sole"))
+    assert left == 1.1 * right
+    report = check_task(task, num_envs=16, steps=30)
+    assert not [remark for remark in report.remarks if "mirror" in remark.where]
+
+
 def test_feet_may_be_bodies_and_a_root_without_a_joint_is_set_free(biped_file):
     """As URDF files have them."""
     robot = biped(biped_file(feet=("", ""), base=""), feet=("left_sole", "right_sole"))

@@ -21,10 +21,13 @@ def symmetric(model: mujoco.MjModel) -> mujoco.MjModel:
         ValueError: A body is not where the mirror image of another one is.
     """
     _, data = CpuPhysics(model, 1, 1, model.opt.timestep).view(0)
-    place = np.column_stack([data.xpos, model.body_mass])
-    mirrored = place * np.append(LEFT_RIGHT, 1)
-    partner = np.linalg.norm(place[:, None] - mirrored, axis=2).argmin(axis=1)
-    off = np.linalg.norm(data.xpos[partner] - mirrored[:, :3], axis=1)
+    mirrored = data.xpos * LEFT_RIGHT
+    apart = np.linalg.norm(data.xpos[:, None] - mirrored, axis=2)
+    heavier = np.abs(model.body_mass[:, None] - model.body_mass)
+    partner = (apart + 1e-6 * heavier).argmin(
+        axis=0
+    )  # of several bodies in one place, the one with most nearly its mass
+    off = apart[partner, np.arange(model.nbody)]
     if off.max() > 1e-9:
         body = model.body(int(off.argmax())).name
         raise ValueError(f"body {body!r} is {off.max() * 1e3:.3g} mm from the mirror image of the body nearest to it")

@@ -14,6 +14,7 @@ from motrix_gym.batch import TaskBatch
 from motrix_gym.random_streams import RandomStreams, row_keys
 from motrix_gym.state import Array, PhysicsState, State, Transition
 from motrix_gym.task import Task
+from motrix_gym.task_check import CheckedTask
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,8 @@ def subject_of(task: Task, num_envs: int, steps: int, seed: int) -> TaskSubject:
     cut = max(1, steps // 2)
     batches = [TaskBatch(task, num_envs, limit, num_threads=1) for limit in (cut, None)]
     depths = [_begun(batch, first) for batch, first in zip(batches, (seed, seed + num_envs), strict=True)]
+    # An environment asks for it too late to look at the answer.
+    CheckedTask(task, batches[0].models[0]).reset_after(streams(seed, num_envs), batches[0].state.task)
     first, second = _run(batches[0], random), _run(batches[1], zero)
     return TaskSubject(task, batches[0].models[0], seed, first, second, np.concat(depths))
 
