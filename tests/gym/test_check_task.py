@@ -123,6 +123,21 @@ ERRORS: dict[str, tuple[dict[str, Any], str]] = {
         {"observe": observed_with(lambda physics: np.where(physics.qvel > 0, physics.qvel, NAN))},
         "observe 'velocity': is nan in",
     ),
+    "nan in first observations alone": (
+        {
+            "reset": reset_with(lambda rng: np.zeros(len(rng))),
+            "next_state": lambda task, t, rng: Remembered(np.full(len(t.action), 0.1)),
+            "observe": lambda task, physics, state: {
+                "position": physics.qpos,
+                "velocity": physics.qvel + np.where(state.number > 0, 0, NAN)[:, None],
+            },
+        },
+        "observe 'velocity': is nan in",
+    ),
+    "a task state that is not finite": (
+        {"reset": reset_with(lambda rng: np.full(len(rng), np.inf))},
+        "task state 'number': is inf in",
+    ),
     "nan reward": (
         {"reward": lambda task, t: {"alive": np.where(t.next_physics.qpos[:, 0] > 0, 1.0, NAN)}},
         "reward 'alive': is nan in",
@@ -277,7 +292,7 @@ REMARKS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
             "observe": lambda task, physics, state: {"position": physics.qpos, "velocity": state.number[:, None]},
         },
         {},
-        "observation velocity[0]: is 1 in all 640 steps; see that it changes in training",
+        "observation velocity[0]: is 1 in all 712 observations; see that it changes in training",
     ),
     "a block that a field switches on": (
         {
@@ -285,7 +300,7 @@ REMARKS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
             **documented("velocity | cart", "velocity | with `start_range`: cart"),
         },
         {},
-        "observation velocity[0, 1]: is 0 in all 640 steps",
+        "observation velocity[0, 1]: is 0 in all",
     ),
     "a huge element": (
         {"observe": observed_with(lambda physics: physics.qvel * [1, 1e7])},

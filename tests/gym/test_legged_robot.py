@@ -14,6 +14,7 @@ from motrix_gym.tasks.locomotion import robot_model
 from motrix_gym.tasks.locomotion.legged_robot import ANYMAL_C, GO1, GO2, LeggedRobot, Servo
 from motrix_gym.tasks.locomotion.velocity import VelocityTask
 from motrix_gym.testing import check_task, check_vector_env
+from motrix_gym.testing.symmetric_model import symmetric
 from motrix_gym.vector_env import MotrixVectorEnv
 
 LEG = """
@@ -154,6 +155,15 @@ def test_masses_that_are_not_quite_symmetric_are_no_error_of_a_mirror(biped_file
     assert left == 1.1 * right
     report = check_task(task, num_envs=16, steps=30)
     assert not [remark for remark in report.remarks if "mirror" in remark.where]
+
+
+def test_a_symmetric_model_is_made_symmetric_by_no_change(biped_file):
+    """Also where two bodies, as a hip and a thigh, are in one place."""
+    as_it_was, model = (biped(biped_file()).plain for _ in range(2))
+    symmetric(model)
+    for field in ("body_mass", "body_ipos"):
+        np.testing.assert_allclose(getattr(model, field), getattr(as_it_was, field), atol=1e-12)
+    np.testing.assert_allclose(np.sort(model.body_inertia), np.sort(as_it_was.body_inertia), atol=1e-12)
 
 
 def test_feet_may_be_bodies_and_a_root_without_a_joint_is_set_free(biped_file):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,8 @@ class TaskRun:
     Attributes:
         transitions: The T transitions, with what `terminated` decided.
         elapsed: Steps of each episode after each step, (T, N) int.
-        answers: The numbers that a method gave, by method and name, each (T, N, ...).
+        answers: The numbers that a method gave, by method and name. Those about a step are (T, N, ...). Those about a
+            state are (S, N, ...), of the S states after a reset or a step.
         reasons: The reasons of `terminated` and ``diverged``, by name, each (T, N) bool.
     """
 
@@ -60,7 +61,7 @@ class TaskSubject:
         return self.random, self.zero
 
     def values(self, method: str) -> dict[str, Array]:
-        """The numbers that a method gave in both runs, by name, each (2 T, N, ...)."""
+        """The numbers that a method gave in both runs, by name, each (T, N, ...) or (S, N, ...) of both."""
         return {
             name: np.concat([run.answers[method][name] for run in self.runs]) for name in self.random.answers[method]
         }
@@ -107,46 +108,50 @@ def _begun(batch: TaskBatch, seed: int) -> Array:
 
 def _run(batch: TaskBatch, actions: Array) -> TaskRun:
     """Takes actions, (T, N, m)."""
-    task = batch.task
-    transitions, elapsed, reasons = [], [], []
-    answers: dict[str, list[dict[str, Array]]] = {method: [] for method in _ANSWERS}
+    task, transitions, elapsed, reasons = batch.task, [], [], []
+    answers: dict[str, list[dict[str, Array]]] = {method: [] for method in (*_OF_STEPS, *_OF_STATES)}
+
+    def look_at(state: State) -> None:
+        for method, answer in _OF_STATES.items():
+            answers[method].append(answer(task, state.physics, state.task))
+
+    look_at(batch.state)
     for action in actions:
         before = batch.state
         outcome = batch.step(action)
-        after = batch.state
+        look_at(batch.state)
         ctrl = task.control(before.physics, before.task, action)
-        t = Transition(before.physics, before.task, action, ctrl, after.physics, outcome.terminated)
+        t = Transition(before.physics, before.task, action, ctrl, batch.state.physics, outcome.terminated)
+        for method, answer in _OF_STEPS.items():
+            answers[method].append(answer(task, t))
         transitions.append(t)
-        elapsed.append(after.elapsed)
+        elapsed.append(batch.state.elapsed)
         reasons.append(outcome.termination)
-        for method, answer in _ANSWERS.items():
-            answers[method].append(dict(answer(task, after, t)))
         if batch.ended.any():
             batch.reset(batch.ended)
+            look_at(batch.state)
     stacked = {method: _stacked(method, given) for method, given in answers.items()}
     return TaskRun(tuple(transitions), np.stack(elapsed), stacked, _stacked("terminated", reasons))
 
 
-def _fields(state: Any) -> Iterator[tuple[str, Array]]:
-    return ((f"state.{f.name}", getattr(state, f.name)) for f in dataclasses.fields(state))
-
-
-_ANSWERS: dict[str, Callable[[Task, State, Transition], Any]] = {
-    "observe": lambda task, state, t: observed(task, state.physics, state.task),
-    "privileged": lambda task, state, t: task.privileged(state.physics, state.task),
-    "reward": lambda task, state, t: task.reward(t),
-    "metrics": lambda task, state, t: task.metrics(t),
-    "control": lambda task, state, t: {"ctrl": t.ctrl},
-    "external_force": lambda task, state, t: task.external_force(state.task),
-    "model_overrides": lambda task, state, t: {
-        name: override.values for name, override in task.model_overrides(state.task).items()
+_OF_STEPS: dict[str, Callable[[Task, Transition], dict[str, Array]]] = {
+    "control": lambda task, t: {"ctrl": t.ctrl},
+    "reward": lambda task, t: task.reward(t),
+    "metrics": lambda task, t: task.metrics(t),
+}
+_OF_STATES: dict[str, Callable[[Task, PhysicsState, Any], dict[str, Array]]] = {
+    "observe": lambda task, physics, state: observed(task, physics, state),
+    "privileged": lambda task, physics, state: task.privileged(physics, state),
+    "external_force": lambda task, physics, state: task.external_force(state),
+    "model_overrides": lambda task, physics, state: {
+        name: override.values for name, override in task.model_overrides(state).items()
     },
-    "next_state": lambda task, state, t: _fields(state.task),
+    "task state": lambda task, physics, state: {f.name: getattr(state, f.name) for f in dataclasses.fields(state)},
 }
 
 
 def _stacked(method: str, answers: list[dict[str, Array]]) -> dict[str, Array]:
-    """The answers of all steps, by name, each (T, N, ...)."""
+    """All answers of a method, by name, each (their number, N, ...)."""
     first = {name: x.shape for name, x in answers[0].items()}
     for later in answers:
         if {name: x.shape for name, x in later.items()} != first:

@@ -22,14 +22,12 @@ def finite(s: TaskSubject) -> Iterator[Finding]:
     """All numbers are finite."""
     for method in s.random.answers:
         for name, x in s.values(method).items():
-            if x.dtype.kind == "f" and not np.isfinite(x).all():
-                count = int((~np.isfinite(x)).reshape(-1, *x.shape[2:]).any(axis=tuple(range(1, x.ndim - 1))).sum())
-                bad = x[~np.isfinite(x)][0]
-                yield error(
-                    f"{method} {name!r}",
-                    f"is {bad} in {count} of {x.shape[0] * x.shape[1]} steps",
-                    "look for a division by zero, a root or a logarithm of a negative number, or an overflow",
-                )
+            bad = ~np.isfinite(x)
+            if bad.any():
+                count = bad.any(axis=tuple(range(2, x.ndim))).sum()
+                what = f"is {x[bad][0]} in {count} of {x.shape[0] * x.shape[1]} answers"
+                remedy = "look for a division by zero, a root or a logarithm of a negative number, or an overflow"
+                yield error(f"{method} {name!r}", what, remedy)
 
 
 def weights(s: TaskSubject) -> Iterator[Finding]:
@@ -86,7 +84,7 @@ def observations(s: TaskSubject) -> Iterator[Finding]:
                 remedy = "remove it, or correct what it reads: it tells a policy nothing"
                 yield error(f"observation {name}{never}", what, remedy)
             if elements := [i for i in np.flatnonzero(same).tolist() if i not in never]:
-                what = f"is {value:g} in all {x.shape[0] * x.shape[1]} steps"
+                what = f"is {value:g} in all {x.shape[0] * x.shape[1]} observations"
                 remedy = "see that it changes in training, or leave it out"
                 yield remark(f"observation {name}{elements}", what, remedy)
         greatest = abs(x).max(axis=(0, 1), initial=0.0)
