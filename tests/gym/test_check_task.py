@@ -22,7 +22,7 @@ from motrix_gym.testing import TaskViolation, check_task
 from motrix_gym.testing.__main__ import main
 from motrix_gym.testing.docstring_tables import COLUMNS
 
-BEGIN_IN_THE_GROUND = {"Hopper", "Walker"}  # some of their start states, as in dm_control
+BEGIN_IN_THE_GROUND = {"Hopper", "Walker"}  # in a few of their start states
 ONE, TWO = Flip.signs(-1), Flip.signs(-1, -1)
 MIRROR = Mirror(TWO, TWO, ONE, {"position": TWO, "velocity": TWO}, lambda state: state)
 
