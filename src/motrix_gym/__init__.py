@@ -5,10 +5,12 @@
 >>> env.reset(seed=0)[0].shape
 (2, 4)
 
-What is stable: the names in `__all__`, the ids, the fields of their tasks, and saved states. What an id means changes
+What is stable: the names in `__all__`, the ids, the classes of their tasks in `motrix_gym.tasks` with their fields and
+documented methods, and saved states. What an id means changes
 with its version alone. Everything else may change with any release.
 """
 
+import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -41,10 +43,16 @@ from motrix_gym.task import Task
 from motrix_gym.vector_env import MotrixVectorEnv
 
 if TYPE_CHECKING:
-    from motrix_gym.testing import check_vector_env
+    from motrix_gym.tasks.locomotion.legged_robot import LeggedRobot
+    from motrix_gym.tasks.locomotion.legged_task import LeggedTask
+    from motrix_gym.tasks.locomotion.robot_model import Servo
+    from motrix_gym.tasks.locomotion.velocity import VelocityTask
+    from motrix_gym.testing import check_task, check_vector_env
 
 __all__ = [
     "Flip",
+    "LeggedRobot",
+    "LeggedTask",
     "Mirror",
     "MotrixEnv",
     "MotrixVectorEnv",
@@ -52,9 +60,12 @@ __all__ = [
     "Override",
     "PhysicsState",
     "RandomStreams",
+    "Servo",
     "Task",
     "TaskState",
     "Transition",
+    "VelocityTask",
+    "check_task",
     "check_vector_env",
     "fields",
     "load_model",
@@ -67,12 +78,20 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """The checker, imported when it is first used: environments do not need it."""
-    if name == "check_vector_env":
-        from motrix_gym.testing import check_vector_env
+_IMPORTED_WHEN_USED = {
+    "LeggedRobot": "motrix_gym.tasks.locomotion.legged_robot",
+    "LeggedTask": "motrix_gym.tasks.locomotion.legged_task",
+    "Servo": "motrix_gym.tasks.locomotion.robot_model",
+    "VelocityTask": "motrix_gym.tasks.locomotion.velocity",
+    "check_task": "motrix_gym.testing",
+    "check_vector_env": "motrix_gym.testing",
+}
 
-        return check_vector_env
+
+def __getattr__(name: str) -> Any:
+    """The names that most environments do not need."""
+    if name in _IMPORTED_WHEN_USED:
+        return getattr(importlib.import_module(_IMPORTED_WHEN_USED[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

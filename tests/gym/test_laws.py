@@ -1,7 +1,6 @@
 """The laws of the environments, each over every registered id."""
 
 import dataclasses
-from collections.abc import Callable
 
 import gymnasium
 import mujoco
@@ -14,10 +13,6 @@ from scripts import SCRIPTS
 from trajectories import GROUPS, actions_for, assert_same, play
 
 from motrix_gym.multi_task import MultiTask
-from motrix_gym.physics.cpu import CpuPhysics
-from motrix_gym.random_streams import RandomStreams, stream_keys
-from motrix_gym.state import PhysicsState, TaskState, Transition
-from motrix_gym.symmetry import Flip
 from motrix_gym.task import Task
 from motrix_gym.testing import check_vector_env
 from motrix_gym.vector_env import MotrixVectorEnv
@@ -31,16 +26,6 @@ MODES = st.sampled_from(list(AutoresetMode))
 def task(env_id: str) -> Task | MultiTask:
     """The task, or the tasks joined, of an id with its default fields."""
     return gymnasium.make_vec(env_id, num_envs=1, num_threads=1).unwrapped.task
-
-
-@pytest.fixture(scope="module")
-def mirrored_task(task: Task | MultiTask) -> Task:
-    """The task of an id, if it declares a mirror image; on a plane, since a hill is not its own mirror image."""
-    if isinstance(task, MultiTask):
-        pytest.skip("each of the tasks that are joined has an id of its own")
-    if task.mirror() is None:
-        pytest.skip("the task declares no mirror image")
-    return dataclasses.replace(task, terrain={}) if hasattr(task, "terrain") else task
 
 
 def test_the_checker_finds_nothing(env_id, mode):
@@ -284,116 +269,6 @@ def test_every_observation_element_varies(task, long_run):
     """Law 9."""
     observations, _ = long_run
     assert not np.flatnonzero(np.ptp(observations, axis=(0, 1)) == 0).tolist()
-
-
-def test_the_mirror_image_earns_the_same_and_sees_the_mirror_image(mirrored_task, env_id):
-    """Law 10: on the model made symmetric, mirrored state, memory and action mirror all that follows."""
-    task, mirror = mirrored_task, mirrored_task.mirror()
-    model = symmetric(task.model())
-    qpos, qvel, task_state, action = sampled_frames(task, env_id)
-    n = len(qpos)
-    mine = one_step(task, model, qpos, qvel, task_state, action)
-    other = one_step(task, model, mirror.qpos(qpos), mirror.qvel(qvel), mirror.state(task_state), mirror.action(action))
-
-    assert list(mirror.blocks) == list(mine["observation"])
-    for stage in ("first_observation", "observation"):
-        for block, flip in mirror.blocks.items():
-            rows = mine["undrawn"] if stage == "observation" else np.ones(n, dtype=bool)
-            np.testing.assert_allclose(
-                other[stage][block][rows], flip(mine[stage][block])[rows], rtol=1e-5, atol=1e-5, err_msg=block
-            )
-    assert mine["undrawn"].mean() > 0.5
-    for group in ("reward", "terminated", "metrics"):
-        for name, value in mine[group].items():
-            np.testing.assert_allclose(other[group][name], value, rtol=1e-4, atol=1e-4, err_msg=name)
-
-
-def test_a_mirror_image_of_a_mirror_image_is_the_original(mirrored_task, env_id):
-    """Law 10."""
-    task, mirror = mirrored_task, mirrored_task.mirror()
-    qpos, qvel, task_state, action = sampled_frames(task, env_id)
-    flips: list[tuple[Flip, np.ndarray]] = [(mirror.qpos, qpos), (mirror.qvel, qvel), (mirror.action, action)]
-    envs = MotrixVectorEnv(task, 2, num_threads=1)
-    flips += [(mirror.observation, envs.reset(seed=0)[0])]
-    for flip, x in flips:
-        assert sorted(flip.index) == list(range(x.shape[-1]))
-        np.testing.assert_array_equal(flip(flip(x)), x)
-        assert not np.array_equal(flip(x), x)
-    twice = mirror.state(mirror.state(task_state))
-    for field in dataclasses.fields(task_state):
-        np.testing.assert_allclose(getattr(twice, field.name), getattr(task_state, field.name), atol=1e-12)
-    space = envs.single_action_space
-    np.testing.assert_array_equal(np.sort(mirror.action(np.stack([space.low, space.high])), axis=0)[0], space.low)
-
-
-def sampled_frames(task: Task, env_id: str) -> tuple[np.ndarray, np.ndarray, TaskState, np.ndarray]:
-    """Positions, velocities, memories and actions out of the midst of episodes."""
-    actions = actions_for(env_id, 64, 30).clip(task.action_space().low, task.action_space().high)
-    envs = MotrixVectorEnv(task, 64, num_threads=1)
-    envs.reset(seed=0)
-    for action in actions[:-1]:
-        envs.step(action)
-    state = envs.get_state()
-    fields = {name.removeprefix("memory."): x for name, x in state.items() if name.startswith("memory.")}
-    memory_class: Callable[..., TaskState] = type(task.reset(RandomStreams(stream_keys([0])))[2])
-    return state["qpos"], state["qvel"], memory_class(**fields), actions[-1]
-
-
-def one_step(task: Task, model: mujoco.MjModel, qpos, qvel, task_state, action) -> dict:
-    """What one control step from the given states leads to."""
-    n = len(qpos)
-    physics = CpuPhysics(model, n, 1, task.control_dt)
-    before = physics.reset(np.ones(n, dtype=bool), qpos, qvel)
-    ctrl = task.control(before, task_state, action)
-    now, _ = physics.step(ctrl)
-    t = Transition(before, task_state, action, ctrl, now, np.zeros(n, dtype=bool))
-    terminated = task.terminated(t)
-    t = dataclasses.replace(t, terminated=np.any(list(terminated.values()), axis=0))
-    following, otherwise = (task.next_state(t, RandomStreams(stream_keys(range(k, k + n)))) for k in (0, n))
-    undrawn = [
-        np.reshape(getattr(following, f.name) == getattr(otherwise, f.name), (n, -1)).all(axis=1)
-        for f in dataclasses.fields(following)
-    ]
-    return {
-        "first_observation": observed(task, before, task_state),
-        "observation": observed(task, now, following),
-        "undrawn": np.all(undrawn, axis=0) if undrawn else np.ones(n, dtype=bool),
-        "reward": task.reward(t),
-        "terminated": terminated,
-        "metrics": task.metrics(t),
-    }
-
-
-def observed(task: Task, physics: PhysicsState, task_state: TaskState) -> dict[str, np.ndarray]:
-    """The blocks of the observation with their noise."""
-    noise = task.noise(task_state)
-    return {name: x + noise.get(name, 0.0) for name, x in task.observe(physics, task_state).items()}
-
-
-def symmetric(model: mujoco.MjModel) -> mujoco.MjModel:
-    """The model with masses spread as the mean of it and its mirror image; the figures of real robots are not quite."""
-    data = mujoco.MjData(model)
-    mujoco.mj_kinematics(model, data)
-    mirrored = data.xpos * [1, -1, 1]
-    partner = np.linalg.norm(data.xpos[:, None] - mirrored, axis=2).argmin(axis=1)
-    np.testing.assert_allclose(data.xpos[partner], mirrored, atol=1e-12)
-    centre = (model.body_ipos + model.body_ipos[partner] * [1, -1, 1]) / 2
-    tensor = np.stack([_inertia(model, body) for body in range(model.nbody)])
-    tensor = (tensor + tensor[partner] * [[1, -1, 1], [-1, 1, -1], [1, -1, 1]]) / 2
-    model.body_ipos[:] = centre
-    for body in range(1, model.nbody):
-        model.body_inertia[body], axes = np.linalg.eigh(tensor[body])
-        axes[:, 0] *= np.linalg.det(axes)
-        mujoco.mju_mat2Quat(model.body_iquat[body], axes.ravel())
-    mujoco.mj_setConst(model, data)
-    return model
-
-
-def _inertia(model: mujoco.MjModel, body: int) -> np.ndarray:
-    """The inertia tensor of a body about its centre of mass in the body's axes, (3, 3)."""
-    axes = np.zeros(9)
-    mujoco.mju_quat2Mat(axes, model.body_iquat[body])
-    return axes.reshape(3, 3) @ np.diag(model.body_inertia[body]) @ axes.reshape(3, 3).T
 
 
 def model_of(task: Task | MultiTask, state: dict[str, np.ndarray], row: int) -> mujoco.MjModel:

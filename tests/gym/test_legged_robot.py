@@ -1,7 +1,7 @@
 """A robot is data: what a model lacks is added, what cannot be added is named, and any number of legs will do."""
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -13,7 +13,8 @@ from motrix_gym.model_files import load_spec
 from motrix_gym.tasks.locomotion import robot_model
 from motrix_gym.tasks.locomotion.legged_robot import ANYMAL_C, GO1, GO2, LeggedRobot, Servo
 from motrix_gym.tasks.locomotion.velocity import VelocityTask
-from motrix_gym.testing import check_vector_env
+from motrix_gym.testing import check_task, check_vector_env
+from motrix_gym.testing.symmetric_model import symmetric
 from motrix_gym.vector_env import MotrixVectorEnv
 
 LEG = """
@@ -141,25 +142,28 @@ def test_servos_hold_the_pose_with_the_torque_of_the_motors(biped_file):
     np.testing.assert_array_equal(model.actuator_ctrlrange, model.jnt_range[1:])
 
 
-def test_the_mirror_image_of_a_motion_is_the_motion_of_the_mirror_image(biped_file):
-    """Law 9, for a robot that was not made for it."""
-    task = task_with(biped(biped_file()), still_probability=0.0)
-    mirror = task.mirror()
-    assert mirror is not None
-    envs = [MotrixVectorEnv(task, 4, num_threads=1) for _ in range(2)]
-    for each in envs:
-        each.reset(seed=3)
-    state = envs[0].get_state()
-    batch = envs[1].batch
-    start = batch.state
-    flipped = replace(start.physics, qpos=mirror.qpos(state["qpos"]), qvel=mirror.qvel(state["qvel"]))
-    physics = batch.physics.reset(np.ones(4, dtype=bool), flipped.qpos, flipped.qvel)
-    batch.state = replace(start, physics=physics, task=mirror.state(start.task))
-    action = np.random.default_rng(0).uniform(-0.5, 0.5, (4, 8))
-    ours, theirs = envs[0].step(action), envs[1].step(mirror.action(action))
-    seen = mirror.observation(ours[0])
-    np.testing.assert_allclose(theirs[0], seen, atol=2e-4)
-    np.testing.assert_allclose(theirs[1], ours[1], atol=1e-3)
+def test_a_biped_that_nobody_made_for_this_is_a_right_task(biped_file):
+    report = check_task(task_with(biped(biped_file()), added_mass=(-1.0, 1.0), push_speed=0.5), num_envs=16, steps=30)
+    assert not [remark for remark in report.remarks if "mirror" in remark.where]
+
+
+def test_masses_that_are_not_quite_symmetric_are_no_error_of_a_mirror(biped_file):
+    path = biped_file()
+    path.write_text(re.sub(r'(name="left" .*)mass="0.3"', r'\1mass="0.33"', path.read_text()))
+    task = task_with(biped(path))
+    left, right = (task.model().body(name).mass for name in ("left_sole", "right_sole"))
+    assert left == 1.1 * right
+    report = check_task(task, num_envs=16, steps=30)
+    assert not [remark for remark in report.remarks if "mirror" in remark.where]
+
+
+def test_a_symmetric_model_is_made_symmetric_by_no_change(biped_file):
+    """Also where two bodies, as a hip and a thigh, are in one place."""
+    as_it_was, model = (biped(biped_file()).plain for _ in range(2))
+    symmetric(model)
+    for field in ("body_mass", "body_ipos"):
+        np.testing.assert_allclose(getattr(model, field), getattr(as_it_was, field), atol=1e-12)
+    np.testing.assert_allclose(np.sort(model.body_inertia), np.sort(as_it_was.body_inertia), atol=1e-12)
 
 
 def test_feet_may_be_bodies_and_a_root_without_a_joint_is_set_free(biped_file):

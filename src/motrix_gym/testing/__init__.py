@@ -1,4 +1,4 @@
-"""Conformance checks for any Gymnasium `VectorEnv`: `check_vector_env`.
+"""Conformance checks: `check_vector_env` for any Gymnasium `VectorEnv`, `check_task` for any `Task`.
 
 Gymnasium checks single environments (``gymnasium.utils.env_checker``) and has nothing for vector environments, where
 mistakes are the most expensive: a final observation that the next episode overwrites, environments that share random
@@ -21,9 +21,21 @@ from gymnasium.vector import VectorEnv
 
 from motrix_gym.testing import env_laws, episode_laws
 from motrix_gym.testing.runs import Subject
+from motrix_gym.testing.task_laws import check_task
+from motrix_gym.testing.task_report import Finding, TaskReport, TaskViolation, TermRange
 from motrix_gym.testing.violation import LAWS, LawViolation, NotOffered
 
-__all__ = ["LAWS", "LawViolation", "Report", "check_vector_env"]
+__all__ = [
+    "LAWS",
+    "Finding",
+    "LawViolation",
+    "Report",
+    "TaskReport",
+    "TaskViolation",
+    "TermRange",
+    "check_task",
+    "check_vector_env",
+]
 
 _NUM_ENVS = 4
 _CHECKS: dict[str, Callable[[Subject], None]] = {

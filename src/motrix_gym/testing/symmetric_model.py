@@ -1,0 +1,50 @@
+"""A model made symmetric: the figures of real robots are not quite."""
+
+from __future__ import annotations
+
+import mujoco
+import numpy as np
+
+from motrix_gym.physics.cpu import CpuPhysics
+from motrix_gym.state import Array
+
+LEFT_RIGHT = np.array([1, -1, 1])
+
+
+def symmetric(model: mujoco.MjModel) -> mujoco.MjModel:
+    """The model with its masses spread as the mean of it and its mirror image, left for right.
+
+    Args:
+        model: The model; it is changed, and returned.
+
+    Raises:
+        ValueError: A body is not where the mirror image of another one is.
+    """
+    _, data = CpuPhysics(model, 1, 1, model.opt.timestep).view(0)
+    mirrored = data.xpos * LEFT_RIGHT
+    apart = np.linalg.norm(data.xpos[:, None] - mirrored, axis=2)
+    heavier = np.abs(model.body_mass[:, None] - model.body_mass)
+    partner = (apart + 1e-6 * heavier).argmin(
+        axis=0
+    )  # of several bodies in one place, the one with most nearly its mass
+    off = apart[partner, np.arange(model.nbody)]
+    if off.max() > 1e-9:
+        body = model.body(int(off.argmax())).name
+        raise ValueError(f"body {body!r} is {off.max() * 1e3:.3g} mm from the mirror image of the body nearest to it")
+    tensor = np.stack([_inertia(model, body) for body in range(model.nbody)])
+    tensor = (tensor + tensor[partner] * np.outer(LEFT_RIGHT, LEFT_RIGHT)) / 2
+    model.body_ipos[:] = (model.body_ipos + model.body_ipos[partner] * LEFT_RIGHT) / 2
+    model.body_mass[:] = (model.body_mass + model.body_mass[partner]) / 2
+    for body in range(1, model.nbody):
+        model.body_inertia[body], axes = np.linalg.eigh(tensor[body])
+        axes[:, 0] *= np.linalg.det(axes)
+        mujoco.mju_mat2Quat(model.body_iquat[body], axes.ravel())
+    mujoco.mj_setConst(model, data)
+    return model
+
+
+def _inertia(model: mujoco.MjModel, body: int) -> Array:
+    """The inertia tensor of a body about its centre of mass in the body's axes, (3, 3)."""
+    axes = np.zeros(9)
+    mujoco.mju_quat2Mat(axes, model.body_iquat[body])
+    return axes.reshape(3, 3) @ np.diag(model.body_inertia[body]) @ axes.reshape(3, 3).T
