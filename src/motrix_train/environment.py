@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import json
+import os
 import sys
 import traceback
 from collections.abc import Iterable, Mapping
@@ -75,16 +76,20 @@ def import_and_find_spec(env_id: str) -> EnvSpec:
 
 
 def import_module(name: str) -> None:
-    """Imports a module that registers environments, at the user's request.
+    """Imports a module that registers environments, at the user's request; the current folder is searched last.
 
     Raises:
         UsageError: There is no such module, or it raises: names the error and its line.
     """
+    if (here := os.getcwd()) not in sys.path:
+        sys.path.append(here)
     try:
         importlib.import_module(name)
     except Exception as error:  # a user's module may raise anything
         if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
-            raise UsageError(f"there is no module {name!r}: install it, or see that it is on PYTHONPATH") from error
+            raise UsageError(
+                f"there is no module {name!r}: install it, put it in this folder, or see that it is on PYTHONPATH"
+            ) from error
         line = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{line.filename}, line {line.lineno}"
         raise UsageError(f"importing {name} fails with {type(error).__name__}: {error} ({place})") from error

@@ -75,9 +75,7 @@ def _require_known(names: Iterable[str], also: Iterable[str] = ()) -> None:
     known = [*annotations_of(PPOCfg), *also]
     for name in names:
         if name not in known:
-            raise UsageError(
-                f"unknown setting {short(name)}{nearest(name, known)}; `motrix-train show ENV` lists them all"
-            )
+            raise UsageError(f"unknown setting {short(name)}{nearest(name, known)}")
 
 
 def _parse(name: str, value: Any, expected: Any) -> Any:

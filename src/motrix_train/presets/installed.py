@@ -11,9 +11,10 @@ import json
 import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 
 from motrix_gym.fields import short
+from motrix_gym.installed import entry_points
 from motrix_train.config import PPOCfg, from_json, to_json
 
 GROUP = "motrix_train.presets"
@@ -42,8 +43,7 @@ def installed_presets(own: Collection[str], own_package: str) -> dict[str, Insta
         own_package: The package that these are from.
     """
     found: dict[str, InstalledPreset] = {}
-    for point in _entry_points():
-        package = _package(point)
+    for package, point in entry_points(GROUP):
         try:
             table = _load(point)
         except (Exception, SystemExit) as error:  # a package may raise anything
@@ -56,19 +56,6 @@ def installed_presets(own: Collection[str], own_package: str) -> dict[str, Insta
             else:
                 found[env_id] = InstalledPreset(package, cfg)
     return found
-
-
-def _entry_points() -> list[EntryPoint]:
-    try:
-        return sorted(entry_points(group=GROUP), key=lambda point: (_package(point), point.name))
-    except Exception as error:  # of any installed package, for which the standard library checks nothing
-        _warn(f"no presets of other packages: their entry points cannot be read: {type(error).__name__}: {error}")
-        return []
-
-
-def _package(point: EntryPoint) -> str:
-    """The name that the package of an entry point is installed by; the module where the package has no name."""
-    return (point.dist and point.dist.name) or point.module
 
 
 def _load(point: EntryPoint) -> dict[str, PPOCfg]:
