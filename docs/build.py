@@ -128,7 +128,7 @@ def task_section(name: str, envs: list[Env], *, alone: bool) -> list[str]:
 
 @functools.cache
 def live(env_id: str) -> Any:
-    """The environment, one row."""
+    """The environment, one of it."""
     return gymnasium.make_vec(env_id, num_envs=1).unwrapped
 
 
@@ -165,7 +165,7 @@ def _joined(task: MultiTask, envs: Any, heading: str) -> list[str]:
         "",
         f"{heading} The tasks by default",
         "",
-        "| index | name | id | rows |",
+        "| index | name | id | environments |",
         "|---|---|---|---|",
         *rows,
         "",

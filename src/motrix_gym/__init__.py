@@ -6,8 +6,7 @@
 (2, 4)
 
 What is stable: the names in `__all__`, the ids, the classes of their tasks in `motrix_gym.tasks` with their fields and
-documented methods, and saved states. What an id means changes
-with its version alone. Everything else may change with any release.
+documented methods, and saved states. What an id means changes with its version alone. Everything else may change.
 """
 
 import importlib

@@ -165,7 +165,7 @@ class TaskBatch(Batch):
         return self.models[0], *self.physics.view(env, markers)
 
     def _put_state(self, state: State) -> None:
-        """Takes over a state whose task state may have other overrides of the model."""
+        """Takes over a state, and gives the physics the overrides of the model that its task state asks for."""
         self.state = state
         self.physics.override(np.ones(self.num_envs, dtype=bool), self._rules.model_overrides(state.task))
 

@@ -24,9 +24,9 @@ class Outcome:
         termination: Reasons for which episodes ended, by name, each (N,) bool.
         metrics: The task's metrics by name, each (N,).
         success: Whether an episode that ended here would have succeeded, (N,) bool; None without such a task.
-        solvable: Environments whose task can be solved, (N,) bool.
+        solvable: Environments whose task can be solved, (N,) bool; True for a single task, an array for joined ones.
         metric_masks: Environments that have a metric, by metric, each (N,) bool; all have one that is not named.
-        groups: What the info holds beside these, by name, each (N,).
+        groups: What the info holds beside these, by name, each (N,), such as `task` of joined tasks.
     """
 
     took_step: Array
@@ -73,7 +73,8 @@ class Outcome:
 
         Args:
             observations: The observations before the reset, (N, k).
-            privileged_observations: What a critic saw then, (N, s), None where that is the observation.
+            privileged_observations: What a critic saw then, (N, s), None if the task shows a critic no more than
+                the observation.
         """
         last = {"final_obs": observations, "final_info": self._masked(self.ended)}
         if privileged_observations is not None:

@@ -1,4 +1,4 @@
-"""Reward terms as pure functions of arrays with a leading row axis."""
+"""Reward terms as pure functions of arrays with a leading axis of N environments."""
 
 from __future__ import annotations
 

@@ -18,7 +18,10 @@ MAX_RESET_ATTEMPTS = 1000  # rejected start states before giving up
 
 
 def first_state(task: Task, physics: Physics, num_envs: int) -> State:
-    """The state of environments that have not been seeded yet; they are to be seeded and reset before a step."""
+    """The state of environments that have not been seeded: sampled with a key of zeros, for the shapes of its arrays.
+
+    The environments are to be seeded and reset before a step.
+    """
     everywhere, nowhere = np.ones(num_envs, dtype=bool), np.zeros(num_envs, dtype=bool)
     rng = RandomStreams(np.zeros((num_envs, 2), dtype=np.uint64))
     unknown: Any = None
@@ -138,7 +141,8 @@ def _sampled(task: Task, physics: Physics, past: State, mask: Array) -> State:
     Args:
         task: The task.
         physics: Its physics.
-        past: Their state until now, of the M environments alone. Those that had an episode may go on from how it ended.
+        past: Their state until now, of the M environments alone. `reset_after` starts those that had an episode
+            (`has_past`), `reset` the others.
         mask: Which of all environments they are.
     """
     if past.has_past.any() and not past.has_past.all():

@@ -55,7 +55,7 @@ class CheckedTask:
                 self._refuse("model_overrides", f"names {name!r}, which is no field of mujoco.MjModel")
             if not isinstance(override, Override):
                 self._refuse("model_overrides", f"gives {name} {override!r}; it takes an Override")
-            n = _rows_of(state, default=len(override.values))
+            n = _num_envs(state, default=len(override.values))
             field = getattr(self._model, name)
             try:
                 like = np.broadcast_to(field, (n, *field.shape))[override.index]
@@ -70,7 +70,7 @@ class CheckedTask:
         for name, x in forces.items():
             if name not in bodies:
                 self._refuse("external_force", f"names a body {name!r}{nearest(name, bodies)}")
-            self._require("external_force", name, x, (_rows_of(state, default=len(x)), 6))
+            self._require("external_force", name, x, (_num_envs(state, default=len(x)), 6))
         return forces
 
     def is_valid_start(self, physics: PhysicsState) -> Array:
@@ -95,7 +95,7 @@ class CheckedTask:
         if unknown := [name for name in noise if name not in self.widths]:
             self._refuse("noise", f"names a block {unknown[0]!r}{nearest(unknown[0], self.widths)}")
         for name, x in noise.items():
-            self._require("noise", name, x, (_rows_of(state, default=len(x)), self.widths[name]))
+            self._require("noise", name, x, (_num_envs(state, default=len(x)), self.widths[name]))
         return noise
 
     def privileged(self, physics: PhysicsState, state: Any) -> dict[str, Array]:
@@ -183,13 +183,13 @@ class CheckedTask:
             return dataclasses.replace(x, **states)
         return x
 
-    def _require_state(self, method: str, state: Any, rows: int, before: Any = None) -> None:
+    def _require_state(self, method: str, state: Any, n: int, before: Any = None) -> None:
         if not dataclasses.is_dataclass(state):
             self._refuse(method, f"gives a task state {state!r}; it takes a dataclass of arrays")
         for f in dataclasses.fields(state):
             x, like = getattr(state, f.name), getattr(before, f.name, None)
             further = np.shape(x)[1:] if like is None else like.shape[1:]
-            self._require(method, f"state.{f.name}", x, (rows, *further), None if like is None else like.dtype)
+            self._require(method, f"state.{f.name}", x, (n, *further), None if like is None else like.dtype)
 
     def _require(self, method: str, name: str, x: Any, shape: tuple[Any, ...], dtype: Any = None) -> Any:
         wanted = f"an array of shape ({', '.join(map(str, shape))}{',' * (len(shape) == 1)})"
@@ -233,7 +233,7 @@ def _arrays(given: Any, name: str = "") -> Iterator[tuple[str, Array]]:
             yield from _arrays(x, name)
 
 
-def _rows_of(state: Any, default: int) -> int:
+def _num_envs(state: Any, default: int) -> int:
     """The number of environments of a task state; `default` where it has no field."""
     fields = dataclasses.fields(state)
     return len(getattr(state, fields[0].name)) if fields else default

@@ -128,7 +128,7 @@ class BatchVectorEnv(PlainSpec, VectorEnv):  # pyright: ignore[reportIncompatibl
         """
         action = arguments.actions(actions, self.batch.action_space, self.num_envs)
         self._require_episodes()
-        to_be_reset = self.batch.ended  # only in next-step autoreset, which resets in place of a step
+        to_be_reset = self.batch.ended  # in next-step autoreset: episodes that ended in the last step; else none
         outcome = self.batch.step(action, ~to_be_reset if to_be_reset.any() else None)
         if to_be_reset.any():
             self.batch.reset(to_be_reset)

@@ -101,7 +101,10 @@ class Agent:
         infos: Mapping[str, Any],
         states: np.ndarray | None = None,  # (N, s) after the step, where the critic sees them
     ) -> None:
-        """Store the transition that the last `act` led to."""
+        """Store the transition that the last `act` led to in SKRL's memory.
+
+        Without `time_limit_bootstrap`, a truncation is stored as a termination.
+        """
         next_observations = successors(observations, infos)
         next_states = None if states is None else successors(states, infos, last="final_state")
         if not self.ppo.cfg.time_limit_bootstrap:
@@ -122,7 +125,7 @@ class Agent:
         self._steps += 1
 
     def learn(self) -> Update | None:
-        """Learn if the rollout is full."""
+        """Learn if the rollout is full; None if it is not."""
         if self._steps < self.ppo.cfg.rollouts:
             return None
         self._steps = 0

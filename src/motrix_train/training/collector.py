@@ -24,10 +24,10 @@ class RolloutCollector:
     """Steps the environment with the agent's actions and records the transitions.
 
     Args:
-        env: N environments, which are reset in the step in which they end.
+        env: N environments with same-step autoreset.
         agent: Acts and records.
         cfg: How to train.
-        cuts: The steps after which first episodes are cut, None to cut none.
+        cuts: When the first episode of each environment is cut (`staggered_starts`), None for never.
         check: Ends a training that diverges.
         vector_size: Environments of all processes together.
     """

@@ -127,7 +127,8 @@ class TrainingLoop:
     def _take_snapshot(self) -> None:
         """Keeps all that an exact resume needs beside the agent, as it is between two rollouts.
 
-        The snapshot is empty where the environment cannot save its state.
+        `_write_checkpoints` writes it, however many steps of the next rollout were taken since. The snapshot is empty
+        where the environment cannot save its state.
         """
         self._common_state: dict[str, Any] = {"updates": self.updates, "seconds": self._seconds}
         if self._reporter is not None:

@@ -34,7 +34,9 @@ class Reporter:
         goal: Goal,
     ) -> None:
         self.recorder, self.best = recorder, BestPolicy()
-        self.best_return: float | None = None  # of the best checkpoint, also of one that a longer run takes back
+        self.best_return: float | None = (
+            None  # of the best checkpoint, even if it was chosen at the end of a budget, which a longer run undoes
+        )
         self._interval, self._evaluate = evaluation_interval, evaluate
         self._agent_state, self._goal = agent_state, goal
 
