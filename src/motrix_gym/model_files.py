@@ -20,7 +20,15 @@ def load_model(file: str | Path) -> mujoco.MjModel:
     Raises:
         ValueError: As `load_spec`, and what MuJoCo's compiler refuses, such as a mesh that is missing.
     """
-    spec = load_spec(file)
+    return compile_spec(load_spec(file), file)
+
+
+def compile_spec(spec: mujoco.MjSpec, file: str | Path) -> mujoco.MjModel:
+    """Compiles what `load_spec` read from a file.
+
+    Raises:
+        ValueError: What MuJoCo's compiler refuses; one line with the file and the reason.
+    """
     try:
         return spec.compile()
     except (ValueError, mujoco.FatalError) as error:
@@ -37,7 +45,7 @@ def load_spec(file: str | Path) -> mujoco.MjSpec:
 
     Raises:
         ValueError: There is no such file, or MuJoCo refuses it; one line with the file and the reason. What only the
-            compiler looks at, such as a mesh, `load_model` and `MjSpec.compile` refuse.
+            compiler looks at, such as a mesh, `load_model` refuses.
     """
     path = _OURS / file
     if not path.is_file():

@@ -39,18 +39,20 @@ MOTORS = "".join(
     for side in ("left", "right")
     for joint in ("roll", "pitch", "knee", "ankle")
 )
+NAMED = ('name="left"', 'name="right"')
 POSE = {"*_pitch": -0.3, "*_knee": 0.6, "*_ankle": -0.3}
 SERVOS = {"*_ankle": Servo(20.0, 1.0), "*": Servo(60.0, 2.0)}
 
 
-def biped_xml(*, feet=('name="left"', 'name="right"'), base="<freejoint/>", actuators=MOTORS, y=(0.1, -0.1)) -> str:
+def biped_xml(*, feet=NAMED, base="<freejoint/>", actuators=MOTORS, y=(0.1, -0.1), asset="") -> str:
     """A robot with two legs, as somebody else may have made it: motors, and neither ground nor sensors."""
     legs = "".join(
         LEG.format(side=side, y=at, foot=foot) for side, at, foot in zip(("left", "right"), y, feet, strict=True)
     )
     return (
         '<mujoco><compiler angle="radian" autolimits="true"/><option timestep="0.004"/><default>'
-        '<joint damping="0.2" armature="0.01"/></default><worldbody>'
+        '<joint damping="0.2" armature="0.01"/></default>'
+        f"<asset>{asset}</asset><worldbody>"
         f'<body name="torso" pos="0 0 1">{base}<geom type="box" size="0.08 0.1 0.12" mass="5"/>{legs}</body>'
         f"</worldbody><actuator>{actuators}</actuator></mujoco>"
     )
@@ -175,7 +177,9 @@ def test_feet_may_be_bodies_and_a_root_without_a_joint_is_set_free(biped_file):
 
 
 POSITION = "".join(f'<position kp="50" joint="{side}_roll"/>' for side in ("left", "right"))
+MESH = '<mesh name="shell" file="no_such.stl"/>'
 BAD_ROBOTS = [
+    ({"asset": MESH}, {}, "biped.xml': Error opening file"),
     ({}, {"feet": ("left", "rigth")}, "the name of the foot 'rigth'; did you mean 'right'?"),
     ({}, {"pose": {"*_kne": 0.5}}, "no joint '*_kne', which pose names; its joints: left_roll"),
     ({}, {"servos": {"*_kne": Servo(1, 1)}}, "no joint matches '*_kne', which `servos` names"),
@@ -213,3 +217,51 @@ def test_terrain_replaces_the_floor_that_was_added(biped_file):
     task = task_with(biped(biped_file()), terrain={"noise": 0.05}, height_scan=True)
     envs = MotrixVectorEnv(task, 2, num_threads=1)
     assert envs.reset(seed=0)[0].shape == (2, 33 + 3 + 2 + 77)
+
+
+def urdf() -> str:
+    """A robot with four legs of two joints each, as URDF has it: a root without a joint, feet that are links."""
+    inertia = '<inertia ixx="0.01" ixy="0" ixz="0" iyy="0.01" iyz="0" izz="0.01"/>'
+    limits = '<axis xyz="0 1 0"/><limit lower="-2" upper="2" effort="20" velocity="10"/>'
+    places = {"FL": "0.2 0.1 -0.1", "FR": "0.2 -0.1 -0.1", "RL": "-0.2 0.1 -0.1", "RR": "-0.2 -0.1 -0.1"}
+
+    def link(name: str, mass: float, geometry: str) -> str:
+        shape = f"<collision><geometry>{geometry}</geometry></collision>" if geometry else ""
+        return f'<link name="{name}"><inertial><mass value="{mass}"/>{inertia}</inertial>{shape}</link>'
+
+    def joint(name: str, kind: str, parent: str, child: str, place: str) -> str:
+        return (
+            f'<joint name="{name}" type="{kind}"><parent link="{parent}"/><child link="{child}"/>'
+            f'<origin xyz="{place}"/>{limits if kind == "revolute" else ""}</joint>'
+        )
+
+    parts = [link("base", 5.0, '<box size="0.4 0.2 0.1"/>')]
+    for leg, place in places.items():
+        parts += [
+            link(f"{leg}_thigh", 0.5, ""),
+            link(f"{leg}_calf", 0.3, ""),
+            link(f"{leg}_foot", 0.05, '<sphere radius="0.03"/>'),
+            joint(f"{leg}_thigh_joint", "revolute", "base", f"{leg}_thigh", place),
+            joint(f"{leg}_calf_joint", "revolute", f"{leg}_thigh", f"{leg}_calf", "0 0 -0.2"),
+            joint(f"{leg}_fixed", "fixed", f"{leg}_calf", f"{leg}_foot", "0 0 -0.2"),
+        ]
+    return f'<robot name="four">{"".join(parts)}</robot>'
+
+
+def test_a_urdf_is_a_velocity_task(tmp_path):
+    (tmp_path / "four.urdf").write_text(urdf())
+    robot = LeggedRobot(
+        tmp_path / "four.urdf",
+        feet=("FL_foot", "FR_foot", "RL_foot", "RR_foot"),
+        pose={"*_thigh_joint": 0.7, "*_calf_joint": -1.4},
+        servos={"*": Servo(40.0, 1.5)},
+    )
+    assert robot.trunk == "base"
+    np.testing.assert_array_equal(robot.plain.actuator_forcerange, np.tile([-20.0, 20.0], (8, 1)))
+    np.testing.assert_array_equal(robot.mirrored_joints.sign, np.ones(8))
+    envs = MotrixVectorEnv(task_with(robot), 4, num_threads=1)
+    envs.reset(seed=0)
+    for _ in range(50):
+        *_, info = envs.step(np.zeros((4, 8)))
+        assert not info["termination"]["trunk_contact"].any()
+    assert (envs.get_state()["qpos"][:, 2] > 0.7 * robot.standing_height).all()

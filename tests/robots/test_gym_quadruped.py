@@ -4,10 +4,12 @@
 """
 
 import importlib.util
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+import gymnasium
 import numpy as np
 import pytest
 
@@ -78,3 +80,14 @@ def test_its_left_side_is_the_mirror_image_of_its_right_side(name):
     mirror = task_of(name).mirror()
     assert mirror is not None
     np.testing.assert_array_equal(mirror.action.index, [3, 4, 5, 0, 1, 2, 9, 10, 11, 6, 7, 8])
+
+
+def test_the_guide_is_followed_as_it_stands(tmp_path, monkeypatch):
+    page = (Path(__file__).parents[2] / "docs" / "own_robot.md").read_text("utf-8")
+    [(name, code)] = re.findall(r"^\*\*(\S+)\*\*\n\n```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    (tmp_path / name).write_text(code, "utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    __import__(name.removesuffix(".py"))
+    envs = gymnasium.make_vec("Mine/Aliengo-v0", num_envs=4, num_threads=1)
+    assert envs.reset(seed=0)[0].shape == (4, 50)
+    envs.step(envs.action_space.sample())

@@ -13,7 +13,7 @@ from typing import Any
 import mujoco
 import numpy as np
 
-from motrix_gym.model_files import load_spec
+from motrix_gym.model_files import compile_spec, load_spec
 from motrix_gym.state import Array
 from motrix_gym.symmetry import Flip
 from motrix_gym.tasks.locomotion import robot_model
@@ -69,6 +69,7 @@ class LeggedRobot:
             ValueError: The robot lacks something that cannot be added; the message lists everything.
         """
         spec = load_spec(self.model)
+        compile_spec(spec.copy(), self.model)  # the file alone, for what is wrong in it
         robot_model.complete(spec, str(self.model), self.feet, self.servos)
         if self.timestep:
             spec.option.timestep = self.timestep
@@ -98,7 +99,7 @@ class LeggedRobot:
     @cached_property
     def plain(self) -> mujoco.MjModel:
         """The compiled model on a plane, shared: to be read only."""
-        model = self.spec().compile()
+        model = compile_spec(self.spec(), self.model)
         robot_model.check(model, str(self.model), self.feet)
         return model
 
@@ -232,7 +233,7 @@ def _matched(table: Mapping[str, Any], name: str, otherwise: Any) -> Any:
 @functools.lru_cache(maxsize=8)
 def compiled(robot: LeggedRobot, ground: Terrain, markers: tuple[tuple[str, float], ...]) -> mujoco.MjModel:
     """The compiled model of a robot on a ground, shared: to be read only."""
-    return robot.spec(ground, dict(markers)).compile()
+    return compile_spec(robot.spec(ground, dict(markers)), robot.model)
 
 
 GO1 = LeggedRobot(
