@@ -162,7 +162,9 @@ def test_masses_that_are_not_quite_symmetric_are_no_error_of_a_mirror(biped_file
 def test_a_symmetric_model_is_made_symmetric_by_no_change(biped_file):
     """Also where two bodies, as a hip and a thigh, are in one place."""
     as_it_was, model = (biped(biped_file()).plain for _ in range(2))
-    symmetric(model)
+    mirror = task_with(biped(biped_file())).mirror()
+    assert mirror is not None
+    symmetric(model, mirror)
     for field in ("body_mass", "body_ipos"):
         np.testing.assert_allclose(getattr(model, field), getattr(as_it_was, field), atol=1e-12)
     np.testing.assert_allclose(np.sort(model.body_inertia), np.sort(as_it_was.body_inertia), atol=1e-12)

@@ -7,18 +7,23 @@ import numpy as np
 
 from motrix_gym.physics.cpu import CpuPhysics
 from motrix_gym.state import Array
+from motrix_gym.symmetry import Mirror
 
 LEFT_RIGHT = np.array([1, -1, 1])
 
 
-def symmetric(model: mujoco.MjModel) -> mujoco.MjModel:
-    """The model with its masses spread as the mean of it and its mirror image, left for right.
+OF_A_DOF = ("dof_armature", "dof_damping", "dof_frictionloss")
+
+
+def symmetric(model: mujoco.MjModel, mirror: Mirror) -> mujoco.MjModel:
+    """The model with masses, inertias and what resists its joints as the mean of it and its mirror image.
 
     Args:
         model: The model; it is changed, and returned.
+        mirror: The left-right reflection.
 
     Raises:
-        ValueError: A body is not where the mirror image of another one is.
+        ValueError: A body, or a geom that collides, is not where the mirror image of another one is.
     """
     _, data = CpuPhysics(model, 1, 1, model.opt.timestep).view(0)
     mirrored = data.xpos * LEFT_RIGHT
@@ -31,6 +36,7 @@ def symmetric(model: mujoco.MjModel) -> mujoco.MjModel:
     if off.max() > 1e-9:
         body = model.body(int(off.argmax())).name
         raise ValueError(f"body {body!r} is {off.max() * 1e3:.3g} mm from the mirror image of the body nearest to it")
+    _require_symmetric_geoms(model, data)
     tensor = np.stack([_inertia(model, body) for body in range(model.nbody)])
     tensor = (tensor + tensor[partner] * np.outer(LEFT_RIGHT, LEFT_RIGHT)) / 2
     model.body_ipos[:] = (model.body_ipos + model.body_ipos[partner] * LEFT_RIGHT) / 2
@@ -39,8 +45,24 @@ def symmetric(model: mujoco.MjModel) -> mujoco.MjModel:
         model.body_inertia[body], axes = np.linalg.eigh(tensor[body])
         axes[:, 0] *= np.linalg.det(axes)
         mujoco.mju_mat2Quat(model.body_iquat[body], axes.ravel())
+    for name in OF_A_DOF:
+        field = getattr(model, name)
+        field[:] = (field + field[mirror.qvel.index]) / 2
     mujoco.mj_setConst(model, data)
     return model
+
+
+def _require_symmetric_geoms(model: mujoco.MjModel, data: mujoco.MjData) -> None:
+    colliding = np.flatnonzero((model.geom_bodyid > 0) & ((model.geom_contype | model.geom_conaffinity) > 0))
+    for geom in colliding:
+        name = f"geom {model.geom(geom).name!r} of body {model.body(model.geom_bodyid[geom]).name!r}"
+        if model.geom_type[geom] == mujoco.mjtGeom.mjGEOM_MESH:
+            raise ValueError(f"{name} is a mesh, whose mirror image is not known")
+        alike = colliding[model.geom_type[colliding] == model.geom_type[geom]]
+        same_size = np.isclose(model.geom_size[alike], model.geom_size[geom]).all(axis=1)
+        away = np.linalg.norm(data.geom_xpos[alike] - data.geom_xpos[geom] * LEFT_RIGHT, axis=1)
+        if not (same_size & (away < 1e-6)).any():
+            raise ValueError(f"{name} is not the mirror image of another one, in place and size")
 
 
 def _inertia(model: mujoco.MjModel, body: int) -> Array:

@@ -71,7 +71,7 @@ def mirrored_step(s: TaskSubject) -> Iterator[Finding]:
         yield remark("mirror", what, "check the task on a plane too")
         return
     try:
-        model = symmetric(s.task.model())
+        model = symmetric(s.task.model(), mirror)
     except ValueError as not_symmetric:
         what = f"was not compared with a step: {not_symmetric}"
         yield remark("mirror", what, "make the model symmetric, or let mirror() return None")
