@@ -72,7 +72,7 @@ def _taken(package: Path) -> UsageError:
 
 def _write(name: str, package: Path) -> None:
     """Copies the template, with a name in the place of its own."""
-    namespace = name.title().replace("_", "")
+    namespace = _namespace(name)
     for source in sorted(TEMPLATE.rglob("*")):
         if source.is_file() and source.suffix != ".pyc":
             target = package / str(source.relative_to(TEMPLATE)).replace("my_robot", name)
@@ -83,19 +83,24 @@ def _write(name: str, package: Path) -> None:
 
 def _next_steps(name: str, package: Path) -> str:
     """What to type next, and what to change."""
-    env_id = f"{name.title().replace('_', '')}/Drive-v0"
+    env_id = f"{_namespace(name)}/Drive-v0"
     found = shutil.which("python")
     python = "python" if found and Path(found) == Path(sys.executable) else shlex.quote(sys.executable)
-    place = shlex.quote(str(package))
+    place = str(package) if package.is_absolute() else f"./{package}"  # else pip takes it for a name
     source = package / "src" / name
     return "\n".join(
         [
-            f"{package} is a package with the environment {env_id}. Install it, test it and train it:",
+            f"{package} has the environment {env_id}. Install it, test it and train it:",
             "",
-            f"  {python} -m pip install -e {shlex.quote(f'./{package}[test]' if not package.is_absolute() else f'{package}[test]')}",
-            f"  {python} -m pytest {place}",
+            f"  {python} -m pip install -e {shlex.quote(f'{place}[test]')}",
+            f"  {python} -m pytest {shlex.quote(place)}",
             f"  {command('train', env_id)}",
             "",
-            f"Then put your robot in {source / 'robot.xml'}, and change tasks.py and presets.py beside it.",
+            f"Then put your robot into {source / 'robot.xml'} and change {source / 'tasks.py'}.",
         ]
     )
+
+
+def _namespace(name: str) -> str:
+    """The namespace of the ids: MyRobot for my_robot."""
+    return name.title().replace("_", "")
