@@ -100,7 +100,11 @@ class Terrain:
             places = [sign * (x + OUTSIDE / 2), 0], [0, sign * (y + OUTSIDE / 2)]
             for box, place in zip(around, places, strict=True):
                 model.worldbody.add_geom(
-                    type=mujoco.mjtGeom.mjGEOM_BOX, pos=[*place, -THICKNESS / 2], material=floor.material, **box, **solid
+                    type=mujoco.mjtGeom.mjGEOM_BOX,
+                    pos=[*place, -THICKNESS / 2],
+                    material=floor.material,
+                    **box,
+                    **solid,
                 )
         model.worldbody.add_geom(
             type=mujoco.mjtGeom.mjGEOM_PLANE, size=[0, 0, 1], pos=[0, 0, low - THICKNESS], group=_NOT_DRAWN, **solid

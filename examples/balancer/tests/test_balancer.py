@@ -31,6 +31,9 @@ def test_without_torque_it_falls():
 
 
 def test_two_updates_train(tmp_path: Path):
-    run = motrix_train.train(ID, num_envs=8, max_env_steps=512, num_threads=1, run_dir=tmp_path / "run", quiet=True)
+    small = {"check_point_interval": 64, "evaluation_episodes": 4}
+    run = motrix_train.train(
+        ID, num_envs=8, max_env_steps=512, settings=small, num_threads=1, run_dir=tmp_path / "run", quiet=True
+    )
     assert run.progress["env_steps"].tolist() == [256, 512]
     assert run.best_policy.is_file()

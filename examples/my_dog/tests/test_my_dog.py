@@ -27,12 +27,12 @@ def test_it_weighs_what_the_published_parts_weigh():
 
 
 def test_it_stands():
-    envs = gymnasium.make_vec(ID, num_envs=8, num_threads=1, command_low=[0, 0, 0], command_high=[0, 0, 0])
+    envs = motrix_gym.MotrixVectorEnv(MyDog(still_probability=1.0), 8, num_threads=1)
     envs.reset(seed=0)
     for _ in range(150):
         *_, terminated, _, _ = envs.step(np.zeros((8, 12)))
         assert not terminated.any()
-    height = envs.unwrapped.get_state()["qpos"][:, 2]
+    height = envs.get_state()["qpos"][:, 2]
     assert (height > 0.8 * ROBOT.standing_height).all()
 
 

@@ -39,7 +39,7 @@ def new(
     _check(name, package)
     try:
         with tempfile.TemporaryDirectory(prefix=".new-", dir=parent) as temporary:
-            _write(name, Path(temporary) / name)
+            write_package(name, Path(temporary) / name)
             written = move_to_free(Path(temporary) / name, package)
     except OSError as refusal:
         raise RunError(
@@ -70,7 +70,7 @@ def _taken(package: Path) -> UsageError:
     return UsageError(f"{package} exists: give another name, or another directory with --in")
 
 
-def _write(name: str, package: Path) -> None:
+def write_package(name: str, package: Path) -> None:
     """Copies the template, with a name in the place of its own."""
     namespace = _namespace(name)
     for source in sorted(TEMPLATE.rglob("*")):

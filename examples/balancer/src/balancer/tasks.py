@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import motrix_gym
 import mujoco
 import numpy as np
 from gymnasium import spaces
-
-import motrix_gym
 from motrix_gym import PhysicsState, RandomStreams, Task, TaskState, Transition, reward_term, rewards
 from motrix_gym.fields import Positive, Share
 
@@ -115,6 +114,11 @@ class Drive(Task):
     def reward_effort(self, t: Transition) -> np.ndarray:
         """sum of squared torques, as shares of the greatest"""
         return rewards.sum_squares(t.action)
+
+    @reward_term(-10.0)
+    def reward_fall(self, t: Transition) -> np.ndarray:
+        """1 in a step that terminates"""
+        return rewards.indicator(t.terminated)
 
     def terminated(self, t: Transition) -> dict[str, np.ndarray]:
         return {"fallen": t.next_physics.sensor["gravity"][:, 2] > -np.cos(self.max_tilt)}
