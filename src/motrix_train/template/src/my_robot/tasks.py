@@ -30,7 +30,7 @@ class DriveState(TaskState):
 class Drive(Task):
     """A robot on two wheels balances and drives as it is told.
 
-    The action is the torque of each wheel, left and right, as a share of 2 N m. The command changes at random times.
+    The action is the torque of each wheel, left and right, as a share of 3 N m. The command changes at random times.
 
     Observation:
 

@@ -1,1 +1,0 @@
-"""A robot on two wheels balances and drives as it is told."""
