@@ -157,11 +157,15 @@ def test_what_appears_in_the_meantime_is_kept(work: Path, monkeypatch, capsys):
     assert os.listdir(work / "crab") == ["mine"]
 
 
-def test_compiled_files_beside_the_template_are_left_out(work: Path, monkeypatch):
-    shutil.copytree(new.TEMPLATE, work / "template")
-    cache = work / "template" / "src" / "my_robot" / "__pycache__"
-    cache.mkdir(exist_ok=True)
-    (cache / "tasks.cpython-311.pyc").write_bytes(b"\xff\xfe")
-    monkeypatch.setattr(new, "TEMPLATE", work / "template")
-    assert run(["new", "crab"]) == 0
-    assert not list((work / "crab").rglob("*.pyc"))
+@pytest.mark.parametrize("folder", ["src/my_robot/__pycache__", ".pytest_cache", ".ruff_cache/0.1"])
+def test_what_tools_leave_beside_the_template_is_left_out(folder: str, work: Path, monkeypatch):
+    plain, template = work / "plain", work / "template"
+    new.write_package("crab", plain)
+    shutil.copytree(new.TEMPLATE, template)
+    (template / folder).mkdir(parents=True, exist_ok=True)
+    (template / folder / "file").write_bytes(b"\xff\xfe")
+    monkeypatch.setattr(new, "TEMPLATE", template)
+    new.write_package("crab", work / "crab")
+    assert [path.relative_to(plain) for path in sorted(plain.rglob("*"))] == [
+        path.relative_to(work / "crab") for path in sorted((work / "crab").rglob("*"))
+    ]

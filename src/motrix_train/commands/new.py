@@ -74,8 +74,9 @@ def write_package(name: str, package: Path) -> None:
     """Copies the template, with a name in the place of its own."""
     namespace = _namespace(name)
     for source in sorted(TEMPLATE.rglob("*")):
-        if source.is_file() and source.suffix != ".pyc":
-            target = package / str(source.relative_to(TEMPLATE)).replace("my_robot", name)
+        inside = source.relative_to(TEMPLATE)
+        if source.is_file() and not any(part.startswith((".", "__pycache__")) for part in inside.parts):
+            target = package / str(inside).replace("my_robot", name)
             target.parent.mkdir(parents=True, exist_ok=True)
             text = source.read_text(encoding="utf-8")
             target.write_text(text.replace("my_robot", name).replace("MyRobot", namespace), encoding="utf-8")
