@@ -115,7 +115,7 @@ class Drive(Task):
         """sum of squared torques, as shares of the greatest"""
         return rewards.sum_squares(t.action)
 
-    @reward_term(-10.0)
+    @reward_term(-30.0)
     def reward_fall(self, t: Transition) -> np.ndarray:
         """1 in a step that terminates"""
         return rewards.indicator(t.terminated)

@@ -11,7 +11,6 @@ PRESETS = {
         value_hidden_layer_sizes=(32, 32),
         initial_log_std=-0.5,
         rollouts=32,
-        discount_factor=0.98,
         learning_rate=1e-3,
     )
 }
