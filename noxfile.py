@@ -7,7 +7,7 @@ from pathlib import Path
 import nox
 
 nox.needs_version = ">=2025.2.9"
-nox.options.sessions = ["lint", "docs", "package", "types", "quickstart", "tests", "fuzz"]
+nox.options.sessions = ["lint", "docs", "package", "types", "quickstart", "examples", "tests", "fuzz"]
 nox.options.reuse_venv = "yes"
 
 CONSTRAINTS = Path("constraints.txt")
@@ -15,6 +15,8 @@ README = Path("README.md").read_text(encoding="utf-8")
 TRAIN_COMMAND, TEST_COMMAND = re.findall(r"^python3 -m venv .*$", README, re.MULTILINE)
 SMALL_BUDGET = "--num-envs 64 --max-env-steps 1 --set check_point_interval=24 --run-dir run"
 LOCAL = shutil.ignore_patterns(".git", ".nox", ".venv", ".*_cache", "__pycache__", "runs", "dist")
+
+TWO_UPDATES = "--num-envs 64 --max-env-steps 4096 --set rollouts=32 --set check_point_interval=64"
 
 STEP_EVERYTHING = """
 import gymnasium
@@ -66,6 +68,27 @@ def quickstart(session: nox.Session) -> None:
     session.chdir(copy)
     session.run("bash", "-c", f"{TRAIN_COMMAND} {SMALL_BUDGET}", external=True)
     session.run(".venv/bin/motrix-train", "evaluate", "run", "--episodes", "8", "--json", external=True)
+
+
+@nox.session
+def examples(session: nox.Session) -> None:
+    """The packages of examples, and one that `new` writes: installed, tested, and trained by their ids alone."""
+    install(session, ".[torch]", "pytest")
+    packages = [Path("examples", name).resolve() for name in ("balancer", "my_dog")]
+    folder = Path(session.create_tmp()).resolve() / "written"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    session.run("python", "-m", "pip", "uninstall", "--yes", "my_robot", silent=True)
+    session.run("motrix-train", "new", "my_robot", "--in", str(folder))
+    packages.append(folder / "my_robot")
+    install(session, *map(str, packages))
+    session.chdir(folder)
+    listed = session.run("motrix-train", "list", silent=True, env={"COLUMNS": "200"}) or ""
+    for package, env_id in zip(packages, ("Balancer/Drive-v0", "MyDog/Walk-v0", "MyRobot/Drive-v0"), strict=True):
+        if not re.search(rf"^{env_id} .*\(preset of {package.name}\)", listed, re.MULTILINE):
+            session.error(f"motrix-train list does not show {env_id} with the preset of {package.name}:\n{listed}")
+        session.run("pytest", str(package), env={"OMP_NUM_THREADS": "1"})
+        session.run("motrix-train", "train", env_id, *TWO_UPDATES.split(), "--set", "evaluation_episodes=8")
 
 
 @nox.session

@@ -94,15 +94,20 @@ class Terrain:
         shares = ((self.heights - low) / span).ravel()
         model.add_hfield(name=FLOOR, nrow=rows, ncol=columns, size=[x, y, span, THICKNESS], userdata=shares)
         floor.type, floor.hfieldname, floor.pos = mujoco.mjtGeom.mjGEOM_HFIELD, FLOOR, [0, 0, low]
+        solid = {"contype": floor.contype, "conaffinity": floor.conaffinity}
         around = {"size": [OUTSIDE / 2, y + OUTSIDE, THICKNESS / 2]}, {"size": [x, OUTSIDE / 2, THICKNESS / 2]}
         for sign in (-1, 1):
             places = [sign * (x + OUTSIDE / 2), 0], [0, sign * (y + OUTSIDE / 2)]
             for box, place in zip(around, places, strict=True):
                 model.worldbody.add_geom(
-                    type=mujoco.mjtGeom.mjGEOM_BOX, pos=[*place, -THICKNESS / 2], material=floor.material, **box
+                    type=mujoco.mjtGeom.mjGEOM_BOX,
+                    pos=[*place, -THICKNESS / 2],
+                    material=floor.material,
+                    **box,
+                    **solid,
                 )
         model.worldbody.add_geom(
-            type=mujoco.mjtGeom.mjGEOM_PLANE, size=[0, 0, 1], pos=[0, 0, low - THICKNESS], group=_NOT_DRAWN
+            type=mujoco.mjtGeom.mjGEOM_PLANE, size=[0, 0, 1], pos=[0, 0, low - THICKNESS], group=_NOT_DRAWN, **solid
         )
         model.visual.headlight.diffuse = [0.1, 0.1, 0.1]
         for light in model.lights:

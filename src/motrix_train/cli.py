@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from motrix_train.commands import curriculum, evaluate, export, listing, play, plot, show, train
+from motrix_train.commands import curriculum, evaluate, export, listing, new, play, plot, show, train
 from motrix_train.commands.options import PROGRAM
 from motrix_train.errors import EndedElsewhere, RunError, UsageError
 from motrix_train.launcher import reports_errors
@@ -48,6 +48,7 @@ for command in (
     evaluate.evaluate,
     plot.plot,
     export.export,
+    new.new,
 ):
     app.command()(command)
 

@@ -144,6 +144,23 @@ def test_servos_hold_the_pose_with_the_torque_of_the_motors(biped_file):
     np.testing.assert_array_equal(model.actuator_ctrlrange, model.jnt_range[1:])
 
 
+def test_what_the_defaults_of_a_model_say_of_its_motors_and_geoms_holds_for_no_addition(biped_file, tmp_path):
+    """The same motors, written as MJCF files often are; and a robot whose parts do not collide with each other."""
+    plain = biped_xml(actuators=MOTORS.replace(' gear="2" ctrlrange="-20 20"', ""))
+    motors = '<motor gear="2" ctrlrange="-20 20"/><geom contype="0" rgba="1 0 0 1"/></default>'
+    (tmp_path / "defaults.xml").write_text(plain.replace("</default>", motors))
+    robot, usual = biped(tmp_path / "defaults.xml"), biped(biped_file())
+    for field in ("actuator_gear", "actuator_ctrlrange", "actuator_forcerange", "actuator_gainprm"):
+        np.testing.assert_array_equal(getattr(robot.plain, field), getattr(usual.plain, field), err_msg=field)
+    np.testing.assert_array_equal(robot.plain.geom("floor").rgba, usual.plain.geom("floor").rgba)
+    model = task_with(robot, terrain={"noise": 0.05}).model()
+    assert model.geom_contype[model.geom_bodyid == 0].all()
+    data = mujoco.MjData(robot.plain)
+    data.qpos[:] = 0, 0, robot.standing_height - 0.021, 1, 0, 0, 0, *robot.default_joints
+    mujoco.mj_forward(robot.plain, data)
+    assert data.ncon > 0
+
+
 def test_a_biped_that_nobody_made_for_this_is_a_right_task(biped_file):
     report = check_task(task_with(biped(biped_file()), added_mass=(-1.0, 1.0), push_speed=0.5), num_envs=16, steps=30)
     assert not [remark for remark in report.remarks if "mirror" in remark.where]

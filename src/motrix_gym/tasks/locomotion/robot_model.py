@@ -174,6 +174,8 @@ def _replace_actuators(spec: mujoco.MjSpec, servos: Mapping[str, Servo]) -> list
             continue
         joint.damping = [joint.damping[0] + servo.damping, *joint.damping[1:]]
         actuator = spec.add_actuator(name=joint.name, target=joint.name, trntype=mujoco.mjtTrn.mjTRN_JOINT)
+        actuator.gear = [1, 0, 0, 0, 0, 0]  # what the model's defaults say of motors holds for no servo
+        actuator.ctrllimited, actuator.ctrlrange = mujoco.mjtLimited.mjLIMITED_AUTO, [0, 0]
         actuator.set_to_position(servo.stiffness, inheritrange=bool(np.ptp(joint.range)))
         actuator.forcelimited, actuator.forcerange = mujoco.mjtLimited.mjLIMITED_TRUE, [-torque, torque]
     return problems
@@ -225,7 +227,15 @@ def _add_scene(spec: mujoco.MjSpec, trunk: mujoco.MjsBody, feet: Sequence[str]) 
         )
         material = spec.add_material(name=FLOOR, texrepeat=[2, 2], texuniform=True)
         material.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = FLOOR
-        spec.worldbody.add_geom(name=FLOOR, type=mujoco.mjtGeom.mjGEOM_PLANE, size=[0, 0, 0.05], material=FLOOR)
+        spec.worldbody.add_geom(
+            name=FLOOR,
+            type=mujoco.mjtGeom.mjGEOM_PLANE,
+            size=[0, 0, 0.05],
+            material=FLOOR,
+            rgba=[0.5, 0.5, 0.5, 1],  # as of a geom without a colour, whatever the model's defaults say of geoms
+            contype=1,
+            conaffinity=1,
+        )
         trunk.add_light(name="sun", mode=mujoco.mjtCamLight.mjCAMLIGHT_TRACK, pos=[0.6, -0.8, 2], dir=[-0.3, 0.4, -1])
         for geom in spec.geoms:
             if geom.name in feet:

@@ -1,0 +1,1 @@
+"""A robot on two wheels balances and drives as it is told."""
