@@ -62,3 +62,19 @@ def test_your_own_task(tmp_path):
 def test_change_an_existing_task(tmp_path, module, line):
     assert f"{module}.py" in files_of("change_task.md", tmp_path)
     assert run(tmp_path, "-c", STEP.format(module=module)) == f"{line}\n"
+
+
+def test_a_mistake_in_the_first_step_of_a_training_is_one_line(tmp_path):
+    files_of("own_task.md", tmp_path)
+    task = (tmp_path / "beam.py").read_text("utf-8")
+    (tmp_path / "beam.py").write_text(task.replace("return rewards.sum_squares(t.action)", "return t.action"), "utf-8")
+    result = subprocess.run(
+        [sys.executable, "-m", "motrix_train", "train", "beam:Mine/BallAndBeam-v0", "--num-envs", "8", "--quiet"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+    assert result.stderr.startswith("motrix-train: BallAndBeam.reward gives effort of shape (")

@@ -20,7 +20,11 @@ def load_model(file: str | Path) -> mujoco.MjModel:
     Raises:
         ValueError: As `load_spec`, and what MuJoCo's compiler refuses, such as a mesh that is missing.
     """
-    return compile_spec(load_spec(file), file)
+    path = _found(file)
+    try:
+        return mujoco.MjModel.from_xml_path(str(path))
+    except (ValueError, mujoco.FatalError) as error:
+        _refuse(file, error)
 
 
 def compile_spec(spec: mujoco.MjSpec, file: str | Path) -> mujoco.MjModel:
@@ -47,6 +51,15 @@ def load_spec(file: str | Path) -> mujoco.MjSpec:
         ValueError: There is no such file, or MuJoCo refuses it; one line with the file and the reason. What only the
             compiler looks at, such as a mesh, `load_model` refuses.
     """
+    path = _found(file)
+    try:
+        return mujoco.MjSpec.from_file(str(path))
+    except (ValueError, mujoco.FatalError) as error:
+        _refuse(file, error)
+
+
+def _found(file: str | Path) -> Path:
+    """The path of a file that can be read."""
     path = _OURS / file
     if not path.is_file():
         _refuse(file, _what_is_missing(path, is_ours=not Path(file).is_absolute()))
@@ -54,10 +67,7 @@ def load_spec(file: str | Path) -> mujoco.MjSpec:
         path.read_text("utf-8")
     except UnicodeDecodeError as error:
         _refuse(file, f"byte {error.start} is not UTF-8; save the file as UTF-8")
-    try:
-        return mujoco.MjSpec.from_file(str(path))
-    except (ValueError, mujoco.FatalError) as error:
-        _refuse(file, error)
+    return path
 
 
 def _what_is_missing(path: Path, *, is_ours: bool) -> str:

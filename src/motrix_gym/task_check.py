@@ -23,8 +23,12 @@ from motrix_gym.task import Task
 Array = np.ndarray
 
 
+class TaskError(ValueError):
+    """A method of a task returns something else than it should; the message names the method and what it should be."""
+
+
 class CheckedTask:
-    """Answers as a task does, and raises ValueError, in one line, where an answer is none.
+    """Answers as a task does, and raises `TaskError`, in one line, where an answer is none.
 
     Args:
         task: The task.
@@ -202,7 +206,7 @@ class CheckedTask:
         return x
 
     def _refuse(self, method: str, what: str) -> Any:
-        raise ValueError(f"{type(self._task).__name__}.{method} {what}")
+        raise TaskError(f"{type(self._task).__name__}.{method} {what}")
 
 
 class _Sensors(dict):

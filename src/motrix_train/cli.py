@@ -15,6 +15,7 @@ from typing import Annotated
 
 import typer
 
+from motrix_gym.task_check import TaskError
 from motrix_train.commands import curriculum, evaluate, export, listing, new, play, plot, show, train
 from motrix_train.commands.options import PROGRAM
 from motrix_train.errors import EndedElsewhere, RunError, UsageError
@@ -66,7 +67,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         typed = list(arguments) or ["--help"]
         return command.main(typed, prog_name=PROGRAM, standalone_mode=False, obj=shlex.join([PROGRAM, *typed])) or 0
-    except UsageError as mistake:
+    except (UsageError, TaskError) as mistake:
         return _refuse(str(mistake), 2)
     except typer.TyperException as mistake:
         return _refuse(f"{_message_of(mistake)} (see {_help_of(mistake)})", 2)

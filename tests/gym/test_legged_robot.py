@@ -203,7 +203,7 @@ BAD_ROBOTS = [
     ({}, {"pose": {"*_kne": 0.5}}, "no joint '*_kne', which pose names; its joints: left_roll"),
     ({}, {"servos": {"*_kne": Servo(1, 1)}}, "no joint matches '*_kne', which `servos` names"),
     ({}, {"servos": {"*_knee": Servo(1, 1)}}, "no pattern of `servos` matches joint 'left_roll'"),
-    ({}, {"servos": {}}, "actuator '' is no position servo of a joint; give `servos`"),
+    ({}, {"servos": {}}, "8 actuators (, , , , , , , ) are no position servos of joints; give `servos`"),
     ({"actuators": POSITION}, {"servos": {}}, "no position servo for left_pitch, left_knee"),
     ({"actuators": ""}, {}, "the model says no greatest torque of joint 'left_roll'; give max_torque"),
     ({"y": (0.1, -0.2)}, {}, "is not symmetric: foot 'left' has no mirror image within 10 mm"),

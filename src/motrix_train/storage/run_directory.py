@@ -159,7 +159,7 @@ class RunDirectory:
         """
         return cls._newest(
             (root / env_id.rpartition(":")[2]).glob("*/config.json"),
-            f"no trained run of {env_id} under {root}/: first `motrix-train train {env_id}`",
+            f"no trained run of {env_id} under {root}/: train it first, with `motrix-train train`",
         )
 
     @classmethod

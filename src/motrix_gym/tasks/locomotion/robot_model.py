@@ -63,7 +63,7 @@ def check(model: mujoco.MjModel, file: str, feet: Sequence[str]) -> None:
         ValueError: The message lists all that is wrong.
     """
     names = [model.joint(i).name for i in range(1, model.njnt)]
-    servo_of = {}
+    servo_of, others = {}, []
     problems = [f"joint {model.joint(i).name!r} is no hinge" for i in range(1, model.njnt) if model.jnt_type[i] != 3]
     for i in range(model.nu):
         at_joint = model.actuator_trntype[i] == mujoco.mjtTrn.mjTRN_JOINT
@@ -72,8 +72,11 @@ def check(model: mujoco.MjModel, file: str, feet: Sequence[str]) -> None:
         if at_joint and holds:
             servo_of[model.joint(model.actuator_trnid[i, 0]).name] = i
         else:
-            problems.append(f"actuator {model.actuator(i).name!r} is no position servo of a joint; give `servos`")
-    if missing := [name for name in names if name not in servo_of]:
+            others.append(model.actuator(i).name)
+    if others:
+        named = ", ".join(others)
+        problems.append(f"{len(others)} actuators ({named}) are no position servos of joints; give `servos`")
+    elif missing := [name for name in names if name not in servo_of]:
         problems.append(f"no position servo for {', '.join(missing)}; give `servos`")
     elif list(servo_of) != names:
         problems.append(f"its servos are in the order {', '.join(servo_of)}; its joints are {', '.join(names)}")
@@ -207,6 +210,7 @@ def _add_scene(spec: mujoco.MjSpec, trunk: mujoco.MjsBody, feet: Sequence[str]) 
         planes[0].name = FLOOR
     elif not spec.worldbody.geoms:
         builtin = mujoco.mjtBuiltin
+        spec.visual.headlight.ambient = spec.visual.headlight.diffuse = [0.4, 0.4, 0.4]
         spec.add_texture(
             name="sky",
             type=mujoco.mjtTexture.mjTEXTURE_SKYBOX,
