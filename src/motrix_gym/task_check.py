@@ -136,7 +136,7 @@ class CheckedTask:
         if mirror is None:
             return None
         if missing := [name for name in blocks if name not in mirror.blocks]:
-            self._refuse("mirror", f"reflects no block {missing[0]!r}; the observation has {', '.join(blocks)}")
+            self._refuse("mirror", f"reflects no block {missing[0]!r}; give blocks for {', '.join(blocks)}")
         if list(mirror.blocks) != list(blocks):
             self._refuse(
                 "mirror", f"has the blocks {', '.join(mirror.blocks)}; the observation has {', '.join(blocks)}"
@@ -150,7 +150,10 @@ class CheckedTask:
         return mirror
 
     def _beginning(self, method: str, rng: Any, *last: Any) -> tuple[Array, Array, Any]:
-        qpos, qvel, state = self._asked(method, rng, *last)
+        start = self._asked(method, rng, *last)
+        if not isinstance(start, tuple) or len(start) != 3:
+            self._refuse(method, "gives no three values; it takes qpos, qvel and the task state")
+        qpos, qvel, state = start
         self._require(method, "qpos", qpos, (len(rng), self._model.nq))
         self._require(method, "qvel", qvel, (len(rng), self._model.nv))
         self._require_state(method, state, len(rng))

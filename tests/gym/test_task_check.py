@@ -49,6 +49,10 @@ BAD_METHODS = [
         {"reset": lambda _, d: (np.zeros((len(d), 2)), np.zeros(2), TaskState())},
         "reset gives qvel of shape (2,); it takes an array of shape (4, 2)",
     ),
+    (
+        {"reset": lambda _, d: (np.zeros((len(d), 2)), np.zeros((len(d), 2)))},
+        "reset gives no three values; it takes qpos, qvel and the task state",
+    ),
     ({"reset": memory_of(lambda n: 0.0)}, "reset gives state.steps 0.0; it takes an array of shape (4,)"),
     (
         {"reset": memory_of(lambda n: np.zeros(n + 1))},
@@ -128,7 +132,7 @@ BAD_METHODS = [
     ),
     (
         {"mirror": reflected({"position": TWO})},
-        "mirror reflects no block 'velocity'; the observation has position, velocity",
+        "mirror reflects no block 'velocity'; give blocks for position, velocity",
     ),
     (
         {"mirror": reflected({"velocity": TWO, "position": TWO})},

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import ast
-import pkgutil
 import sys
 from typing import Any
 
 from motrix_gym.fields import configured
+from motrix_gym.registration import task_class
 from motrix_gym.testing import TaskViolation, check_task
 
 
@@ -20,14 +20,13 @@ def main() -> int:
     given = parser.parse_args()
     try:
         fields = {name: _value(text) for name, text in (assignment.split("=", 1) for assignment in given.set)}
-        task = configured(pkgutil.resolve_name(given.task), fields)
-    except (AttributeError, ImportError, TypeError, ValueError) as wrong:
-        parser.error(str(wrong))
-    try:
+        task: Any = configured(task_class(given.task), fields)
         print(check_task(task))
     except TaskViolation as violation:
         print(violation)
         return 1
+    except (TypeError, ValueError) as wrong:
+        parser.error(str(wrong))
     return 0
 
 
