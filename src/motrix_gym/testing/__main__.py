@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 from motrix_gym.fields import configured
+from motrix_gym.multi_task import MultiTask
 from motrix_gym.registration import task_class
 from motrix_gym.testing import TaskViolation, check_task
 
@@ -20,13 +21,16 @@ def main() -> int:
     given = parser.parse_args()
     try:
         fields = {name: _value(text) for name, text in (assignment.split("=", 1) for assignment in given.set)}
-        task: Any = configured(task_class(given.task), fields)
+        task = configured(task_class(given.task), fields)
+    except (TypeError, ValueError) as wrong:
+        parser.error(str(wrong))
+    if isinstance(task, MultiTask):
+        parser.error(f"{given.task} joins several tasks; check each of them")
+    try:
         print(check_task(task))
     except TaskViolation as violation:
         print(violation)
         return 1
-    except (TypeError, ValueError) as wrong:
-        parser.error(str(wrong))
     return 0
 
 
