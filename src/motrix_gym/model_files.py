@@ -8,6 +8,7 @@ from typing import NoReturn
 
 import mujoco
 
+SUFFIXES = (".xml", ".urdf")
 _OURS = Path(__file__).parent / "models"
 
 
@@ -63,6 +64,8 @@ def _found(file: str | Path) -> Path:
     path = _OURS / file
     if not path.is_file():
         _refuse(file, _what_is_missing(path, is_ours=not Path(file).is_absolute()))
+    if path.suffix not in SUFFIXES:
+        _refuse(file, f"its name ends with {path.suffix!r}; give an MJCF file, .xml, or a .urdf")
     try:
         path.read_text("utf-8")
     except UnicodeDecodeError as error:

@@ -156,7 +156,7 @@ BAD = {
     ),
     "an element": ("robot.xml", mjcf("<world/>"), ["'world'"]),
     "another kind": ("robot.xml", "<html/>", ["Unrecognized XML model type: 'html'"]),
-    "a suffix": ("robot.txt", mjcf(BALL), ["decoder"]),
+    "a suffix": ("robot.txt", mjcf(BALL), ["'.txt'", ".xml, or a .urdf"]),
     "latin-1": ("robot.xml", mjcf('<worldbody><site name="ä"/></worldbody>').encode("latin-1"), ["not UTF-8", "byte "]),
     "utf-16": ("robot.xml", mjcf(BALL).encode("utf-16"), ["not UTF-8"]),
     "an include": ("robot.xml", mjcf('<include file="part.xml"/>'), ["Error opening file 'part.xml'", "'include'"]),
