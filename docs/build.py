@@ -236,7 +236,7 @@ def _members(owner: type | ModuleType) -> dict[str, Any]:
         return {name: here[name] for name in getattr(owner, "__all__", here) if name in here and name[0] != "_"}
     bases = [base for base in reversed(owner.__mro__) if base.__module__.startswith("motrix_")]
     static = {name: inspect.getattr_static(owner, name) for base in bases for name in vars(base) if name[0] != "_"}
-    documented = (property, staticmethod, FunctionType)
+    documented = (property, functools.cached_property, staticmethod, FunctionType)
     return {name: getattr(x, "__func__", x) for name, x in static.items() if isinstance(x, documented)}
 
 

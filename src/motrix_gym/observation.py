@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from motrix_gym.fields import nearest
-from motrix_gym.state import Array, State, consecutive
+from motrix_gym.state import Array, PhysicsState, State, consecutive
 from motrix_gym.symmetry import Mirror
 from motrix_gym.task import Task
 
@@ -45,6 +46,12 @@ def observation(task: Task, state: State) -> Array:
     frames = np.concat([state.past_observations, frame[:, None]], axis=1)  # (N, history, k)
     places = consecutive({name: x.shape[1] for name, x in blocks.items()})
     return np.concat([frames[:, :, at].reshape(len(frames), -1) for at in places.values()], axis=1)
+
+
+def with_noise(task: Task, physics: PhysicsState, state: Any) -> dict[str, Array]:
+    """All blocks of one step with their noise, each (N, k)."""
+    blocks, noise = task.observe(physics, state), task.noise(state)
+    return {name: x + noise[name] if name in noise else x for name, x in blocks.items()}
 
 
 def unobserved(task: Task, state: State) -> list[Array]:
@@ -89,8 +96,7 @@ def _is_seen(task: Task, block: str) -> bool:
 
 def _seen(task: Task, state: State) -> dict[str, Array]:
     """The observed blocks with their noise, each (N, k)."""
-    blocks, noise = task.observe(state.physics, state.task), task.noise(state.task)
-    return {name: x + noise[name] if name in noise else x for name, x in blocks.items() if _is_seen(task, name)}
+    return {name: x for name, x in with_noise(task, state.physics, state.task).items() if _is_seen(task, name)}
 
 
 def _joined(blocks: Mapping[str, Array]) -> Array:

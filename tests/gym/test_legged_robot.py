@@ -92,7 +92,7 @@ def test_the_sensors_that_are_added_read_as_those_of_our_own_models(robot):
         bare.delete(sensor)
     path = Path(str(robot.model)).with_suffix("").name
     completed = LeggedRobot(robot.model, robot.feet, robot.pose, start_height=robot.start_height)
-    robot_model.complete(bare, path, robot.feet, {})
+    robot_model.complete(bare, bare.copy().compile(), path, robot.feet, {})
     ours, theirs = completed.plain, bare.compile()
     qpos = np.array([0, 0, robot.standing_height - 0.04, 1, 0.05, 0.02, 0, *robot.default_joints])
     readings = []

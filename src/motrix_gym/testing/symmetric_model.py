@@ -10,8 +10,6 @@ from motrix_gym.state import Array
 from motrix_gym.symmetry import Mirror
 
 LEFT_RIGHT = np.array([1, -1, 1])
-
-
 OF_A_DOF = ("dof_armature", "dof_damping", "dof_frictionloss")
 
 
@@ -29,9 +27,7 @@ def symmetric(model: mujoco.MjModel, mirror: Mirror) -> mujoco.MjModel:
     mirrored = data.xpos * LEFT_RIGHT
     apart = np.linalg.norm(data.xpos[:, None] - mirrored, axis=2)
     heavier = np.abs(model.body_mass[:, None] - model.body_mass)
-    partner = (apart + 1e-6 * heavier).argmin(
-        axis=0
-    )  # of several bodies in one place, the one with most nearly its mass
+    partner = (apart + 1e-6 * heavier).argmin(axis=0)  # in one place several bodies: that of most nearly its mass
     off = apart[partner, np.arange(model.nbody)]
     if off.max() > 1e-9:
         body = model.body(int(off.argmax())).name

@@ -10,13 +10,14 @@ from typing import Any
 import mujoco
 import numpy as np
 
+from motrix_gym.observation import with_noise
 from motrix_gym.physics.cpu import CpuPhysics
 from motrix_gym.state import Array, Transition
 from motrix_gym.symmetry import Flip
 from motrix_gym.task import Task
 from motrix_gym.testing.symmetric_model import symmetric
 from motrix_gym.testing.task_report import Finding, error, remark
-from motrix_gym.testing.task_run import TaskSubject, observed, streams
+from motrix_gym.testing.task_run import TaskSubject, streams
 
 _REMEDY = "correct its index or its signs in mirror(), or what is not symmetric in the task"
 
@@ -122,4 +123,4 @@ def _stepped(task: Task, model: mujoco.MjModel, qpos: Array, qvel: Array, state:
         undrawn &= (getattr(following, f.name) == getattr(otherwise, f.name)).reshape(n, -1).all(axis=1)
     groups = {"reward term": task.reward(t), "terminated": reasons, "metrics": task.metrics(t)}
     earned = {f"{kind} {name!r}": x for kind, group in groups.items() for name, x in group.items()}
-    return Step(observed(task, before, state), observed(task, now, following), undrawn, earned)
+    return Step(with_noise(task, before, state), with_noise(task, now, following), undrawn, earned)

@@ -11,6 +11,7 @@ import mujoco
 import numpy as np
 
 from motrix_gym.batch import TaskBatch
+from motrix_gym.observation import with_noise
 from motrix_gym.random_streams import RandomStreams, stream_keys
 from motrix_gym.state import Array, PhysicsState, State, Transition
 from motrix_gym.task import Task
@@ -91,12 +92,6 @@ def streams(seed: int, num_envs: int) -> RandomStreams:
     return RandomStreams(stream_keys(range(seed, seed + num_envs)))
 
 
-def observed(task: Task, physics: PhysicsState, state: Any) -> dict[str, Array]:
-    """The blocks of the observation with their noise, each (N, k)."""
-    noise = task.noise(state)
-    return {name: x + noise.get(name, 0.0) for name, x in task.observe(physics, state).items()}
-
-
 def _begun(batch: TaskBatch, seed: int) -> Array:
     """Begins episodes in all environments, and gives how deep the deepest contact of each is, (N,) m."""
     envs = range(batch.num_envs)
@@ -140,7 +135,7 @@ _OF_STEPS: dict[str, Callable[[Task, Transition], dict[str, Array]]] = {
     "metrics": lambda task, t: task.metrics(t),
 }
 _OF_STATES: dict[str, Callable[[Task, PhysicsState, Any], dict[str, Array]]] = {
-    "observe": lambda task, physics, state: observed(task, physics, state),
+    "observe": with_noise,
     "privileged": lambda task, physics, state: task.privileged(physics, state),
     "external_force": lambda task, physics, state: task.external_force(state),
     "model_overrides": lambda task, physics, state: {

@@ -84,7 +84,7 @@ def observations(s: TaskSubject) -> Iterator[Finding]:
                 remedy = "remove it, or correct what it reads: it tells a policy nothing"
                 yield error(f"observation {name}{never}", what, remedy)
             if elements := [i for i in np.flatnonzero(same).tolist() if i not in never]:
-                what = f"is {value:g} in all {x.shape[0] * x.shape[1]} observations"
+                what = f"is {value + 0.0:g} in all {x.shape[0] * x.shape[1]} observations"  # 0 for -0
                 remedy = "see that it changes in training, or leave it out"
                 yield remark(f"observation {name}{elements}", what, remedy)
         greatest = abs(x).max(axis=(0, 1), initial=0.0)

@@ -17,7 +17,7 @@ from motrix_gym.model_files import compile_spec, load_spec
 from motrix_gym.state import Array
 from motrix_gym.symmetry import Flip
 from motrix_gym.tasks.locomotion import robot_model
-from motrix_gym.tasks.locomotion.robot_model import Servo, foot_depth
+from motrix_gym.tasks.locomotion.robot_model import Servo, foot_depth, matched
 from motrix_gym.terrain import PLANE, Terrain
 
 LEFT_TO_RIGHT = np.array([1.0, -1.0, 1.0])
@@ -69,8 +69,8 @@ class LeggedRobot:
             ValueError: The robot lacks something that cannot be added; the message lists everything.
         """
         spec = load_spec(self.model)
-        compile_spec(spec.copy(), self.model)  # the file alone, for what is wrong in it
-        robot_model.complete(spec, str(self.model), self.feet, self.servos)
+        as_it_is = compile_spec(spec.copy(), self.model)
+        robot_model.complete(spec, as_it_is, str(self.model), self.feet, self.servos)
         if self.timestep:
             spec.option.timestep = self.timestep
         if ground is not PLANE:
@@ -86,12 +86,12 @@ class LeggedRobot:
         """
         _ = self.default_joints, self.phases, self.mirrored_joints, self.foot_height
 
-    @property
+    @cached_property
     def trunk(self) -> str:
         """The name of the body that moves freely."""
         return self.plain.body(self.plain.jnt_bodyid[0]).name
 
-    @property
+    @cached_property
     def joints(self) -> list[str]:
         """The names of the joints of the legs, in the order of the model."""
         return [self.plain.joint(i).name for i in range(1, self.plain.njnt)]
@@ -106,7 +106,7 @@ class LeggedRobot:
     @cached_property
     def default_joints(self) -> Array:
         """Joint angles when standing, (n,) rad."""
-        return np.array([_matched(self.pose, name, 0.0) for name in self._named(self.pose, "pose")])
+        return np.array([matched(self.pose, name) or 0.0 for name in self._named(self.pose, "pose")])
 
     @cached_property
     def standing_height(self) -> float:
@@ -225,14 +225,11 @@ class LeggedRobot:
             )
 
 
-def _matched(table: Mapping[str, Any], name: str, otherwise: Any) -> Any:
-    """The value of the first pattern that a name matches."""
-    return next((value for pattern, value in table.items() if fnmatchcase(name, pattern)), otherwise)
-
-
 @functools.lru_cache(maxsize=8)
 def compiled(robot: LeggedRobot, ground: Terrain, markers: tuple[tuple[str, float], ...]) -> mujoco.MjModel:
     """The compiled model of a robot on a ground, shared: to be read only."""
+    if ground is PLANE and not markers:
+        return robot.plain
     return compile_spec(robot.spec(ground, dict(markers)), robot.model)
 
 

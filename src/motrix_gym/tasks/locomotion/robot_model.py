@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import TypeVar
 
 import mujoco
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from motrix_gym.fields import nearest
 from motrix_gym.terrain import FLOOR
 
+Value = TypeVar("Value")
 WORLD = "world"
 DOWN = "down"  # a site whose z axis points down
 IMU = "imu"  # a site at the origin of the trunk, with its axes
@@ -33,11 +35,14 @@ class Servo:
     max_torque: float | None = None
 
 
-def complete(spec: mujoco.MjSpec, file: str, feet: Sequence[str], servos: Mapping[str, Servo]) -> None:
+def complete(
+    spec: mujoco.MjSpec, model: mujoco.MjModel, file: str, feet: Sequence[str], servos: Mapping[str, Servo]
+) -> None:
     """Adds to a model what tasks of legged robots need and the model lacks.
 
     Args:
         spec: The model.
+        model: The same model as its file has it, compiled.
         file: Its file, for messages.
         feet: Geoms, or bodies with one geom that collides.
         servos: Servos that replace the actuators, by pattern of joint names; none keeps the actuators.
@@ -49,10 +54,10 @@ def complete(spec: mujoco.MjSpec, file: str, feet: Sequence[str], servos: Mappin
     trunk = _trunk(spec, file)
     problems = list(_name_feet(spec, feet))
     if servos:
-        problems += _replace_actuators(spec, servos)
+        problems += _replace_actuators(spec, _torques(model), servos)
     if problems:
         raise ValueError(f"robot {file}: {'; '.join(problems)}")
-    _add_scene(spec, trunk, feet)
+    _add_scene(spec, trunk, feet, float(model.stat.extent))
     _add_sensors(spec, trunk, feet)
 
 
@@ -101,6 +106,11 @@ def add_markers(spec: mujoco.MjSpec, markers: Mapping[str, float]) -> None:
             contype=0,
             conaffinity=0,
         )
+
+
+def matched(table: Mapping[str, Value], joint: str) -> Value | None:
+    """The value of the first pattern that the name of a joint matches, None if it matches none."""
+    return next((value for pattern, value in table.items() if fnmatchcase(joint, pattern)), None)
 
 
 def foot_depth(model: mujoco.MjModel, data: mujoco.MjData, geom: int) -> float:
@@ -152,9 +162,8 @@ def _name_feet(spec: mujoco.MjSpec, feet: Sequence[str]) -> Iterator[str]:
             yield f"the foot {foot!r} is a body with {len(colliding)} geoms that collide; give the name of one of them"
 
 
-def _replace_actuators(spec: mujoco.MjSpec, servos: Mapping[str, Servo]) -> list[str]:
-    """Puts position servos in the place of all actuators; returns what is wrong."""
-    torques = _torques(spec)
+def _replace_actuators(spec: mujoco.MjSpec, torques: Mapping[str, float], servos: Mapping[str, Servo]) -> list[str]:
+    """Puts position servos in the place of all actuators, whose greatest torques are known; returns what is wrong."""
     joints = [joint for joint in spec.joints if joint.type != mujoco.mjtJoint.mjJNT_FREE]
     names = [joint.name for joint in joints]
     problems = [
@@ -167,7 +176,7 @@ def _replace_actuators(spec: mujoco.MjSpec, servos: Mapping[str, Servo]) -> list
     for actuator in list(spec.actuators):
         spec.delete(actuator)
     for joint in joints:
-        servo = next((servo for pattern, servo in servos.items() if fnmatchcase(joint.name, pattern)), None)
+        servo = matched(servos, joint.name)
         if servo is None:
             problems.append(f"no pattern of `servos` matches joint {joint.name!r}")
             continue
@@ -184,9 +193,9 @@ def _replace_actuators(spec: mujoco.MjSpec, servos: Mapping[str, Servo]) -> list
     return problems
 
 
-def _torques(spec: mujoco.MjSpec) -> dict[str, float]:
+def _torques(model: mujoco.MjModel) -> dict[str, float]:
     """The greatest torque of the actuator of each joint, N m, where the model says one."""
-    model, found = spec.copy().compile(), {}
+    found: dict[str, float] = {}
     for joint in range(model.njnt):
         if model.jnt_actfrclimited[joint]:
             found[model.joint(joint).name] = float(model.jnt_actfrcrange[joint, 1])
@@ -203,8 +212,15 @@ def _torques(spec: mujoco.MjSpec) -> dict[str, float]:
     return found
 
 
-def _add_scene(spec: mujoco.MjSpec, trunk: mujoco.MjsBody, feet: Sequence[str]) -> None:
-    """A floor with a light and a sky where the model has no ground, and a camera that follows the trunk."""
+def _add_scene(spec: mujoco.MjSpec, trunk: mujoco.MjsBody, feet: Sequence[str], size: float) -> None:
+    """A floor with a light and a sky where the model has no ground, and a camera that follows the trunk.
+
+    Args:
+        spec: The model.
+        trunk: Its trunk.
+        feet: The geoms of its feet.
+        size: How large the model is, m.
+    """
     planes = [geom for geom in spec.worldbody.geoms if geom.type == mujoco.mjtGeom.mjGEOM_PLANE]
     if len(planes) == 1:
         planes[0].name = FLOOR
@@ -245,7 +261,6 @@ def _add_scene(spec: mujoco.MjSpec, trunk: mujoco.MjsBody, feet: Sequence[str]) 
             if geom.name in feet:
                 geom.priority = 1  # the friction of the foot counts, whatever that of the floor
     if not any(camera.name == "track" for camera in spec.cameras):
-        size = spec.copy().compile().stat.extent
         camera = trunk.add_camera(
             name="track", mode=mujoco.mjtCamLight.mjCAMLIGHT_TRACK, pos=[0.8 * size, -0.9 * size, 0.3 * size], fovy=40
         )
