@@ -2,7 +2,7 @@
 
     python docs/pictures.py families --runs RUNS             docs/environments/*.png, every family
     python docs/pictures.py families reacher --policy FILE   one family
-    python docs/pictures.py go1 RUN/checkpoints/best.pt      docs/go1.png and docs/go1_strip.png
+    python docs/pictures.py go1 RUN/checkpoints/best.safetensors      docs/go1.png and docs/go1_strip.png
     python docs/pictures.py terrain                          docs/terrain.png
 
 A picture of a family has a tile for each of its ids, in the order of its page. Where there is a policy for an id, the
@@ -27,7 +27,7 @@ from PIL import Image
 from motrix_gym import terrain
 from motrix_gym.rendering import grid, strip
 from motrix_train.errors import RunError, UsageError
-from motrix_train.ppo import backend
+from motrix_train.ppo.policy import NumpyPolicy
 from motrix_train.storage import checkpoint
 from motrix_train.storage.checkpoint import Checkpoint
 
@@ -37,7 +37,7 @@ COLUMNS = 3  # at most
 GAP = 4  # pixels between tiles
 COLOURS = 256
 RUN = "{}_torch_seed0"  # as benchmarks/learning/learn.py --keep names it
-POLICIES = ("best.pt", "last.pt")
+POLICIES = ("best.safetensors", "last.safetensors")
 EPISODES = 8  # of which the best is shown
 WATCHED = 500  # control steps
 SWINGING = 130  # control steps in which a pole that hangs gets halfway up
@@ -117,7 +117,7 @@ def moments(env_id: str, trained: Checkpoint | None, steps: int) -> list[np.ndar
     observations, _ = envs.reset(seed=0)
     states, rewards, task = [robots.get_state()], [np.zeros(rows)], np.arange(rows) % tasks
     if trained:
-        policy = backend.select(trained.backend).policy(trained, "cpu")
+        policy = NumpyPolicy(trained)
         for _ in range(steps):
             observations, reward, terminated, truncated, info = envs.step(policy(observations))
             states.append(robots.get_state())
@@ -136,7 +136,7 @@ def moments(env_id: str, trained: Checkpoint | None, steps: int) -> list[np.ndar
 
 def draw_go1(trained: Checkpoint) -> None:
     """A robot told to walk ahead at 1 m/s: one moment, and a strip of one stride in six."""
-    policy = backend.select(trained.backend).policy(trained, "cpu")
+    policy = NumpyPolicy(trained)
     envs = gymnasium.make_vec(
         trained.env_id,
         num_envs=1,

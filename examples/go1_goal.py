@@ -4,7 +4,7 @@ A policy that walks comes first, then one that steers it. The id's module is fou
 
     motrix-train train Motrix/Go1-v0 --run-dir runs/walk
     export PYTHONPATH=examples
-    motrix-train train go1_goal:Example/Go1Goal-v0 --env policy=runs/walk/checkpoints/best.pt \\
+    motrix-train train go1_goal:Example/Go1Goal-v0 --env policy=runs/walk/checkpoints/best.safetensors \\
         --num-envs 64 --max-env-steps 100000 --set initial_log_std=-0.5 --set learning_rate=1e-3 --run-dir runs/goal
     motrix-train evaluate runs/goal
     motrix-train play runs/goal --video goal.mp4 --num-envs 4
@@ -24,8 +24,7 @@ from motrix_gym.fields import configured
 from motrix_gym.hierarchy import HierarchicalVectorEnv
 from motrix_gym.state import Array
 from motrix_gym.tasks.locomotion.velocity import Go1, VelocityState
-from motrix_train.ppo import backend
-from motrix_train.storage import checkpoint
+from motrix_train import load_policy
 
 WALKING_ID = "Motrix/Go1-v0"
 PLANAR = slice(0, 2)
@@ -156,7 +155,8 @@ def make_vector(
     """
     if policy is None:
         raise ValueError(f"there is no policy to walk with; give policy=..., a checkpoint of {WALKING_ID}")
-    walking = checkpoint.read(policy)
+    low_level = load_policy(policy)
+    walking = low_level.checkpoint
     walking.require_environment(WALKING_ID)
     trained_with = {name: value for name, value in walking.env_kwargs.items() if name != "reward_weights"}
     if trained_with.get("observed") is not None:
@@ -173,7 +173,7 @@ def make_vector(
     )
     return HierarchicalVectorEnv(
         env,
-        backend.select(checkpoint.backend_of(policy)).policy(walking),
+        low_level,
         hold=hold,
         command_space=Box(np.array(task.command_low, np.float32), np.array(task.command_high, np.float32)),
         blocks=[name for name in env.observation_blocks if name != "goal"],

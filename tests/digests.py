@@ -111,7 +111,7 @@ def parameters(env_id: str, backend: str) -> dict[str, Any]:
             quiet=True,
         )
         state = checkpoint.read(run.summary.last).state
-    networks = {name: state[name] for name in ("policy", "value", "observation_preprocessor")}
+    networks = {name: state[name] for name in ("policy", "value", "observation_normalizer")}
     norms = [float(np.linalg.norm(np.asarray(x, float))) for _, x in _leaves(networks)]
     return {"digest": _digest(networks), "numbers": norms}
 

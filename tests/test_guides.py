@@ -48,7 +48,7 @@ def test_your_own_task(tmp_path):
     assert run(tmp_path, "-c", STEP.format(module="beam")) == "Mine/BallAndBeam-v0 5\n"
     options = ["--num-envs", "8", "--max-env-steps", "1", "--set", "rollouts=8", "--run-dir", "run"]
     run(tmp_path, "-m", "motrix_train", "train", "beam:Mine/BallAndBeam-v0", *options)
-    assert (tmp_path / "run" / "checkpoints" / "last.pt").is_file()
+    assert (tmp_path / "run" / "checkpoints" / "last.safetensors").is_file()
 
 
 @pytest.mark.parametrize(

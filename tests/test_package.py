@@ -28,7 +28,9 @@ def test_the_environments_need_three_packages():
 def test_both_backends_bring_the_same_trainer():
     own = {"torch": {"torch"}, "jax": {"jax", "flax"}}
     shared = {name: {Requirement(text).name for text in EXTRAS[name]} - packages for name, packages in own.items()}
-    assert shared["torch"] == shared["jax"] >= {"skrl", "typer", "rich", "tensorboard"}
+    assert shared["torch"] == shared["jax"] == {"motrix-gym", "skrl"}
+    assert "motrix-gym[play]" in EXTRAS["torch"]
+    assert "motrix-gym[play]" in EXTRAS["jax"]
 
 
 def test_every_declared_dependency_is_pinned_to_a_version_that_it_admits():

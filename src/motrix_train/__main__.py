@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib.util
 import sys
 
-NEEDED = ("typer", "rich", "skrl", "tensorboard", "matplotlib", "imageio_ffmpeg")
-REMEDY = 'pip install "motrix-gym[torch]" (or "motrix-gym[jax]")'
+NEEDED = ("typer", "rich", "safetensors", "scipy", "tensorboard", "matplotlib", "imageio_ffmpeg")
+REMEDY = 'pip install "motrix-gym[torch]" (or "motrix-gym[jax]"; "motrix-gym[play]" to use policies only)'
 
 
 def main() -> int:

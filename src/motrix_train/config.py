@@ -166,10 +166,6 @@ class PPOCfg:
         """The configuration of each of several equal workers, which share the budget."""
         return replace(self, max_env_steps=max(1, self.max_env_steps // workers))
 
-    def for_acting(self) -> "PPOCfg":
-        """The same for a policy that is no longer trained, so that its value network takes no memory."""
-        return self if self.share_policy_value_features else replace(self, value_hidden_layer_sizes=(1,))
-
     @property
     def max_batch_env_steps(self) -> int:
         """Budget of the run, in vector steps: a whole number of checkpoint intervals, never 0.

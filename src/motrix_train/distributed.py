@@ -22,7 +22,7 @@ import numpy as np
 
 from motrix_train.errors import EndedElsewhere, RunError, UsageError
 from motrix_train.launcher import ProcessInfo
-from motrix_train.storage.checkpoint import leaves, nest
+from motrix_train.storage.array_tree import leaves, nest
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -122,7 +122,6 @@ def evaluate(
     stochastic: bool = False,
     env_id: str | None = None,
     env_kwargs: Mapping[str, Any] | None = None,
-    device: str | None = None,
     num_threads: int = 0,
 ) -> Evaluation:
     """Measures a policy over whole fresh episodes, as `motrix-train evaluate` does.
@@ -134,14 +133,13 @@ def evaluate(
         stochastic: Whether to act with the exploration noise of training.
         env_id: Another environment with the same spaces.
         env_kwargs: Fields of the task beside those that it was trained with.
-        device: Of the network.
         num_threads: Physics threads, 0 for all CPUs.
 
     Raises:
         UsageError: There is no such policy, or it does not fit the environment.
         RunError: The file is damaged.
     """
-    trained = TrainedPolicy.open(str(target), None, "auto", device, env_id, env_kwargs)
+    trained = TrainedPolicy.open(str(target), None, env_id, env_kwargs)
     act = trained.acting(np.random.default_rng(seed) if stochastic else None)
     return evaluate_policy(act, trained.env_id, trained.env_kwargs, episodes, seed, num_threads)
 
@@ -168,7 +166,7 @@ def train_request(
         random_seed: Whether to draw a seed.
         settings: Fields of `PPOCfg`, as values or as text.
         env_kwargs: Fields of the task.
-        origin: A policy to start from; "auto" then means its backend.
+        origin: A policy to start from.
         device: Of the networks.
         num_threads: Physics threads.
         workers: How many processes train it.
@@ -177,7 +175,7 @@ def train_request(
         UsageError: One of the settings is wrong.
     """
     spec = environment.import_and_find_spec(env_id)
-    chosen = select(origin.checkpoint.backend if origin and backend == "auto" else backend)
+    chosen = select(backend)
     cfg = changed(presets.preset(spec.id, chosen.NAME), settings)
     if random_seed and seed is not None:
         raise UsageError(f"--seed {seed} and --random-seed exclude each other: give one of them")

@@ -1,4 +1,4 @@
-"""Trained policies, found and made ready to act."""
+"""Trained policies, found and made ready to act: those of runs, files, and the ready-made ones."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from motrix_train import environment
+from motrix_train import environment, pretrained
 from motrix_train.errors import UsageError
-from motrix_train.ppo.agent import Policy
-from motrix_train.ppo.backend import select
-from motrix_train.storage.checkpoint import Checkpoint, backend_of, read
+from motrix_train.ppo.policy import NumpyPolicy
+from motrix_train.storage.checkpoint import Checkpoint, read
 from motrix_train.storage.run_directory import RUNS, RunDirectory
 from motrix_train.storage.run_record import RunRecord
 
@@ -25,7 +24,7 @@ class TrainedPolicy:
 
     path: Path
     checkpoint: Checkpoint
-    policy: Policy
+    policy: NumpyPolicy
     env_id: str
     env_kwargs: Mapping[str, Any]
 
@@ -34,29 +33,25 @@ class TrainedPolicy:
         cls,
         target: str,
         policy: Path | None = None,
-        backend: str = "auto",
-        device: str | None = None,
         env_id: str | None = None,
         env_fields: Mapping[str, Any] | None = None,
+        *,
+        ready_made: bool = False,
     ) -> TrainedPolicy:
         """Reads the policy that the command line means, for the environment that it means.
 
         Args:
             target: An environment id, a run directory or a policy file.
             policy: A policy file for the environment of `target`, None for its best.
-            backend: As the user gave it.
-            device: Where the network is.
             env_id: Another environment that it is to act in, with the same spaces; None for its own.
             env_fields: Fields of the task beside those that it was trained with, or of the other environment.
+            ready_made: Whether `target` is an id whose ready-made policy is meant.
 
         Raises:
             UsageError: There is none, or it does not fit the environment.
             RunError: The file is damaged.
         """
-        wanted, path = locate(target, policy)
-        suffix_backend = backend_of(path)
-        if backend not in ("auto", suffix_backend):
-            raise UsageError(f"{path} is a policy of {suffix_backend}: leave out --backend {backend}")
+        wanted, path = locate_ready_made(target, policy) if ready_made else locate(target, policy)
         checkpoint = read(path)
         checkpoint.require_environment(wanted or checkpoint.env_id)
         env_kwargs = environment.merged(checkpoint.env_kwargs if env_id is None else {}, env_fields or {})
@@ -67,7 +62,7 @@ class TrainedPolicy:
         checkpoint.require_spaces(env_id, *spaces, "give an environment of the same spaces, or another policy")
         checkpoint.require_observed(env_id, env_kwargs, env.single_observation_space)
         checkpoint.require_networks(path)
-        return cls(path, checkpoint, select(suffix_backend).policy(checkpoint, device), env_id, env_kwargs)
+        return cls(path, checkpoint, NumpyPolicy(checkpoint), env_id, env_kwargs)
 
     def acting(self, rng: np.random.Generator | None = None) -> Callable[[np.ndarray], np.ndarray]:
         """Actions (N, m) for observations (N, k): the mean ones, or with the noise of training from `rng`."""
@@ -93,3 +88,37 @@ def locate(target: str, policy: Path | None) -> tuple[str | None, Path]:
     except UsageError as unknown:
         raise UsageError(f"there is no run directory {target}, and {unknown}") from unknown
     return env_id, policy or RunDirectory.find_newest(RUNS, env_id).best_policy()
+
+
+def locate_ready_made(target: str, policy: Path | None = None) -> tuple[str, Path]:
+    """The environment, by its id, and the file of its ready-made policy."""
+    if policy is not None:
+        raise UsageError(f"--pretrained and --policy {policy} are two policies: give one of them")
+    if Path(target).exists() or Path(target).suffix:
+        raise UsageError(f"--pretrained is about an environment, not about {target}: give an id, or leave it out")
+    env_id = environment.import_and_find_spec(target).id
+    return env_id, pretrained.policy_file(env_id)
+
+
+def load_policy(source: str | Path) -> NumpyPolicy:
+    """Loads a policy that acts with NumPy alone.
+
+    ```python
+    policy = motrix_train.load_policy("Motrix/Go1-v0")
+    actions = policy(observations)  # (N, k) -> (N, m)
+    ```
+
+    Args:
+        source: A policy file, a run directory (its best policy), or the id of an environment: its ready-made policy.
+
+    Returns:
+        The policy. It returns mean actions, which the environments clip to their bounds; its `checkpoint` says how it
+        was trained, with which environment and which fields.
+
+    Raises:
+        UsageError: There is no such policy.
+        RunError: The file is damaged.
+    """
+    known = str(source).rpartition(":")[2] in pretrained.index() and not Path(source).exists()
+    _, path = locate_ready_made(str(source)) if known else locate(str(source), None)
+    return NumpyPolicy(read(path))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors.numpy
 
 from motrix_train.storage import checkpoint
 
@@ -53,12 +52,11 @@ def forge(
     arrays = {name: np.asarray(x) for name, x in checkpoint.leaves({**good.state, "session": good.resume_state})}
     state(arrays)
     if callable(header):
-        content = {name: getattr(good, name) for name in checkpoint.annotations_of(checkpoint.Header)}
+        content = checkpoint.header(good)
         header(content)
         header = json.dumps(content)
-    parts = {"format": checkpoint.FORMAT, "header": header, "digest": digest(header, arrays), "state": arrays}
-    pack = checkpoint._pack_torch if good.backend == "torch" else checkpoint._pack_msgpack
-    path.write_bytes(pack(parts))
+    metadata = {"format": checkpoint.FORMAT, "header": header, "digest": digest(header, arrays)}
+    path.write_bytes(safetensors.numpy.save(arrays, metadata))
 
 
 def digest(header: str, arrays: Mapping[str, np.ndarray]) -> str:
@@ -66,25 +64,15 @@ def digest(header: str, arrays: Mapping[str, np.ndarray]) -> str:
     total = hashlib.sha256(header.encode())
     for name in sorted(arrays):
         total.update(f"{name} {arrays[name].dtype.str} {arrays[name].shape}".encode())
-        total.update(np.ascontiguousarray(arrays[name]).tobytes())
+        total.update(arrays[name].tobytes())
     return total.hexdigest()
 
 
-def torch_file_of_stride_zero(path: Path, numbers: int) -> None:
-    """A file of a few kilobytes that declares a tensor of many numbers."""
-    import torch
-
-    tensor = torch.zeros(1).expand(numbers)
-    torch.save({"format": checkpoint.FORMAT, "header": "{}", "digest": "", "state": {"policy/x": tensor}}, path)
+def write_header(path: Path, header: bytes, data: bytes = b"") -> None:
+    """Writes a safetensors file with this header, whatever it says."""
+    path.write_bytes(len(header).to_bytes(8, "little") + header + data)
 
 
-def torch_file_of_zeros(path: Path, numbers: int, compression: int = zipfile.ZIP_DEFLATED) -> None:
-    """A file of zeros, compressed to a thousandth."""
-    import torch
-
-    buffer = io.BytesIO()
-    state = {"policy/x": torch.zeros(numbers)}
-    torch.save({"format": checkpoint.FORMAT, "header": "{}", "digest": "", "state": state}, buffer)
-    with zipfile.ZipFile(buffer) as plain, zipfile.ZipFile(path, "w", compression) as packed:
-        for entry in plain.infolist():
-            packed.writestr(entry.filename, plain.read(entry))
+def declared(shape: list[int], stop: int) -> bytes:
+    """The header of a file that declares one array of this shape, and that its numbers end at this byte."""
+    return json.dumps({"policy/x": {"dtype": "F32", "shape": shape, "data_offsets": [0, stop]}}).encode()

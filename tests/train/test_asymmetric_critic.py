@@ -20,6 +20,7 @@ from motrix_train.config import PPOCfg, from_json
 from motrix_train.errors import UsageError
 from motrix_train.ppo import backend
 from motrix_train.ppo.agent import Agent, successors
+from motrix_train.ppo.policy import NumpyPolicy
 from motrix_train.ppo.transfer import InitFrom, Transfer
 from motrix_train.settings import changed
 from motrix_train.storage import checkpoint
@@ -144,12 +145,10 @@ def test_the_value_sees_the_state_and_the_policy_the_observation(name: str):
         agent.act(rows(rng, 2), known[-1])
         agent.record(rng.standard_normal(3), rows(rng, 2), NOBODY, NOBODY, {}, rows(rng, 3))
         agent.learn()
-    scaler = chosen.network_state(agent)["state_preprocessor"]
+    scaler = chosen.network_state(agent)["state_normalizer"]
     count = len(np.concatenate(known))
-    assert scaler["current_count"].item() == 1 + count
-    assert np.asarray(scaler["running_mean"]) * (1 + count) / count == pytest.approx(
-        np.concatenate(known).mean(0), rel=1e-5
-    )
+    assert scaler["count"].item() == 1 + count
+    assert np.asarray(scaler["mean"]) * (1 + count) / count == pytest.approx(np.concatenate(known).mean(0), rel=1e-5)
 
     noise = chosen.random_state(agent)
 
@@ -233,7 +232,7 @@ def test_a_critic_that_knows_the_coin_explains_the_return(whole: RunDirectory):
 
 def test_a_critic_that_does_not_know_the_coin_cannot(whole: RunDirectory, tmp_path: Path):
     blind = trained(last(whole).backend, replace(SEEING, critic="observation"), tmp_path / "run")
-    assert ["state_preprocessor" in last(run).state for run in (whole, blind)] == [True, False]
+    assert ["state_normalizer" in last(run).state for run in (whole, blind)] == [True, False]
     side, value = values(blind)
     assert {-1.0, 1.0} == set(side)
     assert np.abs(value).max() < 2.0
@@ -260,7 +259,7 @@ def test_policies_from_before_the_field_are_read(whole: RunDirectory):
     before = replace(saved, config=config)
     assert from_json(config).critic == "observation"
     observations = np.random.default_rng(2).standard_normal((5, 3)).astype(np.float32)
-    mean, same = (backend.select(saved.backend).policy(policy, "cpu")(observations) for policy in (saved, before))
+    mean, same = (NumpyPolicy(policy)(observations) for policy in (saved, before))
     assert mean.tolist() == same.tolist()
 
 
@@ -280,13 +279,13 @@ def test_the_critic_and_its_standardiser_come_along(whole: RunDirectory, tmp_pat
     transfer, after = started(InitFrom(before), tmp_path / "run")
     assert transfer.skipped == ()
     steps = SEEING.num_envs * SEEING.rollouts
-    count, counted = (part.state["state_preprocessor"]["current_count"].item() for part in (before, after))
+    count, counted = (part.state["state_normalizer"]["count"].item() for part in (before, after))
     assert counted == count + steps
     for name, array in checkpoint.leaves(before.state["value"]):
         assert dict(checkpoint.leaves(after.state["value"]))[name] == pytest.approx(array, abs=1e-6), name
     transfer, after = started(InitFrom(before, normalizer=False), tmp_path / "fresh")
-    assert not [name for name in (*transfer.loaded, *transfer.skipped) if name.startswith("state_preprocessor")]
-    assert after.state["state_preprocessor"]["current_count"].item() == 1 + steps
+    assert not [name for name in (*transfer.loaded, *transfer.skipped) if name.startswith("state_normalizer")]
+    assert after.state["state_normalizer"]["count"].item() == 1 + steps
 
 
 def test_a_critic_that_saw_the_observation_is_left_with_its_first_layer(whole: RunDirectory, tmp_path: Path):
@@ -296,9 +295,9 @@ def test_a_critic_that_saw_the_observation_is_left_with_its_first_layer(whole: R
         started(InitFrom(blind), tmp_path / "refused")
     transfer, _ = started(InitFrom(blind, partial=True), tmp_path / "run")
     parts = {part.partition("/")[0] for part in transfer.skipped}
-    assert parts == {"value", "state_preprocessor"}
+    assert parts == {"value", "state_normalizer"}
     assert len([part for part in transfer.skipped if part.startswith("value")]) == 1
-    assert {"policy", "value", "observation_preprocessor"} <= {part.partition("/")[0] for part in transfer.loaded}
+    assert {"policy", "value", "observation_normalizer"} <= {part.partition("/")[0] for part in transfer.loaded}
 
 
 @pytest.mark.parametrize(
@@ -342,7 +341,7 @@ def test_a_mirrored_policy_may_have_such_a_critic(tmp_path: Path):
     train_run(run, Stopper())
     saved = last(run)
     mirror = saved.state["mirror"]
-    means = {part: saved.state[f"{part}_preprocessor"]["running_mean"] for part in ("observation", "state")}
+    means = {part: saved.state[f"{part}_normalizer"]["mean"] for part in ("observation", "state")}
     image = means["observation"][mirror["observation_index"]] * mirror["observation_sign"]
     assert image == pytest.approx(means["observation"], abs=1e-6)
     width = len(image)

@@ -43,8 +43,7 @@ def test_an_unknown_backend():
         backend.select("tensorflow")
 
 
-@pytest.mark.parametrize(("name", "suffix"), [("torch", ".pt"), ("jax", ".msgpack")])
-def test_by_name(name: str, suffix: str):
+@pytest.mark.parametrize("name", ["torch", "jax"])
+def test_by_name(name: str):
     pytest.importorskip(name)
-    chosen = backend.select(name)
-    assert (name, suffix) == (chosen.NAME, chosen.SUFFIX)
+    assert name == backend.select(name).NAME

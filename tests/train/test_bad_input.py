@@ -81,7 +81,7 @@ def refused(work, capsys):
         (["show", CARTPOLE, "--json", "--toml"], "--json and --toml exclude each other"),
         (["evaluate", CARTPOLE], "train it first, with `motrix-train train`"),
         (["evaluate", "runs/none"], "there is no run directory runs/none"),
-        (["evaluate", "policy.pt"], "there is no policy policy.pt"),
+        (["evaluate", "policy.safetensors"], "there is no policy policy.safetensors"),
         (["evaluate", "policy.onnx"], ".onnx"),
         (["evaluate", CARTPOLE, "--episodes=0"], "--episodes"),
         (["play", CARTPOLE], "--video play.mp4"),
@@ -156,14 +156,14 @@ def test_runs_that_cannot_be_made_here(refused, work):
 @pytest.fixture
 def policy(trained, work) -> Path:
     """A policy of CartPole that may be spoilt."""
-    path = work / "policy.pt"
-    path.write_bytes((trained.checkpoints / "last.pt").read_bytes())
+    path = work / "policy.safetensors"
+    path.write_bytes((trained.checkpoints / "last.safetensors").read_bytes())
     return path
 
 
 def test_a_truncated_policy(refused, policy):
     policy.write_bytes(policy.read_bytes()[:-1000])
-    assert "policy.pt" in refused(["evaluate", policy], 1)
+    assert "policy.safetensors" in refused(["evaluate", policy], 1)
 
 
 def test_a_corrupted_policy(refused, policy):
@@ -171,12 +171,12 @@ def test_a_corrupted_policy(refused, policy):
     middle = len(content) // 2
     content[middle : middle + 256] = bytes(byte ^ 0xFF for byte in content[middle : middle + 256])
     policy.write_bytes(bytes(content))
-    assert "policy.pt" in refused(["evaluate", policy], 1)
+    assert "policy.safetensors" in refused(["evaluate", policy], 1)
 
 
 def test_a_file_that_is_no_policy(refused, work):
-    (work / "policy.pt").write_text("walk this way")
-    assert "policy.pt" in refused(["evaluate", "policy.pt"], 1)
+    (work / "policy.safetensors").write_text("walk this way")
+    assert "policy.safetensors" in refused(["evaluate", "policy.safetensors"], 1)
 
 
 def test_a_policy_of_another_environment(refused, policy):

@@ -85,7 +85,7 @@ def test_a_module_may_stand_before_the_id(capsys):
 def test_a_run_leaves_what_it_should(trained):
     names = {path.relative_to(trained.path).as_posix() for path in trained.path.rglob("*") if path.is_file()}
     assert {"config.json", "progress.csv", "learning_curve.png"} <= names
-    assert {f"checkpoints/{name}.pt" for name in ("best", "last", "step_512", "step_1024")} <= names
+    assert {f"checkpoints/{name}.safetensors" for name in ("best", "last", "step_512", "step_1024")} <= names
     assert any(name.startswith("events.out.tfevents") for name in names)
     assert not any(Path(name).name.startswith(".") for name in names)
 
@@ -115,7 +115,7 @@ def test_train_ends_with_the_commands_that_come_next(work, capsys, tiny):
 
 def test_fields_of_the_task_reach_the_policy_file(work, tiny):
     assert run(["train", CARTPOLE, "--run-dir=mine", "--env=max_angle=0.15", *tiny]) == 0
-    assert checkpoint.read("mine/checkpoints/last.pt").env_kwargs == {"max_angle": 0.15}
+    assert checkpoint.read("mine/checkpoints/last.safetensors").env_kwargs == {"max_angle": 0.15}
 
 
 def test_fields_of_an_evaluation_join_those_of_the_training(work, tiny):
@@ -146,7 +146,7 @@ def test_evaluate_prints_one_json_object_and_nothing_else(trained, capsys):
 def test_a_run_an_environment_and_a_policy_mean_the_same(trained, capsys, monkeypatch):
     monkeypatch.chdir(trained.path.parents[3])
     shown = []
-    for target in (CARTPOLE, str(trained.path), str(trained.path / "checkpoints" / "best.pt")):
+    for target in (CARTPOLE, str(trained.path), str(trained.path / "checkpoints" / "best.safetensors")):
         assert run(["evaluate", target, "--episodes=4", "--json", "--num-threads=1"]) == 0
         shown.append(json.loads(capsys.readouterr().out))
         shown[-1]["policy"] = Path(shown[-1]["policy"]).name
@@ -203,7 +203,7 @@ def test_ctrl_c_ends_a_training_with_its_last_policy(work, tiny):
     assert process.returncode == 130
     assert "Traceback" not in err
     assert "Stopped early: mine" in out
-    assert checkpoint.read("mine/checkpoints/last.pt").env_steps > 0
+    assert checkpoint.read("mine/checkpoints/last.safetensors").env_steps > 0
 
 
 def test_without_the_extras_it_says_what_to_install(tmp_path):
@@ -249,7 +249,7 @@ def test_evaluate_while_the_training_runs(work, tiny):
     arguments = ["train", CARTPOLE, "--run-dir=live", *tiny, *often]
     training = subprocess.Popen([sys.executable, "-m", "motrix_train", *arguments], stdout=subprocess.DEVNULL)
     try:
-        best = work / "live" / "checkpoints" / "best.pt"
+        best = work / "live" / "checkpoints" / "best.safetensors"
         while not best.exists():
             assert training.poll() is None
             time.sleep(0.05)

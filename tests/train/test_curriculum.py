@@ -142,7 +142,7 @@ def test_a_resumed_training_knows_the_evaluations_but_for_the_one_at_its_end(fin
         best = outcome.run.checkpoint("best_before_end") or outcome.run.checkpoint("best")
         assert last is not None
         assert best is not None
-        chosen = checkpoint.read(last).resume_state["ranking"]["chosen"].tolist()
+        chosen = checkpoint.read(last.with_stem("resume")).resume_state["ranking"]["chosen"].tolist()
         env_steps = checkpoint.read(best).env_steps
         measured = outcome.progress["evaluation/mean_return"][outcome.progress["env_steps"] == env_steps].tolist()
         assert chosen == ([] if env_steps % interval else measured)
@@ -193,7 +193,7 @@ def test_a_curriculum_goes_on_bit_for_bit(number: signal.Signals, finished: Curr
     )
     try:
         patience = time.monotonic() + 300
-        second = tmp_path / "whole" / "02_long" / "checkpoints" / "last.pt"
+        second = tmp_path / "whole" / "02_long" / "checkpoints" / "last.safetensors"
         while not second.exists() and process.poll() is None and time.monotonic() < patience:
             time.sleep(0.01)
         process.send_signal(number)

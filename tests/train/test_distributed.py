@@ -107,16 +107,16 @@ def scalers_know_the_rows_of_both(arrays: list[dict[str, np.ndarray]]) -> None:
     """As one process that standardises the rows of both: SKRL's running moments, in NumPy."""
     rows = batches()
     parts = {"observation": slice(None), "state": slice(None, None, -1), "value": slice(1)}
-    for scaler, columns in ((f"{part}_preprocessor", columns) for part, columns in parts.items()):
+    for scaler, columns in ((f"{part}_normalizer", columns) for part, columns in parts.items()):
         count, mean, variance = 1.0, 0.0, 1.0
         for batch in np.concatenate(rows, axis=1)[..., columns].astype(float):
             n, delta = len(batch), batch.mean(0) - mean
             squares = variance * count + batch.var(0, ddof=1) * n + delta**2 * count * n / (count + n)
             count, mean, variance = count + n, mean + delta * n / (count + n), squares / (count + n)
         for part in arrays:
-            assert part[f"scaler/{scaler}/current_count"] == count
-            assert part[f"scaler/{scaler}/running_mean"] == pytest.approx(mean, rel=1e-5)
-            assert part[f"scaler/{scaler}/running_variance"] == pytest.approx(variance, rel=1e-5)
+            assert part[f"scaler/{scaler}/count"] == count
+            assert part[f"scaler/{scaler}/mean"] == pytest.approx(mean, rel=1e-5)
+            assert part[f"scaler/{scaler}/variance"] == pytest.approx(variance, rel=1e-5)
 
 
 def halves_teach_what_the_whole_does(arrays: list[dict[str, np.ndarray]]) -> None:
@@ -132,7 +132,7 @@ def logs_are_of_both(whole: RunDirectory, seen: list[dict[str, Any]]) -> None:
     assert progress["env_steps"].tolist() == [2 * 128 * n for n in range(1, 5)]
     assert progress["mean_return"][-1] == pytest.approx(np.mean([part["mean_return"] for part in seen]))
     assert progress["episodes"][-1] == sum(part["episodes"] for part in seen)
-    last = checkpoint.read(whole.checkpoint("last"))
+    last = checkpoint.read(whole.resume_path)
     assert last.env_steps == TINY.max_env_steps
     assert set(last.resume_state["workers"]) == {"0", "1"}
 

@@ -26,6 +26,7 @@ from motrix_train.config import PPOCfg, to_json
 from motrix_train.errors import RunError, UsageError
 from motrix_train.export import actuation, export
 from motrix_train.ppo import backend
+from motrix_train.ppo.policy import NumpyPolicy
 from motrix_train.ppo.symmetry import NetworkSymmetry
 from motrix_train.storage import checkpoint
 from motrix_train.storage.checkpoint import Checkpoint
@@ -65,7 +66,7 @@ def untrained(name: str, env_id: str, env_kwargs: dict[str, Any] | None = None, 
     env.close()
     rng = np.random.default_rng(0)
     state["policy"] = shaken(state["policy"], rng)
-    scaler = state["observation_preprocessor"]
+    scaler = state["observation_normalizer"]
     for moment, least in (("running_mean", -0.5), ("running_variance", 0.2)):
         scaler[moment] = rng.uniform(least, 1.0, scaler[moment].shape).astype(scaler[moment].dtype)
     shapes = spaces[0].shape, spaces[1].shape
@@ -82,7 +83,7 @@ def shaken(tree: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
 
 
 def exported(policy: Checkpoint, path: Path) -> export.Export:
-    return export.export(policy, backend.select(policy.backend).policy(policy, "cpu"), path)
+    return export.export(policy, NumpyPolicy(policy), path)
 
 
 def act(path: Path, observations: np.ndarray, output: str = "action") -> np.ndarray:
@@ -105,7 +106,7 @@ def test_the_file_acts_as_the_policy(name, env_id, changes, tmp_path):
     assert told.difference <= 1e-5
     space: Any = environment.make_env(env_id, 1, {}).single_action_space
     observations = np.random.default_rng(7).normal(0.2, 2.0, (1000, *policy.observation_shape)).astype(np.float32)
-    means = backend.select(name).policy(policy, "cpu")(observations)
+    means = NumpyPolicy(policy)(observations)
     assert np.mean((means > space.low) & (means < space.high)) > 0.3
     assert means.std() > 0.05
     assert act(path, observations) == pytest.approx(np.clip(means, space.low, space.high), abs=1e-5)
@@ -128,9 +129,9 @@ def test_every_environment_can_be_exported(env_id, tmp_path):
 
 def test_it_takes_any_number_of_rows_and_numbers_of_any_size(tmp_path):
     policy, path = untrained("torch", CARTPOLE), tmp_path / "policy.onnx"
-    policy.state["observation_preprocessor"]["running_variance"][1] = 0.0
+    policy.state["observation_normalizer"]["variance"][1] = 0.0
     exported(policy, path)
-    mean = backend.select("torch").policy(policy, "cpu")
+    mean = NumpyPolicy(policy)
     for rows in (1, 7):
         observations = 10.0 ** np.linspace(-9, 30, 4 * rows, dtype=np.float32).reshape(rows, 4)
         for signed in (observations, -observations):
@@ -248,7 +249,7 @@ def test_a_file_that_acts_otherwise_is_not_kept(tmp_path, monkeypatch):
 
 def test_a_policy_that_diverged_is_not_exported(tmp_path):
     policy = untrained("torch", CARTPOLE)
-    policy.state["policy"]["head.bias"][0] = np.nan
+    policy.state["policy"]["output"]["bias"][0] = np.nan
     with pytest.raises(RunError, match="not finite"):
         exported(policy, tmp_path / "policy.onnx")
     assert not list(tmp_path.iterdir())
@@ -273,11 +274,11 @@ def test_the_command_exports_the_best_policy_of_a_run(trained, work, capsys):
     difference = float(re.findall(r"On 1000 observations .* torch policy by (\S+) at most", shown)[0])
     assert difference <= 1e-5
     observations = np.random.default_rng(0).standard_normal((9, 4)).astype(np.float32)
-    policy = backend.select("torch").policy(checkpoint.read(f"{best}.pt"), "cpu")
+    policy = NumpyPolicy(checkpoint.read(f"{best}.safetensors"))
     assert act(Path(f"{best}.onnx"), observations) == pytest.approx(np.clip(policy(observations), -3, 3), abs=1e-5)
     assert mujoco.MjModel.from_xml_path("cartpole.xml").nu == 1
     mine = RunDirectory(Path("mine"))
-    assert mine.best_policy() == mine.checkpoint("best") == Path(f"{best}.pt")
+    assert mine.best_policy() == mine.checkpoint("best") == Path(f"{best}.safetensors")
     assert run(["export", "mine"]) == 0
     assert f"{best}.onnx (replaced)" in capsys.readouterr().out
 
@@ -290,20 +291,24 @@ def test_the_help_has_an_example(capsys):
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["--onnx", "--output=policy.pt"], 2, "policy.pt must end in .onnx"),
+        (["--onnx", "--output=policy.safetensors"], 2, "policy.safetensors must end in .onnx"),
         (["--onnx", "--model=model.onnx"], 2, "model.onnx must end in .xml"),
         (["--onnx", "--output=nowhere/p.onnx"], 1, "cannot write nowhere/p.onnx: No such file or directory"),
-        (["--onnx", "--output=policy.pt/p.onnx"], 1, "cannot write policy.pt/p.onnx: Not a directory"),
+        (
+            ["--onnx", "--output=policy.safetensors/p.onnx"],
+            1,
+            "cannot write policy.safetensors/p.onnx: Not a directory",
+        ),
     ],
 )
 def test_mistakes_are_one_line_and_leave_nothing(arguments, code, said, trained, work, capsys):
-    shutil.copy(trained.best_policy(), "policy.pt")
-    assert run(["export", "policy.pt", *arguments]) == code
+    shutil.copy(trained.best_policy(), "policy.safetensors")
+    assert run(["export", "policy.safetensors", *arguments]) == code
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.count("\n") == 1
     assert said in captured.err
-    assert os.listdir() == ["policy.pt"]
+    assert os.listdir() == ["policy.safetensors"]
 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxruntime"])
@@ -333,7 +338,7 @@ def test_the_example_sees_what_the_environment_shows(go1_files):
     assert spec.loader is not None
     example = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(example)
-    mean = backend.select("torch").policy(policy, "cpu")
+    mean = NumpyPolicy(policy)
     model = mujoco.MjModel.from_xml_path(str(model_file))
     data, told = mujoco.MjData(model), metadata(file)
     fields = {"still_probability": 0.0, "command_low": (0.3, 0.3, 0.3)}

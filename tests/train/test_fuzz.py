@@ -224,10 +224,9 @@ def test_bytes_of_a_policy(backend: str, place: Path):
 
 @pytest.mark.parametrize("backend", ["torch", "jax"])
 def test_header_of_a_policy(backend: str, place: Path):
-    last = RunDirectory(place / backend).checkpoint("last")
-    assert last is not None
+    last = RunDirectory(place / backend).resume_path
     good = checkpoint.read(last)
-    header = {name: getattr(good, name) for name in checkpoint.annotations_of(checkpoint.Header)}
+    header = checkpoint.header(good)
     names = [name for name, _ in checkpoint.leaves({**good.state, "session": good.resume_state})]
 
     @batch

@@ -17,6 +17,7 @@ from motrix_train.storage import checkpoint
 from motrix_train.storage.run_directory import RunDirectory
 
 CARTPOLE = "Motrix/CartPole-v0"
+LAST = Path("checkpoints/last.safetensors")
 SETTINGS = {
     "num_envs": 8,
     "max_env_steps": 1024,
@@ -48,8 +49,7 @@ def alone(work: Path) -> motrix_train.TrainedRun:
 
 def test_python_and_the_command_train_the_same_policy(alone: motrix_train.TrainedRun, capsys):
     assert run([*TRAIN, "--seed=5", "--run-dir=typed"]) == 0
-    last = Path("checkpoints/last.pt")
-    assert parameters(alone.path / last) == parameters("typed" / last)
+    assert parameters(alone.path / LAST) == parameters("typed" / LAST)
     assert alone.progress["env_steps"][-1] == alone.summary.env_steps == 1024
 
     measured = motrix_train.evaluate(alone.path, episodes=8, num_threads=1)
@@ -73,7 +73,7 @@ def test_it_works_beside_the_main_thread_as_in_a_notebook(alone: motrix_train.Tr
     thread = threading.Thread(target=lambda: found.append(trained("beside")))
     thread.start()
     thread.join()
-    assert parameters(found[0].path / "checkpoints/last.pt") == parameters(alone.path / "checkpoints/last.pt")
+    assert parameters(found[0].path / LAST) == parameters(alone.path / LAST)
 
 
 def test_a_mistake_names_the_value_and_the_remedy(work: Path):
@@ -100,7 +100,7 @@ def test_several_seeds_are_the_runs_of_each_seed_alone(alone: motrix_train.Train
     assert run([*TRAIN, "--seeds=3,5", "--run-dir=both"]) == 0
     shown = capsys.readouterr().out
     assert {path.name for path in Path("both").iterdir()} == {"seed3", "seed5", "seed3_seeds.png"}
-    assert parameters(Path("both/seed5/checkpoints/last.pt")) == parameters(alone.path / "checkpoints/last.pt")
+    assert parameters(Path("both/seed5") / LAST) == parameters(alone.path / LAST)
     assert imread("both/seed3_seeds.png").std() > 0.05
     assert "both/seed3" in shown
     assert "mean and standard deviation" in shown

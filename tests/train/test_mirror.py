@@ -10,6 +10,7 @@ import pytest
 from motrix_train.config import PPOCfg, to_json
 from motrix_train.ppo import backend
 from motrix_train.ppo.agent import Agent
+from motrix_train.ppo.policy import NumpyPolicy
 from motrix_train.ppo.symmetry import NetworkSymmetry, SignedPermutation
 from motrix_train.storage.checkpoint import Checkpoint
 
@@ -69,7 +70,7 @@ def saved(chosen: backend.Backend, agent: Any, cfg: PPOCfg) -> Checkpoint:
 )
 def test_the_policy_is_equivariant_after_training(name: str, changes: dict[str, Any]):
     chosen, agent, cfg = train(name, **changes)
-    policy = chosen.policy(saved(chosen, agent, cfg), "cpu")
+    policy = NumpyPolicy(saved(chosen, agent, cfg))
     observations = lopsided(np.random.default_rng(1))
     mean, image = policy(observations), policy(SYMMETRY.observation(observations))
     assert image == pytest.approx(SYMMETRY.action(mean), abs=1e-5)
@@ -99,7 +100,7 @@ def value_of(agent: Any, observations: np.ndarray) -> np.ndarray:  # (N, k) -> (
 @pytest.mark.parametrize("name", ["torch", "jax"])
 def test_without_a_mirror_it_is_not_equivariant(name: str):
     chosen, agent, cfg = train(name, mirror="none")
-    policy = chosen.policy(saved(chosen, agent, cfg), "cpu")
+    policy = NumpyPolicy(saved(chosen, agent, cfg))
     observations = lopsided(np.random.default_rng(1))
     difference = policy(SYMMETRY.observation(observations)) - SYMMETRY.action(policy(observations))
     assert np.abs(difference).max() > 1e-3

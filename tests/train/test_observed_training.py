@@ -33,8 +33,8 @@ def test_a_training_with_a_history_resumes_as_if_it_had_never_stopped(tmp_path):
 def test_the_policy_and_the_critic_see_what_they_are_to_see(tmp_path, capsys):
     run = trained(tmp_path / "run")
     state = checkpoint.read(run.best_policy()).state
-    assert np.shape(state["observation_preprocessor"]["running_mean"]) == (6,)
-    assert np.shape(state["state_preprocessor"]["running_mean"]) == (8,)
+    assert np.shape(state["observation_normalizer"]["mean"]) == (6,)
+    assert np.shape(state["state_normalizer"]["mean"]) == (8,)
     assert command(["evaluate", str(run.path), "--episodes", "4"]) == 0
 
 

@@ -24,7 +24,7 @@ def test_the_curve_is_drawn_at_most_once_a_minute(tmp_path, monkeypatch):
     shown = TrainingProgress(RunDirectory(tmp_path), Console(quiet=True))
     for second in range(0, 150, 10):
         now = 1000.0 + second
-        shown.checkpoint_written(Path("last.pt"))
+        shown.checkpoint_written(Path("last.safetensors"))
     assert drawn == [1000.0, 1060.0, 1120.0]
 
 
@@ -34,7 +34,7 @@ def test_quiet_prints_the_result_and_nothing_else(work, tiny, capfd):
     assert captured.err == ""
     assert captured.out.splitlines() == [
         "Trained: mine",
-        "Best policy: mine/checkpoints/best.pt",
+        "Best policy: mine/checkpoints/best.safetensors",
         "Measure it:  motrix-train evaluate mine",
         "Watch it:    motrix-train play mine --video play.mp4",
     ]
@@ -82,4 +82,4 @@ def test_ctrl_c_is_heard_and_the_last_policy_named(work):
     _, said = training.communicate(timeout=60)
     assert training.returncode == 130
     assert said.splitlines()[0] == "stopping after this step; again to stop now"
-    assert said.splitlines()[-1] == "the last policy, from which it goes on: mine/checkpoints/last.pt"
+    assert said.splitlines()[-1] == "the last policy, from which it goes on: mine/checkpoints/last.safetensors"

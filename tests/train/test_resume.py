@@ -12,7 +12,6 @@ from comparison import everything
 from motrix_train.cli import run as command
 from motrix_train.config import PPOCfg
 from motrix_train.errors import RunError, UsageError
-from motrix_train.ppo.backend import select
 from motrix_train.storage import checkpoint
 from motrix_train.storage.run_directory import RunDirectory
 from motrix_train.training.records import RolloutStats, TrainingPlan, TrainingSummary
@@ -88,9 +87,9 @@ def test_stopped_and_resumed(whole: RunDirectory, updates: int, tmp_path: Path):
 def test_logs_beyond_the_checkpoint_are_written_once_more_and_not_twice(whole: RunDirectory, tmp_path: Path):
     run = TrainRequest.from_run(whole).create_run("", tmp_path / "run")
     train_run(run, Stopper(3))
-    kept = (run.checkpoints / "last").with_suffix(select(TrainRequest.from_run(run).backend).SUFFIX).read_bytes()
+    kept = run.resume_path.read_bytes()
     train_run(run, Stopper(3))
-    run.checkpoint("last").write_bytes(kept)  # as if it had been killed three updates after this checkpoint
+    run.resume_path.write_bytes(kept)  # as if it had been killed three updates after this checkpoint
     with run.progress_path.open("a") as file:
         file.write("896,1024,0.3")  # and in the middle of a line
     for path in run.path.glob("events.out.tfevents.*"):
@@ -185,7 +184,7 @@ def test_an_environment_without_a_state_says_how_to_go_on(tmp_path: Path, monkey
     run = job("torch").create_run("", tmp_path / "run")
     monkeypatch.delattr(BatchVectorEnv, "get_state")
     train_run(run, Stopper(2))
-    with pytest.raises(UsageError, match=r"cannot save its state: start a new run with --init-from .*last\.pt"):
+    with pytest.raises(UsageError, match=r"cannot save its state: start a new run with --init-from .*run"):
         train_run(run, Stopper())
 
 

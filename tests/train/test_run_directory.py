@@ -105,10 +105,12 @@ def test_without_progress_there_are_no_columns(tmp_path):
 
 
 def test_the_best_policy_is_best_then_last_then_the_farthest(tmp_path):
-    run = with_policies(create(tmp_path), "step_900.pt", "step_10000.pt", ".best_x.pt", "notes.txt")
-    assert run.best_policy().name == "step_10000.pt"
-    assert with_policies(run, "last.pt").best_policy().name == "last.pt"
-    assert with_policies(run, "best.pt").best_policy().name == "best.pt"
+    run = with_policies(
+        create(tmp_path), "step_900.safetensors", "step_10000.safetensors", ".best_x.safetensors", "notes.txt"
+    )
+    assert run.best_policy().name == "step_10000.safetensors"
+    assert with_policies(run, "last.safetensors").best_policy().name == "last.safetensors"
+    assert with_policies(run, "best.safetensors").best_policy().name == "best.safetensors"
 
 
 def test_a_run_without_a_policy_says_so(tmp_path):
@@ -119,7 +121,7 @@ def test_a_run_without_a_policy_says_so(tmp_path):
 def test_the_newest_run_is_the_youngest_that_has_a_policy(tmp_path):
     runs = [create(tmp_path) for _ in range(3)]
     for run in runs[:2]:
-        with_policies(run, "last.pt")
+        with_policies(run, "last.safetensors")
     assert RunDirectory.find_newest(tmp_path, ENV_ID).path == runs[1].path
     older = json.loads(runs[1].config_path.read_text()) | {"created": "2001-01-01T00:00:00+00:00"}
     runs[1].config_path.write_text(json.dumps(older))
@@ -127,7 +129,7 @@ def test_the_newest_run_is_the_youngest_that_has_a_policy(tmp_path):
 
 
 def test_a_damaged_run_does_not_hide_the_others(tmp_path):
-    good, damaged = (with_policies(create(tmp_path), "last.pt") for _ in range(2))
+    good, damaged = (with_policies(create(tmp_path), "last.safetensors") for _ in range(2))
     damaged.config_path.write_text("{")
     assert RunDirectory.find_newest(tmp_path, ENV_ID).path == good.path
     with pytest.raises(RunError, match="is damaged"):
@@ -135,7 +137,7 @@ def test_a_damaged_run_does_not_hide_the_others(tmp_path):
 
 
 def test_without_a_run_the_remedy_is_to_train(tmp_path):
-    with pytest.raises(UsageError, match=f"no trained run of {ENV_ID} .*: train it first, with `motrix-train train`"):
+    with pytest.raises(UsageError, match=f"no trained run of {ENV_ID} .*: train it first, with `motrix-train train"):
         RunDirectory.find_newest(tmp_path, ENV_ID)
 
 

@@ -19,7 +19,9 @@ from motrix_train.errors import RunError, UsageError
 from motrix_train.ppo import backend
 from motrix_train.ppo.agent import Agent
 from motrix_train.ppo.backend import Backend
+from motrix_train.ppo.policy import NumpyPolicy
 from motrix_train.storage import checkpoint
+from motrix_train.storage.array_file import SUFFIX
 from motrix_train.storage.run_directory import RunDirectory
 from motrix_train.training.best_policy import BestPolicy
 from motrix_train.training.records import RolloutStats, TrainingPlan, TrainingSummary
@@ -120,16 +122,15 @@ def test_it_trains_the_whole_budget(done: Run):
 
 
 def test_checkpoints(done: Run):
-    suffix = done.backend.SUFFIX
     written = [stem for stem in done.record.checkpoints if stem != "best"]
     assert written == ["step_384", "last", "step_768", "last", "last"]
     names = {path.name for path in done.directory.checkpoints.iterdir()}
-    assert names == {f"{stem}{suffix}" for stem in ("step_384", "step_768", "best", "last")}
+    assert names == {f"{stem}{SUFFIX}" for stem in ("step_384", "step_768", "best", "last", "resume")}
     last = checkpoint.read(done.summary.last)
     assert (last.env_id, last.backend, last.env_steps, last.seed) == (CARTPOLE, done.backend.NAME, 768, 7)
     assert last.config["rollouts"] == 16
     assert last.config["seed"] == 7
-    assert checkpoint.read(done.directory.checkpoints / f"step_384{suffix}").env_steps == 384
+    assert checkpoint.read(done.directory.checkpoints / f"step_384{SUFFIX}").env_steps == 384
 
 
 def test_the_time_of_a_callback_is_not_in_the_rate(tmp_path: Path):
@@ -145,7 +146,7 @@ def test_the_time_of_a_callback_is_not_in_the_rate(tmp_path: Path):
 
 
 def test_the_saved_policy_acts(done: Run):
-    policy = done.backend.policy(checkpoint.read(done.summary.last), "cpu")
+    policy = NumpyPolicy(checkpoint.read(done.summary.last))
     assert policy(np.zeros((5, 4), np.float32)).shape == (5, 1)
 
 
@@ -228,7 +229,7 @@ def test_control_c_ends_cleanly_with_a_last_checkpoint(tmp_path: Path):
 def test_a_mirrored_robot_trains(mirror: str, tmp_path: Path):
     cfg = replace(TINY, num_envs=4, max_env_steps=4 * 32, check_point_interval=32, mirror=mirror)
     result = run("torch", tmp_path, cfg, env_id="Motrix/Go1-v0")
-    policy = result.backend.policy(checkpoint.read(result.summary.last), "cpu")
+    policy = NumpyPolicy(checkpoint.read(result.summary.last))
     env = gymnasium.make_vec("Motrix/Go1-v0", num_envs=4)
     declared = env.unwrapped.mirror
     observations, _ = env.reset(seed=1)

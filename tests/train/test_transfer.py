@@ -15,7 +15,7 @@ from motrix_train.storage.run_directory import RunDirectory
 from motrix_train.training.run import train_run
 
 STILL = replace(TINY, learning_rate=1e-12, learning_rate_scheduler_kl_threshold=0.0)
-NORMALISERS = ("observation_preprocessor", "value_preprocessor")
+NORMALISERS = ("observation_normalizer", "value_normalizer")
 
 
 @pytest.fixture(scope="module", params=["torch", "jax"])
@@ -48,13 +48,13 @@ def test_the_networks_come_along_and_the_optimizer_does_not(source: RunDirectory
     assert set(arrays(before)) <= set(transfer.loaded)
     for name, array in arrays(before).items():
         assert arrays(after)[name] == pytest.approx(array, abs=1e-6), name
-    assert after.state[NORMALISERS[0]]["current_count"].item() > before.state[NORMALISERS[0]]["current_count"].item()
+    assert after.state[NORMALISERS[0]]["count"].item() > before.state[NORMALISERS[0]]["count"].item()
 
 
 def test_the_normaliser_may_stay_behind(source: RunDirectory, tmp_path: Path):
     transfer, after = started(source, tmp_path / "run", normalizer=False)
     assert not [name for name in (*transfer.loaded, *transfer.skipped) if name.startswith(NORMALISERS)]
-    assert after.state[NORMALISERS[0]]["current_count"].item() == TINY.max_env_steps + 1
+    assert after.state[NORMALISERS[0]]["count"].item() == TINY.max_env_steps + 1
 
 
 def test_other_layers_are_refused_by_name_or_left_by_name(source: RunDirectory, tmp_path: Path):
@@ -74,23 +74,28 @@ def test_other_layers_are_refused_by_name_or_left_by_name(source: RunDirectory, 
 
 def test_a_standardiser_that_fits_in_part_is_left_whole(source: RunDirectory, tmp_path: Path):
     taken = checkpoint.read(source.checkpoint("last"))
-    narrow = {**taken.state, "observation_preprocessor": {**taken.state["observation_preprocessor"]}}
-    narrow["observation_preprocessor"]["running_mean"] = np.zeros(3, np.float32)
+    narrow = {**taken.state, "observation_normalizer": {**taken.state["observation_normalizer"]}}
+    narrow["observation_normalizer"]["mean"] = np.zeros(3, np.float32)
     origin = InitFrom(replace(taken, state=narrow), partial=True)
     run = job(taken.backend, STILL, origin=origin).create_run("", tmp_path / "run")
     callback = Stopper()
     train_run(run, callback)
     left = {name.split("/")[1] for name in callback.plan.transfer.skipped}
-    assert left == {"running_mean", "running_variance", "current_count"}
+    assert left == {"mean", "variance", "count"}
 
 
-def test_the_other_backend_is_refused(source: RunDirectory, tmp_path: Path):
-    origin = InitFrom(checkpoint.read(source.checkpoint("last")))
-    other = {"torch": "jax", "jax": "torch"}[origin.checkpoint.backend]
+def test_a_policy_of_the_other_backend_comes_along(source: RunDirectory, tmp_path: Path):
+    before = checkpoint.read(source.checkpoint("last"))
+    other = {"torch": "jax", "jax": "torch"}[before.backend]
     pytest.importorskip(other)
-    with pytest.raises(UsageError, match=f"was trained with {origin.checkpoint.backend}: give --backend"):
-        job(other, origin=origin).create_run("", tmp_path / "refused")
-    assert not (tmp_path / "refused").exists()
+    run = job(other, STILL, origin=InitFrom(before)).create_run("", tmp_path / "run")
+    callback = Stopper()
+    train_run(run, callback)
+    assert callback.plan.transfer.skipped == ()
+    after = checkpoint.read(run.checkpoint("last"))
+    assert after.backend == other
+    for name, array in arrays(before).items():
+        assert arrays(after)[name] == pytest.approx(array, abs=1e-6), name
 
 
 def test_it_resumes_without_the_file_that_it_started_from(source: RunDirectory, tmp_path: Path):

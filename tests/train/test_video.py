@@ -72,10 +72,10 @@ def test_every_kth_checkpoint_is_filmed_once(tmp_path, monkeypatch, every, resum
     callback.started(plan)
     for env_steps in range(resumed_at + 8, 129, 8):
         callback.rollout(_stats(env_steps))
-        callback.checkpoint_written(Path("best.pt"))
+        callback.checkpoint_written(Path("best.safetensors"))
         if env_steps % 32 == 0:
             for stem in (f"step_{env_steps}", "last", "last"):
-                callback.checkpoint_written(Path(f"{stem}.pt"))
+                callback.checkpoint_written(Path(f"{stem}.safetensors"))
     due = range(32 * every, 129, 32 * every)
     assert filmed == [f"step_{env_steps}" for env_steps in due if env_steps > resumed_at]
     assert directory.config()["video_every"] == every

@@ -124,7 +124,7 @@ def pooled_scaler(name: str, group: ProcessGroup) -> dict[str, np.ndarray]:
         agent.ppo._state_preprocessor(agent._to_device(rows[:, ::-1].copy()), train=True)
         agent.ppo._value_preprocessor(agent._to_device(rows[:, None, :1]), train=True)
     state = select(name).network_state(agent)
-    scalers = {part: state[part] for part in state if part.endswith("_preprocessor")}
+    scalers = {part: state[part] for part in state if part.endswith("_normalizer")}
     return {f"scaler/{path}": value for path, value in checkpoint.leaves(scalers)}
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from motrix_train import environment
-from motrix_train.commands.options import AsJson, BackendName, Device, EnvFields, Imports, NumThreads, OtherEnv, Target
+from motrix_train.commands.options import AsJson, EnvFields, Imports, NumThreads, OtherEnv, Pretrained, Target
 from motrix_train.policies import TrainedPolicy
 from motrix_train.training.evaluation import Evaluation, evaluate_policy
 from motrix_train.training.progress import share_bar
@@ -20,6 +20,7 @@ from motrix_train.training.progress import share_bar
 
 def evaluate(
     target: Target,
+    pretrained: Pretrained = False,
     episodes: Annotated[int, typer.Option(min=1, help="Whole episodes, one for each environment.")] = 256,
     seed: Annotated[int, typer.Option(min=0, help="Which episodes; never those of a training.")] = 0,
     stochastic: Annotated[
@@ -28,8 +29,6 @@ def evaluate(
     env_id: OtherEnv = None,
     env_fields: EnvFields = None,
     as_json: AsJson = False,
-    backend: BackendName = "auto",
-    device: Device = None,
     num_threads: NumThreads = 0,
     imports: Imports = None,
 ) -> None:
@@ -37,9 +36,12 @@ def evaluate(
 
     Example: motrix-train evaluate Motrix/Go1-v0 --episodes 256 --json
 
+    Example: motrix-train evaluate Motrix/Go1-v0 --pretrained
+
     Example: motrix-train evaluate runs/my_walker --env 'command_high=[2.0, 0.8, 1.0]' --stochastic
     """
-    trained = TrainedPolicy.open(target, None, backend, device, env_id, environment.parse_kwargs(env_fields or ()))
+    fields = environment.parse_kwargs(env_fields or ())
+    trained = TrainedPolicy.open(target, None, env_id, fields, ready_made=pretrained)
     checkpoint, act = trained.checkpoint, trained.acting(np.random.default_rng(seed) if stochastic else None)
     with share_bar(Console(stderr=True), "evaluating") as on_progress:
         measured = evaluate_policy(act, trained.env_id, trained.env_kwargs, episodes, seed, num_threads, on_progress)

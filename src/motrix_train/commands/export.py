@@ -7,17 +7,21 @@ from typing import Annotated
 
 import typer
 
-from motrix_train.commands.options import Imports, Target
+from motrix_train.commands.options import Imports, Pretrained, Target
 from motrix_train.export import export as exporting
 from motrix_train.policies import TrainedPolicy
 
 
 def export(
     target: Target,
+    pretrained: Pretrained = False,
     onnx: Annotated[bool, typer.Option("--onnx", help="As ONNX, the only format and the default.")] = False,
     output: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Where to, .onnx; by default beside the policy. Replaces an old file."),
+        typer.Option(
+            metavar="FILE",
+            help="Where to, .onnx; by default beside the policy, a ready-made one here.",
+        ),
     ] = None,
     model: Annotated[
         Path | None,
@@ -33,8 +37,8 @@ def export(
     for path, suffix in ((output, ".onnx"), (model, ".xml")):
         if path is not None:
             exporting.check_path(path, suffix)
-    trained = TrainedPolicy.open(target, device="cpu")
-    path = output or trained.path.with_suffix(".onnx")
+    trained = TrainedPolicy.open(target, ready_made=pretrained)
+    path = output or (Path(trained.path.stem) if pretrained else trained.path).with_suffix(".onnx")
     replaced = " (replaced)" if path.exists() else ""
     written = exporting.export(trained.checkpoint, trained.policy, path)
     print(f"{trained.path} -> {path}{replaced}, from observation to {' and '.join(written.outputs)}")

@@ -40,6 +40,9 @@ OtherEnv = Annotated[
     str | None,
     typer.Option("--env-id", help="Another environment with the same spaces, in place of the policy's own."),
 ]
+Pretrained = Annotated[
+    bool, typer.Option("--pretrained", help="The ready-made policy of ENV, which is installed with the package.")
+]
 BackendName = Annotated[
     str,
     typer.Option("--backend", help="torch, jax, or auto: one that finds a GPU, else one that is installed."),

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from motrix_train import environment
-from motrix_train.commands.options import BackendName, Device, EnvFields, Imports, NumThreads, OtherEnv, Target
+from motrix_train.commands.options import EnvFields, Imports, NumThreads, OtherEnv, Pretrained, Target
 from motrix_train.errors import UsageError
 from motrix_train.policies import TrainedPolicy
 from motrix_train.training import video
@@ -19,6 +19,7 @@ from motrix_train.training.progress import share_bar
 
 def play(
     target: Target,
+    pretrained: Pretrained = False,
     policy: Annotated[Path | None, typer.Option(help="A policy file, in place of the newest run's best.")] = None,
     video_path: Annotated[
         Path | None,
@@ -39,14 +40,14 @@ def play(
     ] = None,
     env_id: OtherEnv = None,
     env_fields: EnvFields = None,
-    backend: BackendName = "auto",
-    device: Device = None,
     num_threads: NumThreads = 0,
     imports: Imports = None,
 ) -> None:
     """Plays a policy into a video, with its mean actions.
 
     Example: motrix-train play Motrix/Go1-v0 --num-envs 4 --video go1.mp4
+
+    Example: motrix-train play Motrix/Go1-v0 --pretrained --video go1.mp4
 
     Example: motrix-train play Motrix/Go1-v0 --command 1.0,0,0.5 --camera track --size 640x480 --video turn.mp4
 
@@ -58,7 +59,7 @@ def play(
         raise UsageError(f"--seconds {seconds} is no length of time: give a number such as 10")
     video.check_path(video_path)
     fields = environment.parse_kwargs(env_fields or ()) | _commanded(command)
-    trained = TrainedPolicy.open(target, policy, backend, device, env_id, fields)
+    trained = TrainedPolicy.open(target, policy, env_id, fields, ready_made=pretrained)
     shown = num_envs or (1 if video_path.suffix == ".png" else trained.checkpoint.config.get("play_num_envs", 1))
     with share_bar(Console(stderr=True), "playing") as on_progress:
         video.film_policy(

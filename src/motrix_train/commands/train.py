@@ -29,7 +29,7 @@ from motrix_train.commands.processes import LAUNCHERS, connect_processes
 from motrix_train.distributed import ProcessGroup
 from motrix_train.errors import UsageError
 from motrix_train.interface import train_request
-from motrix_train.policies import locate
+from motrix_train.policies import locate, locate_ready_made
 from motrix_train.ppo.transfer import InitFrom
 from motrix_train.storage.checkpoint import read
 from motrix_train.storage.run_directory import RunDirectory
@@ -45,6 +45,7 @@ from motrix_train.training.run import train_as_worker, train_run
 from motrix_train.training.video import TrainingVideos
 from motrix_train.training.weights_and_biases import WandbLog
 
+PRETRAINED = "pretrained"
 # parameters that do not change what is learned
 WITH_RESUME = ("resume", "max_env_steps", "device", "num_threads", "imports", "video_every", "wandb", "quiet")
 
@@ -79,7 +80,10 @@ def train(
     env_fields: EnvFields = None,
     init_from: Annotated[
         str | None,
-        typer.Option(metavar="RUN|POLICY", help="Start from the networks of a policy, also of another task."),
+        typer.Option(
+            metavar="RUN|POLICY",
+            help="Start from the networks of this policy, also of another task; `pretrained` is ENV's.",
+        ),
     ] = None,
     partial: Annotated[bool, typer.Option("--partial", help="With --init-from: take the layers that fit.")] = False,
     fresh_normaliser: Annotated[
@@ -143,7 +147,7 @@ def train(
             random_seed=random_seed,
             settings=given,
             env_kwargs=env_kwargs,
-            origin=None if init_from is None else _read_origin(init_from, partial, fresh_normaliser),
+            origin=None if init_from is None else _read_origin(init_from, env_id, partial, fresh_normaliser),
             device=device,
             num_threads=num_threads,
             workers=group.size,
@@ -241,8 +245,8 @@ def _given(**values: int | None) -> dict[str, int]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _read_origin(target: str, partial: bool, fresh_normaliser: bool) -> InitFrom:
-    _, path = locate(target, None)
+def _read_origin(target: str, env_id: str | None, partial: bool, fresh_normaliser: bool) -> InitFrom:
+    _, path = locate_ready_made(env_id or "") if target == PRETRAINED else locate(target, None)
     return InitFrom(read(path), partial=partial, normalizer=not fresh_normaliser)
 
 

@@ -35,7 +35,7 @@ from motrix_train.storage.run_directory import RUNS, RunDirectory
 from motrix_train.storage.versions import installed_versions
 from motrix_train.training.callbacks import Callback
 from motrix_train.training.request import TrainRequest
-from motrix_train.training.resume import ResumeRequest
+from motrix_train.training.resume import ResumeRequest, read_resume_file
 from motrix_train.training.run import train_run
 
 CURRICULA = RUNS / "curricula"
@@ -209,10 +209,10 @@ class Curriculum:
     def outcome(self, number: int) -> Outcome | None:
         """The outcome of a stage at its last checkpoint, None before its first."""
         stage, run = self.plan.stages[number], self.run(number)
-        last = run.checkpoint("last")
-        if last is None:
+        resumed = read_resume_file(run)
+        if resumed is None:
             return None
-        cfg, env_steps = TrainRequest.from_run(run).cfg, checkpoint.read(last).env_steps
+        cfg, env_steps = TrainRequest.from_run(run).cfg, resumed.env_steps
         table = run.progress()
         known = table.get("env_steps", np.zeros(0)) <= env_steps
         progress = {name: column[known] for name, column in table.items()}

@@ -64,7 +64,7 @@ def export(checkpoint: Checkpoint, policy: PolicyFunction, path: Path) -> Export
 
     Args:
         checkpoint: The policy on disk.
-        policy: The same, ready to act; on the CPU, because GPUs may round matrix products.
+        policy: The same, ready to act.
         path: Where to.
 
     Raises:
@@ -151,10 +151,10 @@ def _observe(env: VectorEnv, policy: PolicyFunction) -> np.ndarray:
 
 def _random_observations(checkpoint: Checkpoint, count: int) -> np.ndarray:
     """Observations, (count, k) float32, spread twice as wide as those of the training: some beyond the clipping."""
-    saved = checkpoint.state["observation_preprocessor"]
+    saved = checkpoint.state["observation_normalizer"]
     shape = (count, *checkpoint.observation_shape)
-    spread = 2.0 * np.sqrt(saved["running_variance"])
-    return (saved["running_mean"] + spread * np.random.default_rng(1).standard_normal(shape)).astype(np.float32)
+    spread = 2.0 * np.sqrt(saved["variance"])
+    return (saved["mean"] + spread * np.random.default_rng(1).standard_normal(shape)).astype(np.float32)
 
 
 def _run(path: Path, observations: np.ndarray) -> dict[str, np.ndarray]:

@@ -13,11 +13,11 @@ from onnx import helper, numpy_helper
 
 from motrix_train.config import from_json
 from motrix_train.export.actuation import Affine
+from motrix_train.ppo.policy import CLIP_THRESHOLD, EPSILON, layers
 from motrix_train.ppo.symmetry import NetworkSymmetry, SignedPermutation
 from motrix_train.storage.checkpoint import Checkpoint
 
 OPSET, IR_VERSION = 17, 8  # of 2022: old enough for the runtimes that are in use
-EPSILON, CLIP_THRESHOLD = 1e-8, 5.0  # of the observation normalizer, as in `skrl_mapping`
 _ACTIVATIONS = {"elu": "Elu", "relu": "Relu", "tanh": "Tanh"}
 
 
@@ -96,9 +96,9 @@ class _Graph:
 
 def _normalized(graph: _Graph, checkpoint: Checkpoint, observation: str) -> str:
     """The observation, normalized as by SKRL's RunningStandardScaler, term by term in float32."""
-    saved = checkpoint.state["observation_preprocessor"]
-    deviation = np.sqrt(np.float32(saved["running_variance"])) + np.float32(EPSILON)
-    centred = graph.add("Sub", observation, graph.constant("observation_mean", saved["running_mean"]))
+    saved = checkpoint.state["observation_normalizer"]
+    deviation = np.sqrt(np.float32(saved["variance"])) + np.float32(EPSILON)
+    centred = graph.add("Sub", observation, graph.constant("observation_mean", saved["mean"]))
     scaled = graph.add("Div", centred, graph.constant("observation_deviation", deviation))
     limits = graph.constant("least", -CLIP_THRESHOLD), graph.constant("greatest", CLIP_THRESHOLD)
     return graph.add("Clip", scaled, *limits)
@@ -124,22 +124,12 @@ def _mirrored(graph: _Graph, mirror: SignedPermutation, vectors: str, name: str)
 def _perceptron(graph: _Graph, checkpoint: Checkpoint, x: str) -> str:
     """Hidden layers with their nonlinearity, and the linear head."""
     cfg = from_json(checkpoint.config)
-    *hidden, head = _layers(checkpoint, len(cfg.policy_hidden_layer_sizes))
+    *hidden, head = layers(checkpoint.state["policy"], len(cfg.policy_hidden_layer_sizes))
     for i, (weight, bias) in enumerate(hidden):
         x = graph.add("Gemm", x, graph.constant(f"weight_{i}", weight), graph.constant(f"bias_{i}", bias))
         x = graph.add(_ACTIVATIONS[cfg.activation], x)
     weight, bias = head
     return graph.add("Gemm", x, graph.constant("head_weight", weight), graph.constant("head_bias", bias))
-
-
-def _layers(checkpoint: Checkpoint, hidden: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Weight (inputs, outputs) and bias (outputs,) of each linear layer: the hidden ones, then the head."""
-    policy = checkpoint.state["policy"]
-    if checkpoint.backend == "torch":
-        names = [*(f"hidden.{2 * i}" for i in range(hidden)), "head"]  # the odd numbers are the nonlinearities
-        return [(policy[f"{name}.weight"].T, policy[f"{name}.bias"]) for name in names]
-    network = policy["params"]["_Mlp_0"]
-    return [(network[f"Dense_{i}"]["kernel"], network[f"Dense_{i}"]["bias"]) for i in range(hidden + 1)]
 
 
 def _tensor(name: str, width: int) -> onnx.ValueInfoProto:

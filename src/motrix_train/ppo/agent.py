@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from motrix_train.infos import final
+from motrix_train.ppo.policy import Policy
 from motrix_train.ppo.skrl_oddities import (
     LEARNING_RATES,
     LOSSES,
@@ -57,7 +58,7 @@ class Agent:
         self,
         ppo: Any,
         *,
-        policy: "Policy",
+        policy: Policy,
         to_device: Callable[[np.ndarray], Any],
         to_host: Callable[[Any], np.ndarray],
         inference: Callable[[], AbstractContextManager[Any]],
@@ -210,30 +211,3 @@ def successors(present: np.ndarray, infos: Mapping[str, Any], last: str = "final
     after = present.copy()
     after[envs] = values
     return after
-
-
-class Policy:
-    """A trained policy: observations in, mean actions out.
-
-    Args:
-        mean: Maps observations (N, k) float32 to mean actions (N, m) float32.
-        standard_deviation: Returns the exploration noise of each action, (m,).
-    """
-
-    def __init__(self, mean: Callable[[np.ndarray], np.ndarray], standard_deviation: Callable[[], np.ndarray]) -> None:
-        self._mean = mean
-        self._standard_deviation = standard_deviation
-
-    @property
-    def standard_deviation(self) -> np.ndarray:
-        """Exploration noise of each action, (m,)."""
-        return self._standard_deviation()
-
-    def __call__(self, observations: np.ndarray) -> np.ndarray:  # (N, k) -> (N, m)
-        return self._mean(observations)
-
-    def stochastic(self, observations: np.ndarray, rng: np.random.Generator) -> np.ndarray:  # (N, k) -> (N, m)
-        """Actions with the exploration noise of training."""
-        mean = self._mean(observations)
-        noise = rng.standard_normal(mean.shape, dtype=np.float32)
-        return mean + noise * self.standard_deviation

@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import numpy as np
 from gymnasium.spaces import Box
 
 from motrix_train.config import BackendName, PPOCfg
@@ -14,12 +13,14 @@ from motrix_train.distributed import SINGLE_PROCESS, ProcessGroup, Transport
 from motrix_train.errors import RunError, UsageError
 from motrix_train.launcher import ProcessInfo, hidden_launcher
 from motrix_train.ppo import skrl_oddities
-from motrix_train.ppo.agent import Agent, Policy
+from motrix_train.ppo.agent import Agent
 from motrix_train.ppo.normalizer import Pooling
+from motrix_train.ppo.policy import Policy
 from motrix_train.ppo.skrl_mapping import SkrlClasses, ppo_cfg
 from motrix_train.ppo.spaces import Spaces
 from motrix_train.ppo.symmetry import NetworkSymmetry
-from motrix_train.storage.checkpoint import Checkpoint, require_same_shapes
+from motrix_train.storage.array_tree import require_same_shapes
+from motrix_train.storage.checkpoint import OPTIMIZER
 
 NAMES = ("torch", "jax")
 
@@ -30,8 +31,6 @@ class Backend(ABC):
     """PPO on one framework. Public methods are alike on both; a framework adds those with an underscore."""
 
     NAME: ClassVar[BackendName]
-    SUFFIX: ClassVar[str]
-    """Suffix of its checkpoint files."""
 
     @abstractmethod
     def has_gpu(self) -> bool:
@@ -120,8 +119,8 @@ class Backend(ABC):
             self._load_arrays(module, state[name])
 
     def agent_state(self, agent: Agent) -> dict[str, Any]:
-        """Networks, optimizers and normalizers as nested dicts of NumPy arrays and numbers."""
-        state = {**self.network_state(agent), **self._optimizer_state(agent.ppo)}
+        """All that a checkpoint has of an agent, its optimizers included, as nested dicts of arrays and numbers."""
+        state = {**self.network_state(agent), OPTIMIZER: self._optimizer_state(agent.ppo)}
         if agent.symmetry is not None:
             state["mirror"] = agent.symmetry.to_arrays()
         return state
@@ -133,7 +132,7 @@ class Backend(ABC):
             UsageError: As `load_network_state`.
         """
         self.load_network_state(agent, state)
-        self._load_optimizer_state(agent.ppo, state)
+        self._load_optimizer_state(agent.ppo, state[OPTIMIZER])
 
     def random_state(self, agent: Agent) -> dict[str, Any]:
         """The generators that SKRL draws from, as nested dicts of NumPy arrays and numbers."""
@@ -143,26 +142,6 @@ class Backend(ABC):
         """Restore what `random_state` returned."""
         skrl_oddities.set_numpy_random_state(state["numpy"])
         self._set_random_state(agent.ppo, state)
-
-    def policy(self, checkpoint: Checkpoint, device: str | None = None) -> Policy:
-        """The trained policy of a checkpoint.
-
-        Raises:
-            UsageError: Its arrays do not fit its configuration, or the device is not usable.
-        """
-        checkpoint.require_networks("the policy")
-        target = self._device(device, SINGLE_PROCESS)
-        cfg = checkpoint.cfg.for_acting()
-        self._set_threads(cfg, SINGLE_PROCESS)
-        symmetry = NetworkSymmetry.from_arrays(checkpoint.state["mirror"]) if cfg.mirror != "none" else None
-        shapes = checkpoint.observation_shape, checkpoint.action_shape
-        spaces = Spaces(*(Box(-np.inf, np.inf, shape) for shape in shapes))
-        network = self._models(spaces, cfg, self._on_device(symmetry, target), target)["policy"]
-        normalizer = self._skrl_classes(SINGLE_PROCESS).normalizer(spaces.observation, device=target)
-        for name, module in (("policy", network), ("observation_preprocessor", normalizer)):
-            require_same_shapes(self._arrays(module), checkpoint.state[name], name)
-            self._load_arrays(module, checkpoint.state[name])
-        return self._policy(network, normalizer, target)
 
     @abstractmethod
     def _connect(self, place: ProcessInfo) -> Transport:
@@ -198,7 +177,7 @@ class Backend(ABC):
 
     @abstractmethod
     def _arrays(self, module: Any) -> dict[str, Any]:
-        """A network or a normalizer as nested dicts of NumPy arrays."""
+        """A network or a normalizer as nested dicts of NumPy arrays, named alike on all frameworks."""
 
     @abstractmethod
     def _load_arrays(self, module: Any, arrays: Mapping[str, Any]) -> None:

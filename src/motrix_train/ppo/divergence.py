@@ -9,7 +9,7 @@ import numpy as np
 
 from motrix_train.errors import RunError
 from motrix_train.infos import columns
-from motrix_train.storage.checkpoint import leaves
+from motrix_train.storage.array_tree import leaves
 
 ENVS_NAMED = 5
 
@@ -53,7 +53,7 @@ def require_finite(
 
 
 def first_not_finite(state: Mapping[str, Any]) -> str | None:
-    """The name of the first array of nested dicts that is not finite, as ``value/head.bias``."""
+    """The name of the first array of nested dicts that is not finite, as ``value/output/bias``."""
     floats = ((name, np.asarray(array)) for name, array in leaves(state))
     return next((name for name, x in floats if x.dtype.kind == "f" and not np.isfinite(x).all()), None)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from motrix_train.config import PPOCfg
+from motrix_train.ppo.policy import CLIP_THRESHOLD, EPSILON
 
 
 class Dataclass(Protocol):
@@ -63,7 +64,7 @@ def ppo_cfg(
         "kl_factor": 2.0,
         "lr_factor": 1.5,
     }
-    normalized = {"epsilon": 1e-8, "clip_threshold": 5.0}
+    normalized = {"epsilon": EPSILON, "clip_threshold": CLIP_THRESHOLD}
     values = {
         "experiment": _no_files(classes.experiment_cfg),
         "rollouts": cfg.rollouts,

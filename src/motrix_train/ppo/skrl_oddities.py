@@ -86,7 +86,11 @@ def denormalized_values(ppo: Any, values: Any) -> Any:
 
 def saved_modules(ppo: Any) -> dict[str, Any]:
     """checkpoint_modules: networks and normalizers by name, without optimizers; a shared network appears once."""
-    modules = {name: module for name, module in ppo.checkpoint_modules.items() if not name.endswith("optimizer")}
+    modules = {
+        name.replace("preprocessor", "normalizer"): module
+        for name, module in ppo.checkpoint_modules.items()
+        if not name.endswith("optimizer")
+    }
     if modules["policy"] is modules["value"]:
         del modules["value"]
     return modules

@@ -11,7 +11,8 @@ import numpy as np
 from motrix_train.errors import UsageError
 from motrix_train.ppo.agent import Agent
 from motrix_train.ppo.backend import Backend
-from motrix_train.storage.checkpoint import Checkpoint, leaves, nest
+from motrix_train.storage.array_tree import leaves, nest
+from motrix_train.storage.checkpoint import Checkpoint
 
 _NETWORKS = ("policy", "value")
 
@@ -30,16 +31,10 @@ class InitFrom:
     partial: bool = False
     normalizer: bool = True
 
-    def require_backend(self, name: str) -> None:
-        """Refuse a policy of the other backend."""
-        theirs = self.checkpoint.backend
-        if theirs != name:
-            raise UsageError(f"the policy to start from was trained with {theirs}: give --backend {theirs}")
-
 
 @dataclass(frozen=True)
 class Transfer:
-    """Which arrays were loaded and which keep their initial values, by names such as ``policy/hidden.0.weight``."""
+    """Which arrays were loaded and which keep their initial values, by names such as ``policy/hidden/0/weight``."""
 
     loaded: tuple[str, ...]
     skipped: tuple[str, ...]

@@ -7,8 +7,9 @@ runs/<env id>/<time>_<backend>_seed<N>/
   learning_curve.png
   events.out.*        TensorBoard
   videos/             step_<env steps>.mp4, where they were asked for
-  checkpoints/        best, last and the newest few step_<env steps>; origin, if it started from a policy;
-                      best_before_end, which is best again if the run is lengthened
+  checkpoints/        policies: best, last and the newest few step_<env steps>; origin, if it started from a policy;
+                      best_before_end, which is best again if the run is lengthened;
+                      resume, what the run continues from: last, its optimizer, its environments
 ```
 """
 
@@ -32,6 +33,7 @@ import numpy as np
 
 from motrix_train.errors import RunError, UsageError
 from motrix_train.storage import progress_table
+from motrix_train.storage.array_file import SUFFIX
 from motrix_train.storage.checkpoint_names import STEP, rank
 from motrix_train.storage.files import (
     atomic_write,
@@ -69,6 +71,11 @@ class RunDirectory:
     def checkpoints(self) -> Path:
         """The directory of the policies."""
         return self.path / "checkpoints"
+
+    @property
+    def resume_path(self) -> Path:
+        """What the run continues from."""
+        return self.checkpoints / f"resume{SUFFIX}"
 
     @property
     def videos(self) -> Path:
@@ -159,7 +166,7 @@ class RunDirectory:
         """
         return cls._newest(
             (root / env_id.rpartition(":")[2]).glob("*/config.json"),
-            f"no trained run of {env_id} under {root}/: train it first, with `motrix-train train`",
+            f"no trained run of {env_id} under {root}/: train it first, with `motrix-train train {env_id}`",
         )
 
     @classmethod

@@ -9,6 +9,7 @@ from typing import Any
 from motrix_train import config
 from motrix_train.errors import RunError, UsageError
 from motrix_train.storage import checkpoint, event_log
+from motrix_train.storage.array_file import SUFFIX
 from motrix_train.storage.checkpoint import Checkpoint
 from motrix_train.storage.files import atomic_write
 from motrix_train.storage.run_directory import RunDirectory
@@ -25,12 +26,11 @@ class Recorder:
         run: The run.
         callback: Called after each file is written.
         template: A checkpoint without networks: the fields that all checkpoints of the run share.
-        suffix: Of the checkpoint files.
     """
 
-    def __init__(self, run: RunDirectory, callback: Callback, template: Checkpoint, suffix: str) -> None:
+    def __init__(self, run: RunDirectory, callback: Callback, template: Checkpoint) -> None:
         self.run, self.callback = run, callback
-        self._template, self._suffix = template, suffix
+        self._template = template
         self._events: event_log.EventLog | None = None
 
     def start(self, plan: TrainingPlan, resumed: Checkpoint | None) -> None:
@@ -51,8 +51,8 @@ class Recorder:
         self.callback.rollout(stats)
 
     def write_policy(self, name: str, env_steps: int, state: dict[str, Any]) -> None:
-        """Writes a checkpoint without a resume state."""
-        self._write(name, replace(self._template, env_steps=env_steps, state=state))
+        """Writes a policy."""
+        self._write(name, replace(self._template, env_steps=env_steps, state=state).policy_alone())
 
     def write_step(self, env_steps: int, state: dict[str, Any]) -> None:
         """Writes ``step_<env steps>`` and removes the oldest of these checkpoints."""
@@ -60,14 +60,16 @@ class Recorder:
         self.run.keep_newest(self._template.config["check_points_kept"])
 
     def write_last(self, env_steps: int, state: dict[str, Any], resume_state: dict[str, Any]) -> Path:
-        """Writes the checkpoint that a resumed run continues from.
+        """Writes what a resumed run continues from, then the policy ``last``, and returns the path of the policy.
 
         The progress and the events reach the disk before it, so that a resumed run finds no gap in them.
         """
         assert self._events is not None
         self._events.flush()
         self.run.flush_progress()
-        return self._write("last", replace(self._template, env_steps=env_steps, state=state, resume_state=resume_state))
+        content = replace(self._template, env_steps=env_steps, state=state, resume_state=resume_state)
+        checkpoint.write(self.run.resume_path, content)
+        return self._write("last", content.policy_alone())
 
     def keep_best_before_end(self) -> None:
         """Copies the best policy so far: a longer run takes back the one that is written at the end of the budget."""
@@ -81,7 +83,7 @@ class Recorder:
             self._events.close()
 
     def _write(self, name: str, content: Checkpoint) -> Path:
-        path = self.run.checkpoints / f"{name}{self._suffix}"
+        path = self.run.checkpoints / f"{name}{SUFFIX}"
         checkpoint.write(path, content)
         self.callback.checkpoint_written(path)
         return path

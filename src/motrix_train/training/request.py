@@ -10,9 +10,9 @@ from typing import Any
 from motrix_train import environment
 from motrix_train.config import PPOCfg, to_json
 from motrix_train.errors import RunError
-from motrix_train.ppo.backend import select
 from motrix_train.ppo.transfer import InitFrom
 from motrix_train.storage import checkpoint
+from motrix_train.storage.array_file import SUFFIX
 from motrix_train.storage.run_directory import RUNS, RunDirectory
 from motrix_train.storage.run_record import RunRecord
 from motrix_train.storage.versions import installed_versions
@@ -55,8 +55,6 @@ class TrainRequest:
             RunError: The disk refuses; nothing stays behind.
         """
         environment.make_env(self.env_id, 1, self.env_kwargs).close()
-        if self.origin is not None:
-            self.origin.require_backend(self.backend)
         assert self.cfg.seed is not None
         record = {
             "env_kwargs": dict(self.env_kwargs),
@@ -74,8 +72,7 @@ class TrainRequest:
 
     def origin_file(self, origin: InitFrom) -> dict[str, bytes]:
         """The checkpoint that a run keeps of the policy that it starts from, by file name."""
-        name = f"origin{select(self.backend).SUFFIX}"
-        return {name: checkpoint.to_bytes(name, replace(origin.checkpoint, resume_state={}))}
+        return {f"origin{SUFFIX}": checkpoint.to_bytes(origin.checkpoint.policy_alone())}
 
     @classmethod
     def from_run(cls, run: RunDirectory) -> TrainRequest:

@@ -88,18 +88,46 @@ def last_checkpoint(run: RunDirectory, workers: int = 1) -> Checkpoint | None:
             f"{run.path} was begun with {record.workers} worker(s) and goes on with as many, not with {workers}: start "
             f"{record.workers}, or begin a new run with --init-from {run.path}"
         )
-    last = run.checkpoint("last")
-    if last is None:
+    resumed = read_resume_file(run)
+    if resumed is None:
         return None
-    resumed = checkpoint.read(last)
-    resumed.require_networks(last)
-    _require_same_run(run.config_path, record, last, resumed)
+    resumed.require_networks(run.resume_path)
+    _require_same_run(run.config_path, record, run.resume_path, resumed)
     if not resumed.resume_state:
         raise UsageError(
             f"{run.path} cannot be resumed exactly, since {resumed.env_id} cannot save its state: "
-            f"start a new run with --init-from {last}"
+            f"start a new run with --init-from {run.path}"
         )
     return resumed
+
+
+def read_resume_file(run: RunDirectory) -> Checkpoint | None:
+    """Reads what a run continues from, None before its first checkpoint.
+
+    It is written before the policy ``last``. If the training was killed between the two, ``last`` is written now.
+
+    Raises:
+        UsageError: The run has a policy, but not what it continues from.
+        RunError: The file is damaged, or the disk refuses.
+    """
+    last = run.checkpoint("last")
+    if not run.resume_path.exists():
+        if last is None:
+            return None
+        checkpoint.require_policy_file(last)
+        raise UsageError(f"{run.path} has lost {run.resume_path.name}: start a new run with --init-from {last}")
+    resumed = checkpoint.read(run.resume_path)
+    if last is None or _env_steps(last) != resumed.env_steps:
+        checkpoint.write(run.resume_path.with_stem("last"), resumed.policy_alone())
+    return resumed
+
+
+def _env_steps(policy: Path) -> int | None:
+    """Env steps of a policy, None if its file is damaged."""
+    try:
+        return checkpoint.read(policy).env_steps
+    except RunError:
+        return None
 
 
 def _require_same_run(config_path: Path, record: RunRecord, last: Path, resumed: Checkpoint) -> None:

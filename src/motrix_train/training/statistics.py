@@ -14,7 +14,7 @@ import numpy as np
 
 from motrix_train import infos as step_infos
 from motrix_train.distributed import ProcessGroup
-from motrix_train.storage.checkpoint import leaves, nest
+from motrix_train.storage.array_tree import leaves, nest
 from motrix_train.training.records import RolloutStats
 
 MIN_EPISODES = 100  # averaged over, also with fewer environments

@@ -15,7 +15,7 @@ from motrix_train.ppo.agent import Agent
 from motrix_train.ppo.backend import Backend, select
 from motrix_train.ppo.divergence import first_not_finite
 from motrix_train.ppo.transfer import Transfer, transfer
-from motrix_train.storage.checkpoint import Checkpoint
+from motrix_train.storage.checkpoint import Checkpoint, ObservationBlock
 from motrix_train.storage.run_directory import RunDirectory
 from motrix_train.storage.versions import installed_versions
 from motrix_train.training.agents import box, fresh_agent
@@ -70,7 +70,7 @@ def train_policy(
             backend.load_agent_state(agent, group.from_main(lambda: backend.agent_state(agent)))
         reporter = None
         if run is not None and callback is not None:
-            recorder = Recorder(run, callback, _checkpoint_template(env, request), backend.SUFFIX)
+            recorder = Recorder(run, callback, _checkpoint_template(env, request))
             reporter = _make_reporter(opened.enter_context(closing(recorder)), request, agent, seeds.evaluation, goal)
         check = DivergenceCheck(agent, backend, cfg, run)
         cuts = group.run(_first_episode_cuts, env, request, seeds.env)
@@ -188,8 +188,14 @@ def _checkpoint_template(env: VectorEnv, request: TrainRequest) -> Checkpoint:
         env_steps=0,
         seed=request.cfg.seed,
         versions=installed_versions(),
-        state={},
+        observation_blocks=_blocks(env),
     )
+
+
+def _blocks(env: VectorEnv) -> tuple[ObservationBlock, ...]:
+    """The parts of the observation, none where the environment does not name them."""
+    blocks, history = env_protocol.observation_blocks(env) or {}, env_protocol.observation_history(env)
+    return tuple(ObservationBlock(name, part.stop - part.start, history.get(name, 1)) for name, part in blocks.items())
 
 
 def _require_finite_state(state: Mapping[str, Any]) -> None:

@@ -17,8 +17,9 @@ from motrix_train.config import PPOCfg
 from motrix_train.distributed import ProcessGroup, Transport
 from motrix_train.errors import UsageError
 from motrix_train.launcher import ProcessInfo
-from motrix_train.ppo.agent import Agent, Policy
+from motrix_train.ppo.agent import Agent
 from motrix_train.ppo.backend import Backend, Device
+from motrix_train.ppo.jax.arrays import load_arrays, to_arrays, to_numpy
 from motrix_train.ppo.jax.networks import make_models
 from motrix_train.ppo.jax.normalizer import Normalizer
 from motrix_train.ppo.jax.process_group import connect, mean_of_all_workers
@@ -29,18 +30,18 @@ from motrix_train.ppo.jax.skrl_oddities import (
     noise_state,
     set_noise_state,
 )
+from motrix_train.ppo.policy import Policy
 from motrix_train.ppo.skrl_mapping import SkrlClasses
 from motrix_train.ppo.skrl_oddities import observation_normalizer, saved_modules
 from motrix_train.ppo.spaces import Spaces
 from motrix_train.ppo.symmetry import NetworkSymmetry
-from motrix_train.storage.checkpoint import require_same_shapes
+from motrix_train.storage.array_tree import require_same_shapes
 
 
 class JaxBackend(Backend):
     """SKRL's PPO for JAX."""
 
     NAME = "jax"
-    SUFFIX = ".msgpack"
 
     def has_gpu(self) -> bool:
         return jax.default_backend() == "gpu"
@@ -108,17 +109,15 @@ class JaxBackend(Backend):
         return Policy(mean, standard_deviation)
 
     def _arrays(self, module: Any) -> dict[str, Any]:
-        return _to_numpy(module.state_dict.params)
+        return to_arrays(module)
 
     def _load_arrays(self, module: Any, arrays: Mapping[str, Any]) -> None:
-        state = module.state_dict
-        parameters = serialization.from_state_dict(state.params, jax.tree.map(jnp.array, arrays))
-        module.state_dict = state.replace(params=parameters)
+        load_arrays(module, arrays)
 
     def _optimizer_state(self, ppo: Any) -> dict[str, Any]:
         return {
-            "policy_optimizer": _to_numpy(ppo.policy_optimizer.state),
-            "value_optimizer": _to_numpy(ppo.value_optimizer.state),
+            "policy_optimizer": to_numpy(ppo.policy_optimizer.state),
+            "value_optimizer": to_numpy(ppo.value_optimizer.state),
             "policy_learning_rate": np.array(float(ppo.policy_learning_rate)),
             "value_learning_rate": np.array(float(ppo.value_learning_rate)),
         }
@@ -145,10 +144,6 @@ def _learned(ppo: Any) -> list[Any]:
 @jax.jit
 def _all_finite(tree: Any) -> jax.Array:
     return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
-
-
-def _to_numpy(tree: Any) -> dict[str, Any]:
-    return jax.tree.map(np.array, serialization.to_state_dict(tree))
 
 
 def _with_state(optimizer: Optimizer, saved: Mapping[str, Any]) -> Optimizer:

@@ -10,18 +10,19 @@ from skrl.agents.torch import ExperimentCfg
 from skrl.agents.torch.ppo import PPO, PPO_CFG
 from skrl.memories.torch import RandomMemory
 from skrl.resources.schedulers.torch import KLAdaptiveLR
-from torch import nn
 
 from motrix_train.config import PPOCfg
 from motrix_train.distributed import ProcessGroup, Transport
 from motrix_train.errors import UsageError
 from motrix_train.launcher import ProcessInfo
-from motrix_train.ppo.agent import Agent, Policy
+from motrix_train.ppo.agent import Agent
 from motrix_train.ppo.backend import Backend
+from motrix_train.ppo.policy import Policy
 from motrix_train.ppo.skrl_mapping import SkrlClasses
 from motrix_train.ppo.skrl_oddities import observation_normalizer, saved_modules
 from motrix_train.ppo.spaces import Spaces
 from motrix_train.ppo.symmetry import NetworkSymmetry
+from motrix_train.ppo.torch.arrays import load_arrays, to_arrays, to_host, to_numpy, to_torch
 from motrix_train.ppo.torch.networks import make_models
 from motrix_train.ppo.torch.normalizer import Normalizer
 from motrix_train.ppo.torch.process_group import connect
@@ -34,7 +35,6 @@ class TorchBackend(Backend):
     """SKRL's PPO for Torch."""
 
     NAME = "torch"
-    SUFFIX = ".pt"
 
     def has_gpu(self) -> bool:
         return torch.cuda.is_available()
@@ -91,7 +91,7 @@ class TorchBackend(Backend):
             ppo,
             policy=self._policy(ppo.policy, observation_normalizer(ppo), device),
             to_device=to_device,
-            to_host=_to_host,
+            to_host=to_host,
             inference=torch.no_grad,
             gradient_norm=GradientNorm(ppo.optimizer),
             all_finite=lambda: _all_finite(ppo),
@@ -107,22 +107,22 @@ class TorchBackend(Backend):
 
         return Policy(mean, lambda: network.log_std().detach().exp().cpu().numpy())
 
-    def _arrays(self, module: nn.Module) -> dict[str, Any]:
-        return _to_numpy(module.state_dict())
+    def _arrays(self, module: Any) -> dict[str, Any]:
+        return to_arrays(module)
 
-    def _load_arrays(self, module: nn.Module, arrays: Mapping[str, Any]) -> None:
-        module.load_state_dict(_to_torch(arrays))
+    def _load_arrays(self, module: Any, arrays: Mapping[str, Any]) -> None:
+        load_arrays(module, arrays)
 
     def _optimizer_state(self, ppo: PPO) -> dict[str, Any]:
         optimizer = ppo.optimizer.state_dict()
         return {
-            "optimizer": {str(i): _to_numpy(moments) for i, moments in optimizer["state"].items()},
+            "moments": {str(i): to_numpy(moments) for i, moments in optimizer["state"].items()},
             "learning_rate": float(optimizer["param_groups"][0]["lr"]),
         }
 
     def _load_optimizer_state(self, ppo: PPO, state: Mapping[str, Any]) -> None:
         optimizer = ppo.optimizer.state_dict()
-        optimizer["state"] = {int(i): _to_torch(moments) for i, moments in state.get("optimizer", {}).items()}
+        optimizer["state"] = {int(i): to_torch(moments) for i, moments in state.get("moments", {}).items()}
         for group in optimizer["param_groups"]:
             group["lr"] = float(state["learning_rate"])
         ppo.optimizer.load_state_dict(optimizer)
@@ -155,18 +155,6 @@ def _all_finite(ppo: PPO) -> bool:
     learned = [tensor for module in saved_modules(ppo).values() for tensor in module.state_dict().values()]
     moments = [x for state in ppo.optimizer.state.values() for name, x in state.items() if name != "step"]
     return bool(torch.stack([x.sum(dtype=torch.float64) for x in (*learned, *moments)]).isfinite().all())
-
-
-def _to_numpy(tensors: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    return {name: _to_host(torch.as_tensor(tensor)) for name, tensor in tensors.items()}
-
-
-def _to_host(tensor: torch.Tensor) -> np.ndarray:
-    return tensor.detach().cpu().numpy().copy()
-
-
-def _to_torch(arrays: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-    return {name: torch.tensor(np.asarray(array)) for name, array in arrays.items()}
 
 
 BACKEND = TorchBackend()
