@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
-from motrix_train.storage import checkpoint
+from motrix_train.storage import array_file, checkpoint
 
 EVIL = "evil_mod"
 
@@ -56,7 +56,7 @@ def forge(
         header(content)
         header = json.dumps(content)
     metadata = {"format": checkpoint.FORMAT, "header": header, "digest": digest(header, arrays)}
-    path.write_bytes(safetensors.numpy.save(arrays, metadata))
+    path.write_bytes(safetensors.numpy.save(arrays, {array_file.METADATA: json.dumps(metadata)}))
 
 
 def digest(header: str, arrays: Mapping[str, np.ndarray]) -> str:

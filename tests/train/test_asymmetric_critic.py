@@ -112,7 +112,7 @@ def values(run: RunDirectory) -> tuple[np.ndarray, np.ndarray]:  # (N,), (N,)
     chosen, cfg = backend.select(saved.backend), replace(from_json(saved.config), num_envs=256)
     env: Any = environment.make_env(WINDFALL, cfg.num_envs, {})
     agent = fresh_agent(env, WINDFALL, cfg, chosen, "cpu")
-    chosen.load_agent_state(agent, saved.state)
+    chosen.load_network_state(agent, saved.state)
     observations, _ = env.reset(seed=1)
     for _ in range(LIMIT // 2):
         observations, *_ = env.step(np.zeros(env.action_space.shape))

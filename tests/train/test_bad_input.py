@@ -198,10 +198,6 @@ def test_a_policy_of_other_layer_sizes(refused, policy):
     assert "layer sizes" in refused(["evaluate", policy], 2)
 
 
-def test_a_policy_of_another_backend(refused, policy):
-    assert "policy of torch" in refused(["evaluate", policy, "--backend=jax"], 2)
-
-
 def test_two_policies(refused, policy):
     assert "give one of them" in refused(["play", policy, "--policy", policy, "--video=play.mp4"], 2)
 

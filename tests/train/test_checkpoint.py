@@ -1,6 +1,7 @@
 """A checkpoint comes back as it was written; anything else is one clear line, and no code runs from a file."""
 
 import functools
+import json
 import os
 import pickle
 from dataclasses import replace
@@ -113,6 +114,10 @@ def test_it_comes_back_as_it_was(path: Path):
     assert float(read.state["learning_rate"]) == 1e-3
 
 
+def test_the_same_checkpoint_is_the_same_bytes(path: Path):
+    assert checkpoint.to_bytes(sample()) == checkpoint.to_bytes(sample()) == path.read_bytes()
+
+
 def test_nothing_else_is_left_beside_it(path: Path):
     assert list(path.parent.iterdir()) == [path]
 
@@ -196,7 +201,12 @@ def test_files_of_other_programs_are_refused(tmp_path: Path):
     safetensors.numpy.save_file({"weight": np.zeros(3)}, path)
     with pytest.raises(RunError, match="not a Motrix policy"):
         checkpoint.read(path)
-    safetensors.numpy.save_file({"weight": np.zeros(3)}, path, {"format": "x", "header": "{}", "digest": ""})
+    for metadata in ({"motrix": "[]"}, {"motrix": "[" * 9000}, {"format": "x"}, {"motrix": '{"format": 1}'}):
+        safetensors.numpy.save_file({"weight": np.zeros(3)}, path, metadata)
+        with pytest.raises(RunError, match="not a Motrix policy"):
+            checkpoint.read(path)
+    written = json.dumps({"format": "x", "header": "{}", "digest": ""})
+    safetensors.numpy.save_file({"weight": np.zeros(3)}, path, {"motrix": written})
     with pytest.raises(RunError, match="has the format 'x', this version reads"):
         checkpoint.read(path)
 

@@ -67,11 +67,11 @@ def untrained(name: str, env_id: str, env_kwargs: dict[str, Any] | None = None, 
     rng = np.random.default_rng(0)
     state["policy"] = shaken(state["policy"], rng)
     scaler = state["observation_normalizer"]
-    for moment, least in (("running_mean", -0.5), ("running_variance", 0.2)):
+    for moment, least in (("mean", -0.5), ("variance", 0.2)):
         scaler[moment] = rng.uniform(least, 1.0, scaler[moment].shape).astype(scaler[moment].dtype)
     shapes = spaces[0].shape, spaces[1].shape
     bounds = tuple(spaces[1].low.tolist()), tuple(spaces[1].high.tolist())
-    return Checkpoint(env_id, env_kwargs, name, to_json(cfg), *shapes, *bounds, 1234, 5, {"numpy": "2"}, state)
+    return Checkpoint(env_id, env_kwargs, name, to_json(cfg), *shapes, *bounds, 1234, 5, {"numpy": "2"}, state=state)
 
 
 def shaken(tree: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:

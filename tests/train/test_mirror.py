@@ -55,7 +55,9 @@ def lopsided(rng: np.random.Generator) -> np.ndarray:  # (N, 5)
 
 def saved(chosen: backend.Backend, agent: Any, cfg: PPOCfg) -> Checkpoint:
     state = chosen.agent_state(agent)
-    return Checkpoint("Test-v0", {}, chosen.NAME, to_json(cfg), (5,), (3,), (-1.0,) * 3, (1.0,) * 3, 0, 0, {}, state)
+    return Checkpoint(
+        "Test-v0", {}, chosen.NAME, to_json(cfg), (5,), (3,), (-1.0,) * 3, (1.0,) * 3, 0, 0, {}, state=state
+    )
 
 
 @pytest.mark.parametrize(

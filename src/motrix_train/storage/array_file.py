@@ -19,6 +19,8 @@ from motrix_train.errors import RunError, UsageError
 
 SUFFIX = ".safetensors"
 MAX_HEADER_BYTES = 2**20
+METADATA = "motrix"  # the key in the metadata of safetensors; its value is JSON
+CONTENT = ("format", "header", "digest")
 
 
 def to_bytes(kind: str, text: str, arrays: Mapping[str, np.ndarray]) -> bytes:
@@ -30,7 +32,8 @@ def to_bytes(kind: str, text: str, arrays: Mapping[str, np.ndarray]) -> bytes:
         arrays: Arrays of numbers by name.
     """
     whole = {name: np.array(array, order="C") for name, array in arrays.items()}
-    return safetensors.numpy.save(whole, {"format": kind, "header": text, "digest": _digest(text, whole)})
+    content = {"format": kind, "header": text, "digest": _digest(text, whole)}
+    return safetensors.numpy.save(whole, {METADATA: json.dumps(content)})  # several keys would be in any order
 
 
 def read(path: Path, kind: str, what: str, remedy: str) -> tuple[str, dict[str, np.ndarray]]:
@@ -57,10 +60,10 @@ def read(path: Path, kind: str, what: str, remedy: str) -> tuple[str, dict[str, 
         if size > MAX_HEADER_BYTES:
             raise ValueError("its header is too long")
         arrays = safetensors.numpy.load(data)
-        metadata = json.loads(data[8 : 8 + size]).get("__metadata__") or {}
+        metadata = json.loads((json.loads(data[8 : 8 + size]).get("__metadata__") or {}).get(METADATA, "{}"))
     except Exception as error:  # the decoder raises whatever a damaged byte leads it to
         raise RunError(f"{path} is damaged or not {what}: {remedy}") from error
-    if not {"format", "header", "digest"} <= metadata.keys():
+    if not isinstance(metadata, dict) or not all(isinstance(metadata.get(name), str) for name in CONTENT):
         raise RunError(f"{path} is not {what}: give a file that motrix-train wrote")
     if metadata["format"] != kind:
         raise RunError(f"{path} has the format {short(metadata['format'])}, this version reads {kind!r}")
