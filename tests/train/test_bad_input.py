@@ -79,7 +79,7 @@ def refused(work, capsys):
         (["train", "--resume=run", "--config=my.toml"], "config my.toml does not go with --resume"),
         (["show", "Motrix/Goo1-v0"], "did you mean Motrix/Go1-v0?"),
         (["show", CARTPOLE, "--json", "--toml"], "--json and --toml exclude each other"),
-        (["evaluate", CARTPOLE], "train it first, with `motrix-train train`"),
+        (["evaluate", CARTPOLE], "train it first, with `motrix-train train"),
         (["evaluate", "runs/none"], "there is no run directory runs/none"),
         (["evaluate", "policy.safetensors"], "there is no policy policy.safetensors"),
         (["evaluate", "policy.onnx"], ".onnx"),
@@ -87,7 +87,7 @@ def refused(work, capsys):
         (["play", CARTPOLE], "--video play.mp4"),
         (["play", CARTPOLE, "--video=play.mp4", "--seconds=inf"], "--seconds inf"),
         (["play", CARTPOLE, "--video=play.gif"], "must end in .mp4"),
-        (["play", CARTPOLE, "--video=play.mp4"], "train it first, with `motrix-train train`"),
+        (["play", CARTPOLE, "--video=play.mp4"], "train it first, with `motrix-train train"),
     ],
     ids=lambda value: " ".join(value).replace(" ".join(TRAIN), "train ...") if isinstance(value, list) else "",
 )
