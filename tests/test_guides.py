@@ -1,12 +1,17 @@
 """The guides are followed as they stand: their files are written to an empty folder, imported, checked and stepped."""
 
+import dataclasses
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import gymnasium
 import pytest
+
+from motrix_gym import Task
+from motrix_gym.tasks.locomotion.velocity import Go1
 
 DOCS = Path(__file__).parents[1] / "docs"
 FILE = re.compile(r"^\*\*(\S+)\*\*\n\n```\w+\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -64,7 +69,36 @@ def test_change_an_existing_task(tmp_path, module, line):
     assert run(tmp_path, "-c", STEP.format(module=module)) == f"{line}\n"
 
 
-def test_a_mistake_in_the_first_step_of_a_training_is_one_line(tmp_path):
+@pytest.mark.parametrize(
+    ("page", "file", "said"),
+    [
+        ("motrixlab", "hello.py", "reward terms: tracking_lin_vel, "),
+        ("isaac_lab", "powerful.py", "(64,) ['diverged', 'tilted', 'too_high', 'trunk_contact']\n"),
+        ("mujoco_playground", "branch.py", "{'backward': "),
+        ("stable_baselines3", "learn.py", "best.pt True\n"),
+    ],
+)
+def test_coming_from_another_project(tmp_path, page, file, said):
+    if page == "stable_baselines3":
+        pytest.importorskip("torch")
+    assert files_of(f"coming_from/{page}.md", tmp_path) == [file]
+    assert run(tmp_path, file).startswith(said)
+
+
+@pytest.mark.parametrize("page", sorted((DOCS / "coming_from").glob("*.md")), ids=lambda page: page.stem)
+def test_what_is_said_to_be_here_is_here(page):
+    rows = re.findall(r"^\| .+? \| (.+) \|$", page.read_text("utf-8"), re.MULTILINE)
+    words = [word for row in rows for word in re.findall(r"`([^`]+)`", row)]
+    known = {field.name for field in dataclasses.fields(Go1)} | {field.name for field in dataclasses.fields(PPOCfg)}
+    for env_id in re.findall(r"Motrix/\w+-v0", " ".join(words)):
+        assert env_id in gymnasium.registry
+    for name in re.findall(r"(?<![\w.])Task\.(\w+)", " ".join(words)):
+        assert hasattr(Task, name)
+    for name in re.findall(r"--(?:set|env) (\w+)", " ".join(words)) + [word for word in words if word in OUR_FIELDS]:
+        assert name in known
+
+
+_step_of_a_training_is_one_line(tmp_path):
     files_of("own_task.md", tmp_path)
     task = (tmp_path / "beam.py").read_text("utf-8")
     (tmp_path / "beam.py").write_text(task.replace("return rewards.sum_squares(t.action)", "return t.action"), "utf-8")
