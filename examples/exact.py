@@ -73,7 +73,7 @@ def env_steps(policy: Path) -> int:
 
 def policies(run: Path) -> dict[str, bytes]:
     """The files of the policies that a training wrote, the best among them."""
-    return {path.name: path.read_bytes() for path in run.glob("checkpoints/*") if path.stem != "last"}
+    return {path.stem: path.read_bytes() for name in ("best", "step_*") for path in run.glob(f"checkpoints/{name}.*")}
 
 
 def same(what: str, here: np.ndarray | dict[str, bytes], there: np.ndarray | dict[str, bytes]) -> None:

@@ -12,10 +12,13 @@ import pytest
 
 from motrix_gym import Task
 from motrix_gym.tasks.locomotion.velocity import Go1
+from motrix_train.config import PPOCfg
 
+STEP = {"observations", "rng", "terminated", "truncated", "num_envs"}
+REGISTRATION = {"max_episode_steps", "timestep"}
 DOCS = Path(__file__).parents[1] / "docs"
 FILE = re.compile(r"^\*\*(\S+)\*\*\n\n```\w+\n(.*?)^```", re.MULTILINE | re.DOTALL)
-STEP = """
+STEP_IT = """
 import gymnasium, sys
 import motrix_gym
 import {module}
@@ -50,7 +53,7 @@ def run(folder: Path, *arguments: str) -> str:
 def test_your_own_task(tmp_path):
     assert files_of("own_task.md", tmp_path) == ["beam.xml", "beam.py", "check.py"]
     run(tmp_path, "check.py")
-    assert run(tmp_path, "-c", STEP.format(module="beam")) == "Mine/BallAndBeam-v0 5\n"
+    assert run(tmp_path, "-c", STEP_IT.format(module="beam")) == "Mine/BallAndBeam-v0 5\n"
     options = ["--num-envs", "8", "--max-env-steps", "1", "--set", "rollouts=8", "--run-dir", "run"]
     run(tmp_path, "-m", "motrix_train", "train", "beam:Mine/BallAndBeam-v0", *options)
     assert (tmp_path / "run" / "checkpoints" / "last.pt").is_file()
@@ -66,7 +69,7 @@ def test_your_own_task(tmp_path):
 )
 def test_change_an_existing_task(tmp_path, module, line):
     assert f"{module}.py" in files_of("change_task.md", tmp_path)
-    assert run(tmp_path, "-c", STEP.format(module=module)) == f"{line}\n"
+    assert run(tmp_path, "-c", STEP_IT.format(module=module)) == f"{line}\n"
 
 
 @pytest.mark.parametrize(
@@ -75,7 +78,7 @@ def test_change_an_existing_task(tmp_path, module, line):
         ("motrixlab", "hello.py", "reward terms: tracking_lin_vel, "),
         ("isaac_lab", "powerful.py", "(64,) ['diverged', 'tilted', 'too_high', 'trunk_contact']\n"),
         ("mujoco_playground", "branch.py", "{'backward': "),
-        ("stable_baselines3", "learn.py", "best.pt True\n"),
+        ("stable_baselines3", "learn.py", "best True\n"),
     ],
 )
 def test_coming_from_another_project(tmp_path, page, file, said):
@@ -87,18 +90,17 @@ def test_coming_from_another_project(tmp_path, page, file, said):
 
 @pytest.mark.parametrize("page", sorted((DOCS / "coming_from").glob("*.md")), ids=lambda page: page.stem)
 def test_what_is_said_to_be_here_is_here(page):
-    rows = re.findall(r"^\| .+? \| (.+) \|$", page.read_text("utf-8"), re.MULTILINE)
-    words = [word for row in rows for word in re.findall(r"`([^`]+)`", row)]
-    known = {field.name for field in dataclasses.fields(Go1)} | {field.name for field in dataclasses.fields(PPOCfg)}
-    for env_id in re.findall(r"Motrix/\w+-v0", " ".join(words)):
-        assert env_id in gymnasium.registry
-    for name in re.findall(r"(?<![\w.])Task\.(\w+)", " ".join(words)):
-        assert hasattr(Task, name)
-    for name in re.findall(r"--(?:set|env) (\w+)", " ".join(words)) + [word for word in words if word in OUR_FIELDS]:
-        assert name in known
+    here = re.findall(r"^\| .+? \| (.+) \|$", page.read_text("utf-8"), re.MULTILINE)
+    words = [word for cell in here for word in re.findall(r"`([^`]+)`", cell)]
+    assert words
+    fields = {field.name for cls in (Go1, PPOCfg) for field in dataclasses.fields(cls)}
+    assert {word for word in words if re.fullmatch("[a-z]+(_[a-z]+)*", word)} <= fields | STEP | REGISTRATION
+    assert {word for word in words if re.fullmatch(r"Motrix/\w+-v0", word)} <= gymnasium.registry.keys()
+    assert {word.partition(".")[2].partition("(")[0] for word in words if word.startswith("Task.")} <= set(dir(Task))
+    assert set(re.findall(r"--set (\w+)", " ".join(words))) <= fields
 
 
-_step_of_a_training_is_one_line(tmp_path):
+def test_a_mistake_in_the_first_step_of_a_training_is_one_line(tmp_path):
     files_of("own_task.md", tmp_path)
     task = (tmp_path / "beam.py").read_text("utf-8")
     (tmp_path / "beam.py").write_text(task.replace("return rewards.sum_squares(t.action)", "return t.action"), "utf-8")
