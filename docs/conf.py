@@ -10,6 +10,8 @@ from pathlib import Path
 from sphinx.application import Sphinx
 
 project = "Motrix"
+html_show_copyright = False
+smartquotes = False
 extensions = ["myst_parser"]
 myst_heading_anchors = 4  # as a code host names them
 include_patterns = ["*.md", "docs/**.md", "benchmarks/**.md", "examples/**.md"]

@@ -59,3 +59,12 @@ def test_the_example_runs():
     example = subprocess.run([sys.executable, ROOT / "examples" / "rollout.py"], capture_output=True, text=True)
     assert example.returncode == 0, example.stderr
     assert re.fullmatch(r"\d+ falls; \{.*'tracking_lin_vel': .*\}\n", example.stdout)
+
+
+def test_the_example_of_exactness_finds_the_same_bits():
+    pytest.importorskip("torch")
+    command = [sys.executable, ROOT / "examples" / "exact.py"]
+    example = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert example.returncode == 0, example.stdout + example.stderr
+    shown = re.sub(r"\d[\d,]*", "N", re.search(r"```text\n(.*?)```", README, re.DOTALL)[1])
+    assert re.sub(r"\d[\d,]*", "N", example.stdout) == shown
