@@ -15,6 +15,8 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from motrix_train.storage import checkpoint
+
 GO1 = "motrix_gym:Motrix/Go1-v0"
 STEPS, MANY, FEW = 200, 64, 3
 TRAINER = [sys.executable, "-m", "motrix_train", "train"]
@@ -71,12 +73,17 @@ def env_steps(policy: Path) -> int:
     return int(policy.stem.removeprefix("step_"))
 
 
-def policies(run: Path) -> dict[str, bytes]:
-    """The files of the policies that a training wrote, the best among them."""
-    return {path.stem: path.read_bytes() for name in ("best", "step_*") for path in run.glob(f"checkpoints/{name}.*")}
+def policies(run: Path) -> dict[str, dict[str, bytes]]:
+    """Every array of the policies that a training wrote, the best among them, normalizers included."""
+    files = [path for name in ("best", "step_*") for path in run.glob(f"checkpoints/{name}.*")]
+    return {path.stem: arrays(checkpoint.read(path).state) for path in files}
 
 
-def same(what: str, here: np.ndarray | dict[str, bytes], there: np.ndarray | dict[str, bytes]) -> None:
+def arrays(state: dict[str, Any]) -> dict[str, bytes]:
+    return {name: np.asarray(array).tobytes() for name, array in checkpoint.leaves(state)}
+
+
+def same(what: str, here: np.ndarray | dict[str, Any], there: np.ndarray | dict[str, Any]) -> None:
     """Says that two things are equal to the last bit, or ends the script."""
     if isinstance(here, np.ndarray) and isinstance(there, np.ndarray):
         equal, size = here.tobytes() == there.tobytes(), f"{here.size:,} numbers"
