@@ -14,7 +14,7 @@ CONSTRAINTS = Path("constraints.txt")
 README = Path("README.md").read_text(encoding="utf-8")
 TRAIN_COMMAND, TEST_COMMAND = re.findall(r"^python3 -m venv .*$", README, re.MULTILINE)
 SMALL_BUDGET = "--num-envs 64 --max-env-steps 1 --set check_point_interval=24 --run-dir run"
-LOCAL = shutil.ignore_patterns(".git", ".nox", ".venv", ".*_cache", "__pycache__", "runs", "dist")
+LOCAL = shutil.ignore_patterns(".git", ".nox", ".venv", ".*_cache", "__pycache__", "runs", "dist", "site")
 
 TWO_UPDATES = "--num-envs 64 --max-env-steps 4096 --set rollouts=32 --set check_point_interval=64"
 
@@ -39,9 +39,10 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Writes the generated pages; fails where one was out of date or a link leads nowhere."""
-    install(session, ".", "rich")
+    """Writes the generated pages and the site; fails where a page was out of date or a link leads nowhere."""
+    install(session, ".[docs]")
     session.run("python", "docs/build.py")
+    session.run("sphinx-build", "-W", "--keep-going", "-E", "-n", "-q", "-c", "docs", ".", "site")
 
 
 @nox.session
@@ -55,7 +56,7 @@ def package(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Types, with both backends there to be checked against."""
-    install(session, "--no-compile", ".[all]", "pyright[nodejs]")
+    install(session, "--no-compile", ".[all,docs]", "pyright[nodejs]")
     session.run("pyright")
 
 
@@ -117,7 +118,7 @@ def robots(session: nox.Session) -> None:
 @nox.session(default=False)
 def constraints(session: nox.Session) -> None:
     """Writes constraints.txt anew, from the newest versions that pyproject.toml admits."""
-    session.install(".[all,dev]")
+    session.install(".[all,dev,docs]")
     frozen = session.run("python", "-m", "pip", "freeze", "--exclude", "motrix-gym", silent=True) or ""
     comment = CONSTRAINTS.read_text(encoding="utf-8").splitlines()[0]
     pins = sorted((line.partition("+")[0] for line in frozen.splitlines()), key=str.lower)

@@ -18,7 +18,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from build import families, live
+from families import families, live
 from matplotlib.colors import LightSource
 from matplotlib.figure import Figure
 from matplotlib.image import imsave

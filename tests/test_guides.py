@@ -1,16 +1,24 @@
 """The guides are followed as they stand: their files are written to an empty folder, imported, checked and stepped."""
 
+import dataclasses
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import gymnasium
 import pytest
 
+from motrix_gym import Task
+from motrix_gym.tasks.locomotion.velocity import Go1
+from motrix_train.config import PPOCfg
+
+STEP = {"observations", "rng", "terminated", "truncated", "num_envs"}
+REGISTRATION = {"max_episode_steps", "timestep"}
 DOCS = Path(__file__).parents[1] / "docs"
 FILE = re.compile(r"^\*\*(\S+)\*\*\n\n```\w+\n(.*?)^```", re.MULTILINE | re.DOTALL)
-STEP = """
+STEP_IT = """
 import gymnasium, sys
 import motrix_gym
 import {module}
@@ -45,7 +53,7 @@ def run(folder: Path, *arguments: str) -> str:
 def test_your_own_task(tmp_path):
     assert files_of("own_task.md", tmp_path) == ["beam.xml", "beam.py", "check.py"]
     run(tmp_path, "check.py")
-    assert run(tmp_path, "-c", STEP.format(module="beam")) == "Mine/BallAndBeam-v0 5\n"
+    assert run(tmp_path, "-c", STEP_IT.format(module="beam")) == "Mine/BallAndBeam-v0 5\n"
     options = ["--num-envs", "8", "--max-env-steps", "1", "--set", "rollouts=8", "--run-dir", "run"]
     run(tmp_path, "-m", "motrix_train", "train", "beam:Mine/BallAndBeam-v0", *options)
     assert (tmp_path / "run" / "checkpoints" / "last.safetensors").is_file()
@@ -61,7 +69,35 @@ def test_your_own_task(tmp_path):
 )
 def test_change_an_existing_task(tmp_path, module, line):
     assert f"{module}.py" in files_of("change_task.md", tmp_path)
-    assert run(tmp_path, "-c", STEP.format(module=module)) == f"{line}\n"
+    assert run(tmp_path, "-c", STEP_IT.format(module=module)) == f"{line}\n"
+
+
+@pytest.mark.parametrize(
+    ("page", "file", "said"),
+    [
+        ("motrixlab", "hello.py", "reward terms: tracking_lin_vel, "),
+        ("isaac_lab", "powerful.py", "(64,) ['diverged', 'tilted', 'too_high', 'trunk_contact']\n"),
+        ("mujoco_playground", "branch.py", "{'backward': "),
+        ("stable_baselines3", "learn.py", "best True\n"),
+    ],
+)
+def test_coming_from_another_project(tmp_path, page, file, said):
+    if page == "stable_baselines3":
+        pytest.importorskip("torch")
+    assert files_of(f"coming_from/{page}.md", tmp_path) == [file]
+    assert run(tmp_path, file).startswith(said)
+
+
+@pytest.mark.parametrize("page", sorted((DOCS / "coming_from").glob("*.md")), ids=lambda page: page.stem)
+def test_what_is_said_to_be_here_is_here(page):
+    here = re.findall(r"^\| .+? \| (.+) \|$", page.read_text("utf-8"), re.MULTILINE)
+    words = [word for cell in here for word in re.findall(r"`([^`]+)`", cell)]
+    assert words
+    fields = {field.name for cls in (Go1, PPOCfg) for field in dataclasses.fields(cls)}
+    assert {word for word in words if re.fullmatch("[a-z]+(_[a-z]+)*", word)} <= fields | STEP | REGISTRATION
+    assert {word for word in words if re.fullmatch(r"Motrix/\w+-v0", word)} <= gymnasium.registry.keys()
+    assert {word.partition(".")[2].partition("(")[0] for word in words if word.startswith("Task.")} <= set(dir(Task))
+    assert set(re.findall(r"--set (\w+)", " ".join(words))) <= fields
 
 
 def test_a_mistake_in_the_first_step_of_a_training_is_one_line(tmp_path):

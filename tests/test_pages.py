@@ -3,6 +3,7 @@
 import importlib.util
 import inspect
 import re
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,17 @@ from motrix_gym.registration import ENVS, task_class
 ROOT = Path(__file__).parents[1]
 PAGES = {page.stem: page.read_text(encoding="utf-8") for page in (ROOT / "docs" / "environments").glob("*.md")}
 INDEX = PAGES.pop("README")
-ROW = re.compile(r"^\| `(Motrix/\S+)` \| (\w+) \| (\d+) steps, (\S+) s \| (.*) \|$", re.MULTILINE)
+ROW = re.compile(r"^\| \[`(Motrix/\S+)`\]\(#\S+\) \| (\w+) \| (\d+) steps, (\S+) s \| (.*) \|$", re.MULTILINE)
 PICTURE_BYTES = 150_000
+CLIP_BYTES = 300_000
+ALL_CLIPS_BYTES = 8_000_000
+GALLERY = (ROOT / "docs" / "gallery.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture
 def build(monkeypatch):
     """The module docs/build.py."""
+    monkeypatch.syspath_prepend(ROOT / "docs")
     spec = importlib.util.spec_from_file_location("docs_build", ROOT / "docs" / "build.py")
     assert spec is not None
     assert spec.loader is not None
@@ -68,6 +73,28 @@ def test_every_page_has_a_small_picture_near_the_top(page):
     assert len(content) < PICTURE_BYTES
 
 
+@pytest.mark.parametrize("env", ENVS, ids=lambda env: env.id)
+def test_the_gallery_and_the_page_show_the_clip_or_the_still_of_an_environment(env):
+    family, name = env.task.partition(":")[0].rpartition(".")[2], env.id.removeprefix("Motrix/")
+    [(shown, link)] = re.findall(rf"\]\(clips/({name}\..+?)\)\]\((\S+)\)<br>`{env.id}`", GALLERY)
+    assert link == f"environments/{family}.md#{env.id.replace('/', '').lower()}"
+    own = PAGES[family].partition(f"\n## {env.id}\n")[2].partition("\n## ")[0]
+    assert f"](../clips/{shown})" in own
+    [there] = (ROOT / "docs" / "clips").glob(f"{name}.*")
+    assert there.name == shown
+
+
+def test_clips_are_small_and_play_for_ever():
+    image = pytest.importorskip("PIL.Image", reason="Pillow comes with an extra")
+    clips = sorted((ROOT / "docs" / "clips").iterdir())
+    assert sum(clip.stat().st_size for clip in clips) < ALL_CLIPS_BYTES
+    for clip in clips:
+        assert clip.stat().st_size < CLIP_BYTES
+        with image.open(clip) as picture:
+            assert picture.size[1] == 240
+            assert clip.suffix == ".png" or (picture.n_frames > 20 and picture.info["loop"] == 0)
+
+
 @pytest.mark.parametrize("task", sorted({env.task for env in ENVS}))
 def test_a_page_has_the_docstring_of_its_tasks_once(task):
     module, _, name = task.partition(":")
@@ -86,8 +113,10 @@ def test_a_page_has_the_docstring_of_its_tasks_once(task):
 
 
 def test_a_page_has_the_tables_that_its_tasks_share_once(build):
-    for family, envs in build.families().items():
-        for base in build.bases([env.task for env in envs]):
+    import families
+
+    for family, envs in families.families().items():
+        for base in families.bases([env.task for env in envs]):
             first_line = inspect.cleandoc(base.__doc__).partition("\n")[0]
             own = PAGES[family].partition(f"\n## {base.__name__}\n")[2].partition("\n## ")[0]
             assert PAGES[family].count(first_line) == own.count(first_line) == 1
@@ -97,6 +126,8 @@ def test_a_page_has_the_tables_that_its_tasks_share_once(build):
 def test_what_belongs_to_no_environment_or_is_missing_is_said(build, tmp_path, monkeypatch, capsys):
     folder = tmp_path / "docs" / "environments"
     folder.mkdir(parents=True)
+    shutil.copytree(ROOT / "docs" / "clips", tmp_path / "docs" / "clips")
+    (tmp_path / "benchmarks").symlink_to(ROOT / "benchmarks")
     monkeypatch.setattr(build, "PAGES", tmp_path / "docs")
     monkeypatch.setattr(build, "ROOT", tmp_path)
     pictures = [folder / f"{family}.png" for family in build.families()]

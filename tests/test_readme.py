@@ -13,7 +13,7 @@ from motrix_gym.registration import ENVS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = "".join(page.read_text(encoding="utf-8") for page in sorted((ROOT / "docs").glob("*.md")))
+PAGES = "".join(page.read_text(encoding="utf-8") for page in sorted((ROOT / "docs").rglob("*.md")))
 SNIPPETS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 SETUP_COMMANDS = re.findall(r"^python3 -m venv .*$", README, re.MULTILINE)
 TRAINER_COMMANDS = re.findall(r"^motrix-train (?:[^#\n\\]|\\\n)+", README + PAGES, re.MULTILINE)
@@ -27,7 +27,7 @@ def test_the_table_of_ids_is_the_registry():
         seconds = env.max_episode_steps * envs.unwrapped.task.control_dt
         observation, action = envs.single_observation_space.shape[0], envs.single_action_space.shape[0]
         assert [int(number) for number in numbers] == [observation, action, env.max_episode_steps, seconds]
-        assert f"| `{env_id}` | " in (ROOT / page).read_text(encoding="utf-8")
+        assert f"| [`{env_id}`](#" in (ROOT / page).read_text(encoding="utf-8")
 
 
 def test_there_are_two_setup_commands_and_ci_runs_the_second():
@@ -59,3 +59,12 @@ def test_the_example_runs():
     example = subprocess.run([sys.executable, ROOT / "examples" / "rollout.py"], capture_output=True, text=True)
     assert example.returncode == 0, example.stderr
     assert re.fullmatch(r"\d+ falls; \{.*'tracking_lin_vel': .*\}\n", example.stdout)
+
+
+def test_the_example_of_exactness_finds_the_same_bits():
+    pytest.importorskip("torch")
+    command = [sys.executable, ROOT / "examples" / "exact.py"]
+    example = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert example.returncode == 0, example.stdout + example.stderr
+    shown = re.sub(r"\d[\d,]*", "N", re.search(r"```text\n(.*?)```", README, re.DOTALL)[1])
+    assert re.sub(r"\d[\d,]*", "N", example.stdout) == shown
