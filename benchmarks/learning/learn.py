@@ -13,7 +13,6 @@ files alone.
 import argparse
 import csv
 import json
-import os
 import platform
 import subprocess
 import sys
@@ -25,6 +24,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
+
+from motrix_train.operating_system import usable_cpus
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -246,7 +247,7 @@ def _label(result: dict) -> str:
 
 
 def _cores() -> str:
-    count = len(os.sched_getaffinity(0))
+    count = len(usable_cpus())
     return "1 core" if count == 1 else f"{count} cores"
 
 
