@@ -42,9 +42,9 @@ class Row:
 
 
 def list_environments() -> None:
-    """Lists the environments to train: sizes, the budget of the preset, and the return that it reaches.
+    """Lists the environments to train: sizes, budgets, and the returns that are reached.
 
-    Below the family of each, and at the end those of installed packages. A wide terminal shows what each is.
+    Those of installed packages are at the end. A wide terminal shows what each is.
 
     Example: motrix-train list
     """

@@ -21,14 +21,14 @@ from motrix_train.settings import changed, to_toml
 
 def show(
     env_id: EnvId,
-    backend: BackendName = "auto",
     config: ConfigFile = None,
     settings: Settings = None,
     env_fields: EnvFields = None,
+    backend: BackendName = "auto",
     as_json: AsJson = False,
     as_toml: Annotated[bool, typer.Option("--toml", help="A file for --config instead of a table.")] = False,
 ) -> None:
-    """Shows what `train` would use: every field of the task and of PPO, with your changes in it.
+    """Shows what `train` would use: every field of the task and of PPO, with your changes.
 
     Example: motrix-train show Motrix/Go1-v0 --set rollouts=32 --env reward_weights.torques=0
 

@@ -150,6 +150,11 @@ class RunDirectory:
         return run
 
     @classmethod
+    def all_below(cls, directory: Path) -> list[RunDirectory]:
+        """The runs in a directory and the directories below it, by name."""
+        return [cls(record.parent) for record in sorted(directory.rglob("config.json"))]
+
+    @classmethod
     def find_newest(cls, root: Path, env_id: str) -> RunDirectory:
         """The newest run with a policy of an environment.
 
