@@ -62,6 +62,7 @@ OtherEnv = Annotated[
         metavar="ENV",
         rich_help_panel=CHANGES,
         help="Another environment with the same spaces as the policy's own.",
+        autocompletion=complete_env_id,
     ),
 ]
 BackendName = Annotated[
