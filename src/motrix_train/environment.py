@@ -56,7 +56,10 @@ def find_spec(env_id: str) -> EnvSpec:
     except gymnasium.error.Error as unknown:
         nearest = nearest_id(name)
         hint = f"did you mean {nearest}?" if nearest else "`motrix-train list` shows the known ones"
-        foreign = "" if nearest else "; one of another package needs --import PACKAGE"
+        is_foreign = nearest is None or name.partition("/")[0] not in {
+            spec.namespace for spec in gymnasium.registry.values()
+        }
+        foreign = "; one of another package needs --import PACKAGE" if is_foreign else ""
         raise UsageError(f"no environment {short(env_id)}: {hint}{foreign}") from unknown
 
 

@@ -89,7 +89,8 @@ def locate(target: str, policy: Path | None) -> tuple[str | None, Path]:
             raise UsageError(f"{target} and --policy {policy} are two policies: give one of them")
         return None, path
     try:
-        env_id = environment.import_and_find_spec(target).id
+        spec = environment.import_and_find_spec(target)
     except UsageError as unknown:
         raise UsageError(f"there is no run directory {target}, and {unknown}") from unknown
-    return env_id, policy or RunDirectory.find_newest(RUNS, env_id).best_policy()
+    named = target if ":" in target else spec.id
+    return spec.id, policy or RunDirectory.find_newest(RUNS, named).best_policy()

@@ -28,6 +28,19 @@ def test_the_curve_is_drawn_at_most_once_a_minute(tmp_path, monkeypatch):
     assert drawn == [1000.0, 1060.0, 1120.0]
 
 
+def test_what_takes_long_says_so_where_no_bar_can_be_drawn(monkeypatch, capsys):
+    now = 1000.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    with progress.share_bar(Console(stderr=True), "playing") as on_progress:
+        for second in range(0, 101, 5):
+            now = 1000.0 + second
+            on_progress(second / 200)
+    shown = capsys.readouterr().err.splitlines()
+    assert shown[0] == "playing: 8%, 3:05 left"
+    assert shown[-1] == "playing: 45%, 1:50 left"
+    assert len(shown) == 6
+
+
 def test_quiet_prints_the_result_and_nothing_else(work, tiny, capfd):
     assert run(["train", CARTPOLE, *tiny, "--run-dir=mine", "--quiet"]) == 0
     captured = capfd.readouterr()

@@ -14,7 +14,7 @@ from motrix_train.commands.options import PROGRAM, Device, Imports, NumThreads, 
 from motrix_train.curriculum import report as curriculum_report
 from motrix_train.curriculum.plan import Plan
 from motrix_train.curriculum.run import Curriculum, Ending, Outcome
-from motrix_train.errors import RunError, UsageError
+from motrix_train.errors import RunError, UsageError, within
 from motrix_train.launcher import ProcessInfo
 from motrix_train.storage.run_directory import RunDirectory
 from motrix_train.storage.versions import changed_versions
@@ -59,7 +59,8 @@ def curriculum(
         raise UsageError(f"name a plan, as in {PROGRAM} curriculum plan.toml, or a curriculum, as in --resume DIR")
     else:
         asked = Plan.read(plan)
-        asked.check(device)
+        with within(str(plan)):
+            asked.check(device)
         whole = Curriculum.create(asked, context.obj, run_dir, device, num_threads)
     try:
         final = whole.train(lambda number, run: _watch(whole, number, run, console))

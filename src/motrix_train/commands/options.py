@@ -166,14 +166,24 @@ def parse_count(text: str) -> int:
 
 
 def read_changes(
-    config: Path | None, settings: Sequence[str] | None, env_fields: Sequence[str] | None
+    env_id: str, config: Path | None, settings: Sequence[str] | None, env_fields: Sequence[str] | None
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The fields of PPO and of the task that --config, --set and --env give."""
+    """The fields of PPO and of the task that --config, --set and --env give for an environment.
+
+    Raises:
+        UsageError: A field or its value is wrong; that of a file is named with the file.
+    """
     settings_of_file, env_of_file = read_config(config) if config else ({}, {})
-    return (
-        settings_of_file | _split_assignments(settings or ()),
-        environment.merged(env_of_file, environment.parse_kwargs(env_fields or ())),
-    )
+    typed = environment.parse_kwargs(env_fields or ())
+    env_kwargs = environment.merged(env_of_file, typed)
+    if env_of_file:
+        env_id = environment.import_and_find_spec(env_id).id
+        try:
+            environment.make_env(env_id, 1, env_kwargs).close()
+        except UsageError as refusal:
+            environment.make_env(env_id, 1, typed).close()  # what is typed may be wrong
+            raise UsageError(f"{config}: {refusal}") from refusal
+    return settings_of_file | _split_assignments(settings or ()), env_kwargs
 
 
 def _split_assignments(settings: Sequence[str]) -> dict[str, str]:

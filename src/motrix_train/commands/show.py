@@ -39,7 +39,7 @@ def show(
     spec = environment.import_and_find_spec(env_id)
     name = select(backend).NAME
     default = presets.preset(spec.id, name)
-    given, env_kwargs = read_changes(config, settings, env_fields)
+    given, env_kwargs = read_changes(spec.id, config, settings, env_fields)
     cfg = changed(default, given)
     task = _task_fields(spec.id, env_kwargs)
     if as_toml:

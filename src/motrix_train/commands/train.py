@@ -158,7 +158,7 @@ def train(
             return _resumed(resume, request, group, backend, console, video_every, wandb)
         _require_environment(env_id, init_from, partial, fresh_normaliser)
         chosen_seeds = _parse_seeds(seeds, seed, random_seed, group) if seeds else [seed]
-        given, env_kwargs = read_changes(config, settings, env_fields)
+        given, env_kwargs = read_changes(env_id or "", config, settings, env_fields)
         given |= _given(num_envs=num_envs, max_env_steps=max_env_steps)
         requests = [request_for(chosen, given, env_kwargs) for chosen in chosen_seeds]
         _print_budget(console, max_env_steps, requests[0])

@@ -163,7 +163,7 @@ class RunDirectory:
         """
         return cls._newest(
             (root / env_id.rpartition(":")[2]).glob("*/config.json"),
-            f"no trained run of {env_id} under {root}/: train it first, with `motrix-train train`",
+            f"no trained run of {env_id} under {root}/: train it first, with `motrix-train train {env_id}`",
         )
 
     @classmethod
