@@ -56,9 +56,8 @@ def find_spec(env_id: str) -> EnvSpec:
     except gymnasium.error.Error as unknown:
         nearest = nearest_id(name)
         hint = f"did you mean {nearest}?" if nearest else "`motrix-train list` shows the known ones"
-        is_foreign = nearest is None or name.partition("/")[0] not in {
-            spec.namespace for spec in gymnasium.registry.values()
-        }
+        namespaces = {spec.namespace for spec in gymnasium.registry.values()}
+        is_foreign = nearest is None or ("/" in name and name.partition("/")[0] not in namespaces)
         foreign = "; one of another package needs --import PACKAGE" if is_foreign else ""
         raise UsageError(f"no environment {short(env_id)}: {hint}{foreign}") from unknown
 

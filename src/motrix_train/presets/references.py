@@ -18,4 +18,4 @@ def reference(env_id: str) -> float | None:
 
 @functools.cache
 def _returns() -> dict[str, float]:
-    return json.loads(files(__package__).joinpath(FILE).read_text(encoding="utf-8"))
+    return json.loads(files("motrix_train.presets").joinpath(FILE).read_text(encoding="utf-8"))

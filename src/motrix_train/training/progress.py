@@ -127,7 +127,7 @@ def clock(seconds: float) -> str:
 
 @contextmanager
 def share_bar(console: Console, label: str) -> Iterator[Callable[[float], None]]:
-    """Shows a bar on a terminal, and prints a line now and then elsewhere; yields a function that takes the share done."""
+    """Shows a bar on a terminal, else prints a line now and then; yields a function that takes the share done."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=None),
