@@ -1,6 +1,7 @@
 """Presets: from a file, into a file and back, and from another package."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -107,7 +108,7 @@ def test_a_run_is_trained_as_its_file_says_and_goes_on_without_it(work: Path, ti
     (work / "my.toml").unlink()
     assert run(["train", "--resume=mine", "--max-env-steps=2048", "-q"]) == 0
     assert RunDirectory(work / "mine").progress()["env_steps"][-1] == 2048
-    assert run(["train", CARTPOLE, "--config=/dev/null", "--run-dir=other", "--seed=3", "-q", *tiny]) == 0
+    assert run(["train", CARTPOLE, f"--config={os.devnull}", "--run-dir=other", "--seed=3", "-q", *tiny]) == 0
     assert RunDirectory(work / "other").config()["seed"] == 3
 
 

@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
 from motrix_train.cli import run
@@ -80,6 +81,7 @@ def test_several_callbacks_are_called_in_order(tmp_path):
     assert told == [(name, tale) for tale in tales for name in "ab"]
 
 
+@pytest.mark.posix
 def test_ctrl_c_is_heard_and_the_last_policy_named(work):
     options = ["--backend=torch", "--num-envs=8", "--num-threads=1", "--run-dir=mine", "--set=rollouts=2000"]
     training = subprocess.Popen(
