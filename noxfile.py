@@ -86,7 +86,7 @@ def examples(session: nox.Session) -> None:
     session.chdir(folder)
     listed = session.run("motrix-train", "list", silent=True, env={"COLUMNS": "200"}) or ""
     for package, env_id in zip(packages, ("Balancer/Drive-v0", "MyDog/Walk-v0", "MyRobot/Drive-v0"), strict=True):
-        if not re.search(rf"^{env_id} .*\(preset of {package.name}\)", listed, re.MULTILINE):
+        if not re.search(rf"\(preset of {package.name}\)\n{env_id} +\d+ +\d+ +[\d.]+ M ", listed):
             session.error(f"motrix-train list does not show {env_id} with the preset of {package.name}:\n{listed}")
         session.run("pytest", str(package), env={"OMP_NUM_THREADS": "1"})
         session.run("motrix-train", "train", env_id, *TWO_UPDATES.split(), "--set", "evaluation_episodes=8")

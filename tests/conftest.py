@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 
 import mujoco
 import pytest
@@ -14,6 +15,12 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its back
 settings.register_profile("desk", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("server", parent=settings.get_profile("desk"), derandomize=True)
 settings.load_profile("server" if os.environ.get("CI") else "desk")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skips on Windows what is marked as ``posix``."""
+    if sys.platform == "win32" and item.get_closest_marker("posix"):
+        pytest.skip("Windows has no such thing")
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,6 @@
-"""Who touches simulations. Who imports whom is held by the contracts of import-linter, in `nox -s lint`."""
+"""Who touches simulations, and what one operating system alone has.
+
+Who imports whom is held by the contracts of import-linter, in `nox -s lint`."""
 
 import ast
 from pathlib import Path
@@ -20,6 +22,14 @@ ALLOWED = {
     "motrix_gym/testing/symmetric_model.py": {"MjData"},  # as a type
     "motrix_train/export/actuation.py": {"mj_extractState"},  # reads a saved state
 }
+MODULES_OF_ONE_SYSTEM = {"fcntl", "msvcrt", "resource", "pwd", "termios", "winreg"}
+NAMES_OF_ONE_SYSTEM = {"fork", "register_at_fork", "sched_getaffinity", "geteuid", "getuid", "killpg", "setsid"}
+NAMES_OF_ONE_SYSTEM |= {"SIGHUP", "SIGKILL", "SIGALRM", "platform", "system"}  # sys.platform, platform.system()
+KNOW_THE_SYSTEM = {
+    "motrix_train/operating_system.py",
+    "motrix_gym/forks.py",  # where nothing is forked
+    "motrix_gym/rendering.py",  # OpenGL of Linux without a screen
+}
 
 
 @pytest.mark.parametrize("path", sorted(SOURCES.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCES)))
@@ -31,3 +41,14 @@ def test_only_the_physics_touches_simulations(path):
         if "mujoco" in ast.unparse(node.value)
     }
     assert found <= ALLOWED.get(path.relative_to(SOURCES).as_posix(), set())
+
+
+def test_what_differs_between_operating_systems_is_in_few_places():
+    found = set()
+    for path in SOURCES.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names = [node.attr] if isinstance(node, ast.Attribute) else []
+            if MODULES_OF_ONE_SYSTEM.intersection(modules) or NAMES_OF_ONE_SYSTEM.intersection(names):
+                found.add(path.relative_to(SOURCES).as_posix())
+    assert found == KNOW_THE_SYSTEM

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 import weakref
 from typing import Any, Protocol
 
@@ -50,5 +51,5 @@ def _give_up() -> None:
         heir.give_up()
 
 
-if hasattr(os, "register_at_fork"):  # not on Windows, where nothing is forked
+if sys.platform != "win32":  # where nothing is forked
     os.register_at_fork(after_in_child=_give_up)

@@ -10,6 +10,9 @@ import numpy as np
 
 Array = np.ndarray
 
+LEFT_TO_RIGHT = np.array([1.0, -1.0, 1.0])
+"""The reflection of a point or of a direction, of which y points to the left."""
+
 
 @dataclass(frozen=True)
 class Flip:

@@ -7,10 +7,11 @@ Ctrl-C with 130.
 from __future__ import annotations
 
 import importlib.metadata
+import inspect
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
@@ -25,7 +26,7 @@ LONGEST_LINE = 1500  # characters of an error message, which may quote a long va
 
 app = typer.Typer(
     invoke_without_command=True,
-    epilog=f"Start with: {PROGRAM} train Motrix/CartPole-v0",
+    epilog=f"Example: {PROGRAM} train Motrix/CartPole-v0",
     pretty_exceptions_enable=False,
 )
 
@@ -40,18 +41,24 @@ def about(
         raise typer.Exit
 
 
-app.command("list")(listing.list_environments)
-for command in (
-    show.show,
-    train.train,
-    curriculum.curriculum,
-    play.play,
-    evaluate.evaluate,
-    plot.plot,
-    export.export,
-    new.new,
+def add_command(command: Callable[..., None], name: str) -> None:
+    """Adds a command whose help is its docstring: the text, the options, and the examples at the end."""
+    text, *examples = inspect.cleandoc(command.__doc__ or "").split("\n\nExample: ")
+    app.command(name, help=text, epilog="\n".join(f"Example: {example}" for example in examples))(command)
+
+
+for command, name in (
+    (listing.list_environments, "list"),
+    (show.show, "show"),
+    (train.train, "train"),
+    (curriculum.curriculum, "curriculum"),
+    (play.play, "play"),
+    (evaluate.evaluate, "evaluate"),
+    (plot.plot, "plot"),
+    (export.export, "export"),
+    (new.new, "new"),
 ):
-    app.command()(command)
+    add_command(command, name)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -22,6 +22,7 @@ import numpy as np
 
 from motrix_train.errors import EndedElsewhere, RunError, UsageError
 from motrix_train.launcher import ProcessInfo
+from motrix_train.operating_system import usable_cpus
 from motrix_train.storage.array_tree import leaves, nest
 
 P = ParamSpec("P")
@@ -65,11 +66,12 @@ class ProcessGroup:
     def __init__(self, info: ProcessInfo, transport: Transport | None = None) -> None:
         self.rank, self.size = info.rank, info.size
         self._transport = transport
-        self.cpus = len(os.sched_getaffinity(0))
+        usable = usable_cpus()
+        self.cpus = len(usable)
         self.gpu = 0
         if transport is not None:
             host = socket.gethostname()
-            mine = (host, sorted(os.sched_getaffinity(0))), (host, os.environ.get("CUDA_VISIBLE_DEVICES"))
+            mine = (host, usable), (host, os.environ.get("CUDA_VISIBLE_DEVICES"))
             digests = [hashlib.sha256(repr(part).encode()).digest() for part in mine]
             others = self.all_gather(np.array([np.frombuffer(digest, np.int64)[0] for digest in digests]))
             same_cpus, same_gpus = (others == others[self.rank]).T  # (processes,) each

@@ -55,9 +55,14 @@ def find_spec(env_id: str) -> EnvSpec:
         return gymnasium.spec(name)
     except gymnasium.error.Error as unknown:
         nearest = nearest_id(name)
-        hint = f"did you mean {nearest}?" if nearest else "`motrix-train list` shows the known ones"
-        foreign = "" if nearest else "; one of another package needs --import PACKAGE"
-        raise UsageError(f"no environment {short(env_id)}: {hint}{foreign}") from unknown
+        foreign = "one of another package needs --import PACKAGE"
+        if nearest is None:
+            hint = f"`motrix-train list` shows the known ones; {foreign}"
+        elif "/" in name and name.partition("/")[0] not in {spec.namespace for spec in gymnasium.registry.values()}:
+            hint = f"did you mean {nearest}? If not, {foreign}"
+        else:
+            hint = f"did you mean {nearest}?"
+        raise UsageError(f"no environment {short(env_id)}: {hint}") from unknown
 
 
 def import_and_find_spec(env_id: str) -> EnvSpec:

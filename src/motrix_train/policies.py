@@ -13,6 +13,7 @@ import numpy as np
 from motrix_train import environment, pretrained
 from motrix_train.errors import UsageError
 from motrix_train.ppo.policy import NumpyPolicy
+from motrix_train.storage.array_file import SUFFIX
 from motrix_train.storage.checkpoint import Checkpoint, read
 from motrix_train.storage.run_directory import RUNS, RunDirectory
 from motrix_train.storage.run_record import RunRecord
@@ -84,17 +85,18 @@ def locate(target: str, policy: Path | None) -> tuple[str | None, Path]:
             raise UsageError(f"{target} and --policy {policy} are two policies: give one of them")
         return None, path
     try:
-        env_id = environment.import_and_find_spec(target).id
+        spec = environment.import_and_find_spec(target)
     except UsageError as unknown:
         raise UsageError(f"there is no run directory {target}, and {unknown}") from unknown
-    return env_id, policy or RunDirectory.find_newest(RUNS, env_id).best_policy()
+    named = target if ":" in target else spec.id
+    return spec.id, policy or RunDirectory.find_newest(RUNS, named).best_policy()
 
 
 def locate_ready_made(target: str, policy: Path | None = None) -> tuple[str, Path]:
     """The environment, by its id, and the file of its ready-made policy."""
     if policy is not None:
         raise UsageError(f"--pretrained and --policy {policy} are two policies: give one of them")
-    if Path(target).exists() or Path(target).suffix:
+    if Path(target).exists() or Path(target).suffix == SUFFIX:
         raise UsageError(f"--pretrained is about an environment, not about {target}: give an id, or leave it out")
     env_id = environment.import_and_find_spec(target).id
     return env_id, pretrained.policy_file(env_id)

@@ -1,6 +1,7 @@
 """Every mistake is one clear line with the right exit code, and leaves nothing half-written."""
 
 import dataclasses
+import sys
 from pathlib import Path
 
 import pytest
@@ -75,11 +76,15 @@ def refused(work, capsys):
         ([*TRAIN, "--run-dir=."], "run directory . exists"),
         ([*TRAIN, "--config=none.toml"], "there is no configuration none.toml: write one with `motrix-train show ENV"),
         ([*TRAIN, "--config=."], ". is a directory: write one with"),
-        ([*TRAIN, "--config=/dev/zero"], "/dev/zero: it is too long: give a file of at most 65,536 bytes"),
+        pytest.param(
+            [*TRAIN, "--config=/dev/zero"],
+            "/dev/zero: it is too long: give a file of at most 65,536 bytes",
+            marks=pytest.mark.posix,
+        ),
         (["train", "--resume=run", "--config=my.toml"], "config my.toml does not go with --resume"),
         (["show", "Motrix/Goo1-v0"], "did you mean Motrix/Go1-v0?"),
         (["show", CARTPOLE, "--json", "--toml"], "--json and --toml exclude each other"),
-        (["evaluate", CARTPOLE], "train it first, with `motrix-train train"),
+        (["evaluate", CARTPOLE], f"train it first, with `motrix-train train {CARTPOLE}`"),
         (["evaluate", "runs/none"], "there is no run directory runs/none"),
         (["evaluate", "policy.safetensors"], "there is no policy policy.safetensors"),
         (["evaluate", "policy.onnx"], ".onnx"),
@@ -87,7 +92,7 @@ def refused(work, capsys):
         (["play", CARTPOLE], "--video play.mp4"),
         (["play", CARTPOLE, "--video=play.mp4", "--seconds=inf"], "--seconds inf"),
         (["play", CARTPOLE, "--video=play.gif"], "must end in .mp4"),
-        (["play", CARTPOLE, "--video=play.mp4"], "train it first, with `motrix-train train"),
+        (["play", CARTPOLE, "--video=play.mp4"], f"train it first, with `motrix-train train {CARTPOLE}`"),
     ],
     ids=lambda value: " ".join(value).replace(" ".join(TRAIN), "train ...") if isinstance(value, list) else "",
 )
@@ -114,7 +119,11 @@ def test_a_mistake_of_the_user_is_exit_code_2(refused, arguments, said):
         (b"mini_batches = 7", "mini_batches 7"),
         (b"env = 3", "my.toml: env is 3; it takes a table of fields of the task"),
         (b"env.num_envs = 3", "my.toml: env.num_envs: num_envs is not a field of the task"),
-        (b"env.max_angel = 3", "did you mean 'max_angle'?"),
+        (
+            b"env.max_angel = 3",
+            "my.toml: Motrix/CartPole-v0: CartPole got an unexpected keyword argument 'max_angel'; did",
+        ),
+        (b"env.reward_weights.alvie = 3", "my.toml: Motrix/CartPole-v0: reward_weights has no term 'alvie'; did you"),
         (
             b"rollouts = 3\nrollouts 4",
             "my.toml: it is no TOML: Expected '=' after a key in a key/value pair (at line 2",
@@ -132,6 +141,22 @@ def test_a_mistake_of_the_user_is_exit_code_2(refused, arguments, said):
 def test_a_mistake_in_a_configuration_names_the_file(refused, work, content, said, command):
     (work / "my.toml").write_bytes(content)
     assert said in refused([command, CARTPOLE, "--backend=torch", "--config=my.toml"], 2)
+
+
+def test_a_mistake_that_is_typed_beside_a_configuration_does_not_name_the_file(refused, work):
+    (work / "my.toml").write_text("env.max_angle = 0.1")
+    line = refused([*TRAIN, "--config=my.toml", "--env=max_angel=3"], 2)
+    assert line.startswith("motrix-train: Motrix/CartPole-v0: CartPole got an unexpected keyword argument 'max_angel'")
+
+
+@pytest.mark.parametrize("command", [["evaluate"], ["play", "--video=play.mp4"]], ids=["evaluate", "play"])
+def test_a_module_is_a_part_of_the_remedy(refused, work, monkeypatch, command):
+    register = 'register("Own/Pole-v0", "motrix_gym.tasks.basic.cartpole:CartPole", max_episode_steps=10)'
+    (work / "poles.py").write_text(f"from motrix_gym import register\n{register}\n")
+    monkeypatch.syspath_prepend(str(work))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    assert "train it first, with `motrix-train train poles:Own/Pole-v0`" in refused([*command, "poles:Own/Pole-v0"], 2)
+    assert "? If not, one of another package needs --import PACKAGE" in refused([*command, "Other/Pole-v0"], 2)
 
 
 @pytest.mark.parametrize(

@@ -210,6 +210,7 @@ MEASURE = """
 """
 
 
+@pytest.mark.posix
 @both
 def test_no_size_is_believed(good: RunDirectory, work: Path):
     last = good.checkpoint("last")

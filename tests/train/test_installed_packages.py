@@ -124,15 +124,19 @@ def test_one_that_fails_is_a_warning_with_its_name_and_the_reason(python, site, 
 
 
 def test_list_shows_them_in_a_part_of_their_own(python):
-    lines = python("-m", "motrix_train", "list").stdout.splitlines()
-    start = lines.index("Of installed packages, without a preset:")
-    assert not any("Outside/" in line for line in lines[:start])
-    part = [line.split() for line in lines[start:]]
-    assert ["Outside/Balance-v0", "50", "steps", "outside"] in [[words[0], *words[-3:]] for words in part if words]
-    assert "Balance a pole" in " ".join(lines[start:])
-    assert "[of another package]" in " ".join(" ".join(lines[start:]).split())
-    assert "no limit" in " ".join(lines[start:])
-    assert all(len(line) <= 80 for line in lines)
+    own, _, part = python("-m", "motrix_train", "list", COLUMNS="150").stdout.partition(
+        "\nOutside (outside, without a preset)\n"
+    )
+    assert "Outside/" not in own
+    balance, lost, _, heading, pole, *_ = part.splitlines()
+    assert balance.split(maxsplit=5) == [
+        *("Outside/Balance-v0", "4", "1", "-", "-"),
+        "Balance a pole [of another package]. (max_angle 0.15)",
+    ]
+    assert lost.split()[:5] == ["Outside/Lost-v0", "-", "-", "-", "-"]
+    assert "task 'outside.tasks:Lost' cannot be imported" in lost
+    assert heading == "Second (outside, without a preset)"
+    assert pole.split()[:3] == ["Second/Pole-v0", "4", "1"]
 
 
 def test_a_misspelt_id_is_told_the_nearest_of_them(python):

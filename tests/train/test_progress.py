@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
 from motrix_train.cli import run
@@ -26,6 +27,19 @@ def test_the_curve_is_drawn_at_most_once_a_minute(tmp_path, monkeypatch):
         now = 1000.0 + second
         shown.checkpoint_written(Path("last.safetensors"))
     assert drawn == [1000.0, 1060.0, 1120.0]
+
+
+def test_what_takes_long_says_so_where_no_bar_can_be_drawn(monkeypatch, capsys):
+    now = 1000.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    with progress.share_bar(Console(stderr=True), "playing") as on_progress:
+        for second in range(0, 101, 5):
+            now = 1000.0 + second
+            on_progress(second / 200)
+    shown = capsys.readouterr().err.splitlines()
+    assert shown[0] == "playing: 8%, 3:05 left"
+    assert shown[-1] == "playing: 45%, 1:50 left"
+    assert len(shown) == 6
 
 
 def test_quiet_prints_the_result_and_nothing_else(work, tiny, capfd):
@@ -67,6 +81,7 @@ def test_several_callbacks_are_called_in_order(tmp_path):
     assert told == [(name, tale) for tale in tales for name in "ab"]
 
 
+@pytest.mark.posix
 def test_ctrl_c_is_heard_and_the_last_policy_named(work):
     options = ["--backend=torch", "--num-envs=8", "--num-threads=1", "--run-dir=mine", "--set=rollouts=2000"]
     training = subprocess.Popen(

@@ -137,7 +137,9 @@ def test_a_damaged_run_does_not_hide_the_others(tmp_path):
 
 
 def test_without_a_run_the_remedy_is_to_train(tmp_path):
-    with pytest.raises(UsageError, match=f"no trained run of {ENV_ID} .*: train it first, with `motrix-train train"):
+    with pytest.raises(
+        UsageError, match=f"no trained run of {ENV_ID} .*: train it first, with `motrix-train train {ENV_ID}`"
+    ):
         RunDirectory.find_newest(tmp_path, ENV_ID)
 
 

@@ -7,6 +7,8 @@ import textwrap
 
 import pytest
 
+from motrix_train.operating_system import usable_cpus
+
 pytest.importorskip("torch")
 
 ASK = """
@@ -32,7 +34,7 @@ def threads(width: int, **variables: str) -> int:
 
 def test_small_layers_take_one_thread_wide_ones_all_cpus():
     assert threads(512) == 1
-    assert threads(513) == len(os.sched_getaffinity(0))
+    assert threads(513) == len(usable_cpus())
 
 
 def test_who_says_how_many_threads_gets_them():

@@ -7,9 +7,8 @@ import numpy as np
 
 from motrix_gym.physics.cpu import CpuPhysics
 from motrix_gym.state import Array
-from motrix_gym.symmetry import Mirror
+from motrix_gym.symmetry import LEFT_TO_RIGHT, Mirror
 
-LEFT_RIGHT = np.array([1, -1, 1])
 OF_A_DOF = ("dof_armature", "dof_damping", "dof_frictionloss")
 
 
@@ -24,7 +23,7 @@ def symmetric(model: mujoco.MjModel, mirror: Mirror) -> mujoco.MjModel:
         ValueError: A body, or a geom that collides, is not where the mirror image of another one is.
     """
     _, data = CpuPhysics(model, 1, 1, model.opt.timestep).view(0)
-    mirrored = data.xpos * LEFT_RIGHT
+    mirrored = data.xpos * LEFT_TO_RIGHT
     apart = np.linalg.norm(data.xpos[:, None] - mirrored, axis=2)
     heavier = np.abs(model.body_mass[:, None] - model.body_mass)
     partner = (apart + 1e-6 * heavier).argmin(axis=0)  # in one place several bodies: that of most nearly its mass
@@ -34,8 +33,8 @@ def symmetric(model: mujoco.MjModel, mirror: Mirror) -> mujoco.MjModel:
         raise ValueError(f"body {body!r} is {off.max() * 1e3:.3g} mm from the mirror image of the body nearest to it")
     _require_symmetric_geoms(model, data)
     tensor = np.stack([_inertia(model, body) for body in range(model.nbody)])
-    tensor = (tensor + tensor[partner] * np.outer(LEFT_RIGHT, LEFT_RIGHT)) / 2
-    model.body_ipos[:] = (model.body_ipos + model.body_ipos[partner] * LEFT_RIGHT) / 2
+    tensor = (tensor + tensor[partner] * np.outer(LEFT_TO_RIGHT, LEFT_TO_RIGHT)) / 2
+    model.body_ipos[:] = (model.body_ipos + model.body_ipos[partner] * LEFT_TO_RIGHT) / 2
     model.body_mass[:] = (model.body_mass + model.body_mass[partner]) / 2
     for body in range(1, model.nbody):
         model.body_inertia[body], axes = np.linalg.eigh(tensor[body])
@@ -56,7 +55,7 @@ def _require_symmetric_geoms(model: mujoco.MjModel, data: mujoco.MjData) -> None
             raise ValueError(f"{name} is a mesh, whose mirror image is not known")
         alike = colliding[model.geom_type[colliding] == model.geom_type[geom]]
         same_size = np.isclose(model.geom_size[alike], model.geom_size[geom]).all(axis=1)
-        away = np.linalg.norm(data.geom_xpos[alike] - data.geom_xpos[geom] * LEFT_RIGHT, axis=1)
+        away = np.linalg.norm(data.geom_xpos[alike] - data.geom_xpos[geom] * LEFT_TO_RIGHT, axis=1)
         if not (same_size & (away < 1e-6)).any():
             raise ValueError(f"{name} is not the mirror image of another one, in place and size")
 

@@ -14,7 +14,7 @@ from motrix_train.commands.options import PROGRAM, Device, Imports, NumThreads, 
 from motrix_train.curriculum import report as curriculum_report
 from motrix_train.curriculum.plan import Plan
 from motrix_train.curriculum.run import Curriculum, Ending, Outcome
-from motrix_train.errors import RunError, UsageError
+from motrix_train.errors import RunError, UsageError, within
 from motrix_train.launcher import ProcessInfo
 from motrix_train.storage.run_directory import RunDirectory
 from motrix_train.storage.versions import changed_versions
@@ -24,21 +24,22 @@ from motrix_train.training.progress import TrainingProgress
 def curriculum(
     context: typer.Context,
     plan: Annotated[
-        Path | None, typer.Argument(metavar="PLAN", help="TOML file with the stages.", show_default=False)
+        Path | None, typer.Argument(metavar="PLAN", help="A TOML file with the stages.", show_default=False)
     ] = None,
     resume: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Go on with a curriculum that was stopped or killed, bit for bit."),
     ] = None,
-    device: Device = None,
-    run_dir: Annotated[Path | None, typer.Option(help="The curriculum's own new directory.")] = None,
-    num_threads: NumThreads = 0,
+    run_dir: Annotated[Path | None, typer.Option(metavar="DIR", help="The curriculum's own new directory.")] = None,
     imports: Imports = None,
+    device: Device = None,
+    num_threads: NumThreads = 0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the result.")] = False,
 ) -> None:
-    """Trains stage after stage, each from the policy of the one before, into runs/curricula/PLAN/TIME/.
+    """Trains stage after stage, each from the policy of the one before.
 
-    A stage ends when its condition holds or its budget is used. All stages are checked before the first is trained.
+    A stage ends when its condition holds or its budget is used. All stages are checked before the first is trained. The
+    runs are in runs/curricula/PLAN/TIME/.
 
     Example: motrix-train curriculum examples/go1_curriculum.toml
 
@@ -58,7 +59,8 @@ def curriculum(
         raise UsageError(f"name a plan, as in {PROGRAM} curriculum plan.toml, or a curriculum, as in --resume DIR")
     else:
         asked = Plan.read(plan)
-        asked.check(device)
+        with within(str(plan)):
+            asked.check(device)
         whole = Curriculum.create(asked, context.obj, run_dir, device, num_threads)
     try:
         final = whole.train(lambda number, run: _watch(whole, number, run, console))

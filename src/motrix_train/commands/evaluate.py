@@ -21,8 +21,8 @@ from motrix_train.training.progress import share_bar
 def evaluate(
     target: Target,
     pretrained: Pretrained = False,
-    episodes: Annotated[int, typer.Option(min=1, help="Whole episodes, one for each environment.")] = 256,
-    seed: Annotated[int, typer.Option(min=0, help="Which episodes; never those of a training.")] = 0,
+    episodes: Annotated[int, typer.Option(min=1, metavar="N", help="Whole episodes, one for each environment.")] = 256,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Which episodes; never those of a training.")] = 0,
     stochastic: Annotated[
         bool, typer.Option("--stochastic", help="With the exploration noise of training, in place of the mean.")
     ] = False,
@@ -32,7 +32,9 @@ def evaluate(
     num_threads: NumThreads = 0,
     imports: Imports = None,
 ) -> None:
-    """Measures a policy over whole fresh episodes: the first of each environment, so that short ones count no more.
+    """Measures a policy over whole fresh episodes.
+
+    It is the first episode of each environment, so that short ones count no more.
 
     Example: motrix-train evaluate Motrix/Go1-v0 --episodes 256 --json
 

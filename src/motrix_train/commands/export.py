@@ -29,7 +29,9 @@ def export(
     ] = None,
     imports: Imports = None,
 ) -> None:
-    """Writes a policy as one file from the raw observation to the action, checked against the policy.
+    """Writes a policy as one file, from the raw observation to the action.
+
+    Its actions are compared with those of the policy before it is kept.
 
     Example: motrix-train export Motrix/Go1-v0 --output go1.onnx --model go1.xml
     """

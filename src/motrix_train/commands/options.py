@@ -14,14 +14,33 @@ import typer
 
 from motrix_train import environment
 from motrix_train.errors import UsageError
+from motrix_train.ppo.backend import NAMES
 from motrix_train.settings import read_config
+from motrix_train.storage.run_directory import RUNS, RunDirectory
 
 PROGRAM = "motrix-train"
+CHANGES = "Task and configuration"  # panels of the help, after that of the options that most people need
+MACHINE = "Machine and libraries"
 
 
 def complete_env_id(typed: str) -> list[str]:
     """Completes an environment id in the shell."""
     return [env_id for env_id in environment.known_ids() if env_id.startswith(typed)]
+
+
+def complete_run(typed: str) -> list[str]:
+    """Completes the directory of a run below ``runs/``; the shell itself completes other paths."""
+    return [str(run.path) for run in RunDirectory.all_below(RUNS) if str(run.path).startswith(typed)]
+
+
+def complete_target(typed: str) -> list[str]:
+    """Completes an environment id, or the directory of a run."""
+    return [*complete_env_id(typed), *complete_run(typed)]
+
+
+def complete_backend(typed: str) -> list[str]:
+    """Completes the name of a backend."""
+    return [name for name in ("auto", *NAMES) if name.startswith(typed)]
 
 
 EnvId = Annotated[
@@ -33,30 +52,49 @@ Target = Annotated[
     typer.Argument(
         metavar="ENV|RUN|POLICY",
         help="An environment id (its newest run), a run directory (its best policy) or a policy file.",
-        autocompletion=complete_env_id,
+        autocompletion=complete_target,
     ),
 ]
 OtherEnv = Annotated[
     str | None,
-    typer.Option("--env-id", help="Another environment with the same spaces, in place of the policy's own."),
+    typer.Option(
+        "--env-id",
+        metavar="ENV",
+        rich_help_panel=CHANGES,
+        help="Another environment with the same spaces as the policy's own.",
+        autocompletion=complete_env_id,
+    ),
 ]
 Pretrained = Annotated[
     bool, typer.Option("--pretrained", help="The ready-made policy of ENV, which is installed with the package.")
 ]
 BackendName = Annotated[
     str,
-    typer.Option("--backend", help="torch, jax, or auto: one that finds a GPU, else one that is installed."),
+    typer.Option(
+        "--backend",
+        metavar="NAME",
+        show_default=False,
+        rich_help_panel=MACHINE,
+        help="torch, jax or auto, the default: one that finds a GPU.",
+        autocompletion=complete_backend,
+    ),
 ]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="FIELD=VALUE", help="A field of the PPO configuration; may be repeated."),
+    typer.Option(
+        "--set",
+        metavar="FIELD=VALUE",
+        rich_help_panel=CHANGES,
+        help="A field of the PPO configuration; may be repeated.",
+    ),
 ]
 ConfigFile = Annotated[
     Path | None,
     typer.Option(
         "--config",
         metavar="FILE",
-        help="A TOML file with fields as --set takes them, and a table env of those of --env; the options win over it.",
+        rich_help_panel=CHANGES,
+        help="A TOML file: fields of --set, and a table env of those of --env.",
     ),
 ]
 EnvFields = Annotated[
@@ -64,7 +102,8 @@ EnvFields = Annotated[
     typer.Option(
         "--env",
         metavar="FIELD=VALUE",
-        help="A field of the task, JSON, dots reach inside: reward_weights.torques=0; may be repeated.",
+        rich_help_panel=CHANGES,
+        help="A field of the task: reward_weights.torques=0; may be repeated.",
     ),
 ]
 
@@ -81,13 +120,24 @@ Imports = Annotated[
         "--import",
         metavar="MODULE",
         callback=_import_all,
-        help="Import a module that registers environments, for a run or a policy of one; may be repeated.",
+        rich_help_panel=CHANGES,
+        help="A module that registers environments; may be repeated.",
     ),
 ]
 NumThreads = Annotated[
-    int, typer.Option(min=0, help="Threads of the physics, not of the networks; 0 is one for each CPU.")
+    int,
+    typer.Option(
+        min=0,
+        metavar="N",
+        show_default=False,
+        rich_help_panel=MACHINE,
+        help="Threads of the physics; 0, the default, is one for each CPU.",
+    ),
 ]
-Device = Annotated[str | None, typer.Option(help="Where the networks are, for example cpu or cuda:0.")]
+Device = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", rich_help_panel=MACHINE, help="Where the networks are, for example cpu or cuda:0."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")]
 
 
@@ -119,14 +169,24 @@ def parse_count(text: str) -> int:
 
 
 def read_changes(
-    config: Path | None, settings: Sequence[str] | None, env_fields: Sequence[str] | None
+    env_id: str, config: Path | None, settings: Sequence[str] | None, env_fields: Sequence[str] | None
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The fields of PPO and of the task that --config, --set and --env give."""
+    """The fields of PPO and of the task that --config, --set and --env give for an environment.
+
+    Raises:
+        UsageError: A field or its value is wrong; that of a file is named with the file.
+    """
     settings_of_file, env_of_file = read_config(config) if config else ({}, {})
-    return (
-        settings_of_file | _split_assignments(settings or ()),
-        environment.merged(env_of_file, environment.parse_kwargs(env_fields or ())),
-    )
+    typed = environment.parse_kwargs(env_fields or ())
+    env_kwargs = environment.merged(env_of_file, typed)
+    if env_of_file:
+        env_id = environment.import_and_find_spec(env_id).id
+        try:
+            environment.make_env(env_id, 1, env_kwargs).close()
+        except UsageError as refusal:
+            environment.make_env(env_id, 1, typed).close()  # what is typed may be wrong
+            raise UsageError(f"{config}: {refusal}") from refusal
+    return settings_of_file | _split_assignments(settings or ()), env_kwargs
 
 
 def _split_assignments(settings: Sequence[str]) -> dict[str, str]:

@@ -49,7 +49,7 @@ def play(
 
     Example: motrix-train play Motrix/Go1-v0 --pretrained --video go1.mp4
 
-    Example: motrix-train play Motrix/Go1-v0 --command 1.0,0,0.5 --camera track --size 640x480 --video turn.mp4
+    Example: motrix-train play Motrix/Go1-v0 --command 1.0,0,0.5 --camera track --video turn.mp4
 
     Example: motrix-train play Motrix/Go1Rough-v0 --env terrain_seed=101 --video unseen.png
     """

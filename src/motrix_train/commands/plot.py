@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from motrix_gym.fields import nearest
+from motrix_train.commands.options import complete_target
 from motrix_train.errors import RunError, UsageError
 from motrix_train.plotting import comparison, plots
 from motrix_train.plotting.comparison import Run
@@ -20,8 +21,9 @@ def plot(
         list[str],
         typer.Argument(
             metavar="RUN",
-            help="Runs, directories with runs in them, or an environment id for all its runs; of one environment.",
+            help="Runs of one environment, directories of runs, or an environment id for all its runs.",
             show_default=False,
+            autocompletion=complete_target,
         ),
     ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="Where to, .png.")] = Path("comparison.png"),
@@ -30,12 +32,14 @@ def plot(
         str | None,
         typer.Option(
             metavar="NAME,...",
-            help="Columns of progress.csv, a panel each; a name that ends in / is all of its group.",
-            show_default=",".join(plots.COMPARED),
+            help="Columns of progress.csv, a panel each; losses/ is all of its group. By default the main ones.",
+            show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Draws learning curves of several runs: the mean of those that differ only by their seed, and how far they spread.
+    """Draws learning curves of several runs in one picture.
+
+    Runs that differ only by their seed are one curve: their mean, and how far they spread.
 
     Example: motrix-train plot Motrix/CartPole-v0 --columns mean_return,losses/ --out cartpole.png
 

@@ -21,14 +21,14 @@ from motrix_train.settings import changed, to_toml
 
 def show(
     env_id: EnvId,
-    backend: BackendName = "auto",
     config: ConfigFile = None,
     settings: Settings = None,
     env_fields: EnvFields = None,
+    backend: BackendName = "auto",
     as_json: AsJson = False,
     as_toml: Annotated[bool, typer.Option("--toml", help="A file for --config instead of a table.")] = False,
 ) -> None:
-    """Shows what `train` would use: every field of the task and of PPO, with your changes in it.
+    """Shows what `train` would use: every field of the task and of PPO, with your changes.
 
     Example: motrix-train show Motrix/Go1-v0 --set rollouts=32 --env reward_weights.torques=0
 
@@ -39,7 +39,7 @@ def show(
     spec = environment.import_and_find_spec(env_id)
     name = select(backend).NAME
     default = presets.preset(spec.id, name)
-    given, env_kwargs = read_changes(config, settings, env_fields)
+    given, env_kwargs = read_changes(spec.id, config, settings, env_fields)
     cfg = changed(default, given)
     task = _task_fields(spec.id, env_kwargs)
     if as_toml:

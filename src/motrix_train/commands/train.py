@@ -12,6 +12,7 @@ from rich.console import Console
 
 from motrix_train import environment
 from motrix_train.commands.options import (
+    MACHINE,
     PROGRAM,
     BackendName,
     ConfigFile,
@@ -22,6 +23,8 @@ from motrix_train.commands.options import (
     Settings,
     command,
     complete_env_id,
+    complete_run,
+    complete_target,
     parse_count,
     read_changes,
 )
@@ -46,6 +49,8 @@ from motrix_train.training.video import TrainingVideos
 from motrix_train.training.weights_and_biases import WandbLog
 
 PRETRAINED = "pretrained"
+ORIGIN = "Policy to start from"  # a panel of the help
+
 # parameters that do not change what is learned
 WITH_RESUME = ("resume", "max_env_steps", "device", "num_threads", "imports", "video_every", "wandb", "quiet")
 
@@ -62,14 +67,22 @@ def train(
         ),
     ] = None,
     resume: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="Go on with a run that was stopped or killed, bit for bit.")
+        Path | None,
+        typer.Option(
+            metavar="RUN",
+            help="Go on with a run that was stopped or killed, bit for bit.",
+            autocompletion=complete_run,
+        ),
     ] = None,
-    backend: BackendName = "auto",
-    num_envs: Annotated[int | None, typer.Option(min=1, help="Environments stepped together, by each worker.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the run; the preset's by default.")] = None,
+    num_envs: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Environments stepped together, by each worker.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="Seed of the run; the preset's by default.")
+    ] = None,
     seeds: Annotated[
         str | None,
-        typer.Option(metavar="N,N,...", help="Several seeds, one run after another, with a table and a picture."),
+        typer.Option(metavar="N,N,...", help="Several seeds, one run after another; a table and a picture."),
     ] = None,
     random_seed: Annotated[bool, typer.Option("--random-seed", help="Draw a seed.")] = False,
     max_env_steps: Annotated[
@@ -78,36 +91,50 @@ def train(
     config: ConfigFile = None,
     settings: Settings = None,
     env_fields: EnvFields = None,
+    imports: Imports = None,
     init_from: Annotated[
         str | None,
         typer.Option(
             metavar="RUN|POLICY",
+            rich_help_panel=ORIGIN,
             help="Start from the networks of this policy, also of another task; `pretrained` is ENV's.",
+            autocompletion=complete_target,
         ),
     ] = None,
-    partial: Annotated[bool, typer.Option("--partial", help="With --init-from: take the layers that fit.")] = False,
-    fresh_normaliser: Annotated[
-        bool, typer.Option("--fresh-normaliser", help="With --init-from: leave its standardisation behind.")
+    partial: Annotated[
+        bool, typer.Option("--partial", rich_help_panel=ORIGIN, help="With --init-from: take the layers that fit.")
     ] = False,
+    fresh_normaliser: Annotated[
+        bool,
+        typer.Option(
+            "--fresh-normaliser",
+            rich_help_panel=ORIGIN,
+            help="With --init-from: leave its standardisation behind.",
+        ),
+    ] = False,
+    backend: BackendName = "auto",
     device: Device = None,
-    run_dir: Annotated[Path | None, typer.Option(help="The run's own new directory.")] = None,
+    run_dir: Annotated[Path | None, typer.Option(metavar="DIR", help="The run's own new directory.")] = None,
     num_threads: NumThreads = 0,
-    imports: Imports = None,
     video_every: Annotated[
         int | None,
-        typer.Option(min=1, metavar="K", help="After every K-th checkpoint, film 5 s of the policy into videos/."),
+        typer.Option(min=1, metavar="K", help="Film 5 s of the policy at every K-th checkpoint."),
     ] = None,
     wandb: Annotated[
         str | None,
-        typer.Option(metavar="PROJECT", help="Log to Weights & Biases; with WANDB_MODE=offline without a network."),
+        typer.Option(
+            metavar="PROJECT",
+            rich_help_panel=MACHINE,
+            help="Log to this project of Weights & Biases.",
+        ),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the result.")] = False,
 ) -> None:
-    """Trains a policy into runs/ENV/TIME_BACKEND_seedN/. Ctrl-C ends the training early and keeps the last policy.
+    """Trains a policy. Ctrl-C ends the training early and keeps the policy.
 
-    Under torchrun, SKRL's launcher for JAX or srun, all processes train it together; docs/scaling.md says how.
+    The run is in runs/ENV/TIME_BACKEND_seedN/. With several processes: docs/scaling.md.
 
-    Example: motrix-train train Motrix/Go1-v0 --seed 1 --set rollouts=32 --env reward_weights.torques=0
+    Example: motrix-train train Motrix/Go1-v0 --seed 1 --set rollouts=32 --env push_speed=0.5
 
     Example: motrix-train train Motrix/Go1-v0 --config my.toml --set rollouts=32
 
@@ -132,7 +159,7 @@ def train(
             return _resumed(resume, request, group, backend, console, video_every, wandb)
         _require_environment(env_id, init_from, partial, fresh_normaliser)
         chosen_seeds = _parse_seeds(seeds, seed, random_seed, group) if seeds else [seed]
-        given, env_kwargs = read_changes(config, settings, env_fields)
+        given, env_kwargs = read_changes(env_id or "", config, settings, env_fields)
         given |= _given(num_envs=num_envs, max_env_steps=max_env_steps)
         requests = [request_for(chosen, given, env_kwargs) for chosen in chosen_seeds]
         _print_budget(console, max_env_steps, requests[0])

@@ -5,6 +5,9 @@ from dataclasses import replace
 
 from motrix_train.config import PPOCfg
 from motrix_train.presets.installed import InstalledPreset, installed_presets
+from motrix_train.presets.references import reference
+
+__all__ = ["packages", "preset", "preset_ids", "reference"]
 
 PACKAGE = "motrix-gym"
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from motrix_train.errors import RunError
-from motrix_train.storage.files import atomic_replace, flush_to_disk
+from motrix_train.operating_system import flush_to_disk
+from motrix_train.storage.files import atomic_replace
 
 HYPERPARAMETERS = "_hparams_/"  # prefixes of the tags of TensorBoard's table of hyperparameters
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from motrix_train.errors import RunError
+from motrix_train.operating_system import flush_to_disk
 
 _UNFINISHED = re.compile(
     r"\.(last|best|origin|step_\d+|config|progress|learning_curve|events\.out\.tfevents\..*)_\w{8}(\..*)?"
@@ -61,15 +62,6 @@ def remove_unfinished(directory: Path) -> None:
         for path in directory.iterdir() if directory.is_dir() else ():
             if _UNFINISHED.fullmatch(path.name) and path.is_file() and not path.is_symlink():
                 path.unlink()
-
-
-def flush_to_disk(path: Path) -> None:
-    """Waits until a file, or the names in a directory, survives a loss of power."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.contextmanager

@@ -13,7 +13,8 @@ import numpy as np
 
 from motrix_gym.fields import short
 from motrix_train.errors import RunError
-from motrix_train.storage.files import atomic_write, flush_to_disk, os_errors
+from motrix_train.operating_system import flush_to_disk
+from motrix_train.storage.files import atomic_write, os_errors
 
 MAX_LINE = 2**17  # characters
 STEPS, TOTAL_STEPS = "env_steps", "total_env_steps"

@@ -16,9 +16,7 @@ runs/<env id>/<time>_<backend>_seed<N>/
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import itertools
-import os
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -32,6 +30,7 @@ from typing import Any
 import numpy as np
 
 from motrix_train.errors import RunError, UsageError
+from motrix_train.operating_system import locked
 from motrix_train.storage import progress_table
 from motrix_train.storage.array_file import SUFFIX
 from motrix_train.storage.checkpoint_names import STEP, rank
@@ -158,6 +157,11 @@ class RunDirectory:
         return run
 
     @classmethod
+    def all_below(cls, directory: Path) -> list[RunDirectory]:
+        """The runs in a directory and the directories below it, by name."""
+        return [cls(record.parent) for record in sorted(directory.rglob("config.json"))]
+
+    @classmethod
     def find_newest(cls, root: Path, env_id: str) -> RunDirectory:
         """The newest run with a policy of an environment.
 
@@ -209,15 +213,14 @@ class RunDirectory:
         Raises:
             UsageError: Another process trains in it.
         """
-        with os_errors(self.path, "read"):
-            directory = os.open(self.path, os.O_RDONLY)
-        try:
-            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with contextlib.ExitStack() as lock:
+            try:
+                lock.enter_context(locked(self.path))
+            except BlockingIOError:
+                raise UsageError(f"another process is training {self.path}: wait for it, or stop it first") from None
+            except OSError as refusal:
+                raise RunError(f"cannot read {self.path}: {refusal.strerror or refusal}") from refusal
             yield
-        except BlockingIOError:
-            raise UsageError(f"another process is training {self.path}: wait for it, or stop it first") from None
-        finally:
-            os.close(directory)
 
     def update_config(self, **changes: Any) -> None:
         """Replaces entries of `config.json`.

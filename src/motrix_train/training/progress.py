@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from motrix_train.plotting.plots import draw_learning_curve
 from motrix_train.storage.run_directory import RunDirectory
@@ -127,11 +127,27 @@ def clock(seconds: float) -> str:
 
 @contextmanager
 def share_bar(console: Console, label: str) -> Iterator[Callable[[float], None]]:
-    """Shows a progress bar on a terminal; yields a function that takes the share done."""
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=None), TimeRemainingColumn())
+    """Shows a bar on a terminal, else prints a line now and then; yields a function that takes the share done."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+    )
+    started = last = time.monotonic()
+
+    def show(share: float) -> None:
+        nonlocal last
+        bar.update(task, completed=share)
+        now = time.monotonic()
+        if not console.is_terminal and now >= last + PLAIN_INTERVAL:
+            last = now
+            left = (now - started) * (1 / share - 1) if share > 0 else math.nan
+            console.print(f"{label}: {share:.0%}, {clock(left)} left", markup=False, highlight=False, soft_wrap=True)
+
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(label, total=1.0)
-        yield lambda share: bar.update(task, completed=share)
+        yield show
 
 
 def _known(value: float | None, form: str) -> str:

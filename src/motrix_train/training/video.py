@@ -17,6 +17,7 @@ from gymnasium.vector import VectorEnv
 from motrix_gym.rendering import grid
 from motrix_train import env_protocol, environment
 from motrix_train.errors import RunError, UsageError
+from motrix_train.operating_system import OWN_GROUP
 from motrix_train.storage.files import atomic_replace
 from motrix_train.training.callbacks import Callback
 from motrix_train.training.evaluation import PolicyFunction, act, first_env_seed
@@ -246,6 +247,7 @@ def _write_mp4(images: Iterator[np.ndarray], path: Path, frame_rate: float) -> N
         stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,
         process_group=0,
+        creationflags=OWN_GROUP,
     ) as ffmpeg:
         assert ffmpeg.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # the encoder has ended, and its stderr has the reason

@@ -15,12 +15,11 @@ import numpy as np
 
 from motrix_gym.model_files import compile_spec, load_spec
 from motrix_gym.state import Array
-from motrix_gym.symmetry import Flip
+from motrix_gym.symmetry import LEFT_TO_RIGHT, Flip
 from motrix_gym.tasks.locomotion import robot_model
 from motrix_gym.tasks.locomotion.robot_model import Servo, foot_depth, matched
 from motrix_gym.terrain import PLANE, Terrain
 
-LEFT_TO_RIGHT = np.array([1.0, -1.0, 1.0])
 GAITS = {2: (0.0, 0.5), 4: (0.0, 0.5, 0.5, 0.0)}  # by number of feet: a walk, a trot
 SAME_PLACE = 0.01  # m, between a joint and the mirror image of its partner
 PARALLEL = 0.99  # cosine of the angle between two axes that count as parallel
