@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from motrix_gym.task_check import TaskError
-from motrix_train.commands import curriculum, evaluate, export, listing, new, play, plot, show, train
+from motrix_train.commands import curriculum, evaluate, export, listing, new, play, plot, show, train, view
 from motrix_train.commands.options import PROGRAM
 from motrix_train.errors import EndedElsewhere, RunError, UsageError
 from motrix_train.launcher import reports_errors
@@ -45,6 +45,7 @@ for command in (
     show.show,
     train.train,
     curriculum.curriculum,
+    view.view,
     play.play,
     evaluate.evaluate,
     plot.plot,

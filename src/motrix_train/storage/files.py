@@ -14,7 +14,7 @@ from pathlib import Path
 from motrix_train.errors import RunError
 
 _UNFINISHED = re.compile(
-    r"\.(last|best|origin|step_\d+|config|progress|learning_curve|events\.out\.tfevents\..*)_\w{8}(\..*)?"
+    r"\.(last|best|origin|step_\d+|\d\d_env_\d+|config|progress|learning_curve|events\.out\.tfevents\..*)_\w{8}(\..*)?"
 )
 
 

@@ -12,6 +12,7 @@ from motrix_gym.rendering import CAMERA
 
 _FOLLOWS = (mujoco.mjtCamLight.mjCAMLIGHT_TRACK, mujoco.mjtCamLight.mjCAMLIGHT_TRACKCOM)
 NEAREST, FARTHEST = 0.3, 30.0  # m
+ROOM = 1.6  # times as far as the model's camera, since the panel covers a part of the picture
 
 
 def followed_body(model: Any) -> int | None:
@@ -40,7 +41,7 @@ def place(model: Any, data: Any, camera: Any, follow: bool) -> None:
         zoom = math.tan(math.radians(model.cam_fovy[found] / 2)) / math.tan(math.radians(model.vis.global_.fovy / 2))
         away = float(np.dot(middle - position, ahead))
         camera.lookat[:] = position + away * ahead
-        camera.distance = float(np.clip(away * zoom, NEAREST, FARTHEST))
+        camera.distance = float(np.clip(ROOM * away * zoom, NEAREST, FARTHEST))
         camera.azimuth = math.degrees(math.atan2(ahead[1], ahead[0]))
         camera.elevation = math.degrees(math.asin(float(np.clip(ahead[2], -1.0, 1.0))))
     set_following(model, camera, follow)

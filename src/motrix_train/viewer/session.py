@@ -120,7 +120,9 @@ class Session:
     def step(self) -> None:
         """Takes one control step in all environments."""
         self._apply()
-        self._observations, rewards, terminated, truncated, infos = self._envs.step(act(self._policy, self._observations))
+        self._observations, rewards, terminated, truncated, infos = self._envs.step(
+            act(self._policy, self._observations)
+        )
         self._elapsed += 1
         env = self.env
         self._terms, self._metrics = (self._row(infos, group) for group in ("reward_terms", "metrics"))

@@ -62,7 +62,9 @@ def _size(model: mujoco.MjModel, body: int) -> float:
     first, count = int(model.body_geomadr[body]), int(model.body_geomnum[body])
     if count == 0:
         return 0.3
-    reach = np.linalg.vector_norm(model.geom_pos[first : first + count], axis=1) + model.geom_rbound[first : first + count]
+    reach = (
+        np.linalg.vector_norm(model.geom_pos[first : first + count], axis=1) + model.geom_rbound[first : first + count]
+    )
     return float(reach.max())
 
 

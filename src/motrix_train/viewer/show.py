@@ -7,8 +7,8 @@ import sys
 import time
 import webbrowser
 from collections.abc import Callable, Mapping
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
 from queue import Empty
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -73,6 +73,10 @@ class ViewOptions:
     browser: bool = True
     about: Callable[[], str] = lambda: ""
 
+    def named(self, about: Callable[[], str]) -> ViewOptions:
+        """The same, with another `about`."""
+        return replace(self, about=about)
+
 
 def view(
     env_id: str, env_kwargs: Mapping[str, Any], policy: PolicyFunction | None, options: ViewOptions = ViewOptions()
@@ -109,10 +113,8 @@ def watch(watched: Watched, options: ViewOptions) -> None:
         panel, studio = _open(options)
         with closing(studio):
             _tell(studio.url, options)
-            try:
+            with suppress(KeyboardInterrupt):
                 run(watched, panel, studio)
-            except KeyboardInterrupt:
-                pass
 
 
 def run(watched: Watched, panel: Any, studio: Any) -> None:

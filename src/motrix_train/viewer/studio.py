@@ -1,9 +1,9 @@
 """MuJoCo Studio, as a page in the browser or as a window. The only module that imports it; it is experimental.
 
-Studio draws the model in the browser and sends the panel there as drawing commands; what is typed and clicked comes back
-over the same port. As it comes, it listens on all interfaces, takes model files that are dropped on the page, and takes
-orders from the pages of other sites. `open_page` listens where it is told to, takes no files, and on a loopback address
-no orders from other sites.
+Studio draws the model in the browser and sends the panel there as drawing commands; what is typed and clicked comes
+back over the same port. As it comes, it listens on all interfaces, takes model files that are dropped on the page, and
+takes orders from the pages of other sites. `open_page` listens where it is told to, takes no files, and on a loopback
+address no orders from other sites.
 """
 
 from __future__ import annotations
@@ -103,7 +103,8 @@ def open_page(panel: Any, host: str, port: int) -> Studio:
         try:
             with _altered(listening, [LOOPBACK] if is_loopback else None):
                 viewer = web_viewer.WebViewer(config, endpoint, plugins=[panel])
-            viewer._web_server.drop_queue = None
+            server: Any = viewer._web_server
+            server.drop_queue = None
         except BaseException as failure:
             made.set_exception(failure)
             raise
@@ -176,7 +177,7 @@ def _altered(listening: socket.socket, origins: list[re.Pattern[str]] | None) ->
         _replaced(web_viewer, "_print_url_banner", lambda host, port: None),
     ):
         web_server.serve = serve  # it is called later, in the server's thread
-        web_viewer.print = lambda *words, **options: None  # "the page reloads", at every change of the model
+        setattr(web_viewer, "print", lambda *words, **options: None)  # noqa: B010 - a name that it does not have yet
         yield
 
 
