@@ -49,6 +49,12 @@ class DivergenceRecorder(VectorWrapper):
         self._vector_steps = 0
         self._kept = len(list(run.diverged.glob(f"*{recording.SUFFIX}")))
 
+    def __getattr__(self, name: str) -> Any:
+        """What the environment offers beyond Gymnasium, such as its state: it is the same."""
+        if name.startswith("_") or name == "env":
+            raise AttributeError(name)
+        return getattr(self.env, name)
+
     def step(self, actions: Any) -> Any:
         """Takes a step, and writes what diverged in it."""
         if self._kept < MOST:

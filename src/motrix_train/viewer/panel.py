@@ -86,6 +86,7 @@ class Panel(plugin.ViewerPlugin):
         self._is_pulling = False
         self._traced = {"reward"}
         self._editing: tuple[Handle, float] | None = None  # a slider that is being moved
+        self._placed_for: tuple[int, int] | None = None  # sizes of the model that the camera was placed for
 
     def wish(self, wish: Wish) -> None:
         """Asks for something."""
@@ -98,17 +99,16 @@ class Panel(plugin.ViewerPlugin):
         io.ConfigFlags = int(io.ConfigFlags) & ~int(imgui.ConfigFlags.NavEnableKeyboard)  # the arrow keys are ours
 
     @messages.handler
-    def _on_model(self, event: messages.PostModelEvent) -> None:
+    def _on_model(self, _: messages.PostModelEvent) -> None:
         self.viewer.perturb.select = 0
-        self._is_new_model = True
 
     @messages.handler
     def _on_state(self, _: messages.StateSnapshot) -> None:
-        if self._is_new_model:
-            self._is_new_model = False
-            camera.place(self.viewer.model, self.viewer.data, self.viewer.camera, self._follow)
-
-    _is_new_model = False
+        """Places the camera at the first state of another robot; one that only looks different leaves it."""
+        model = self.viewer.model
+        if self._placed_for != (model.nbody, model.ngeom):
+            self._placed_for = model.nbody, model.ngeom
+            camera.place(model, self.viewer.data, self.viewer.camera, self._follow)
 
     @messages.handler
     def _on_frame(self, _: messages.UpdateEvent) -> None:

@@ -130,6 +130,7 @@ class Session:
         self._traces.add(self._elapsed[env] * self.pace.step_seconds, self._values)
         for ended in np.flatnonzero(terminated | truncated):
             self._end(int(ended), infos, terminated)
+        self._apply()
 
     def reset(self) -> None:
         """Begins a new episode in the environment that is shown."""
@@ -137,6 +138,8 @@ class Session:
         mask[self.env] = True
         self._observations, _ = self._envs.reset(options={"reset_mask": mask})
         self._elapsed[self.env] = 0
+        self._leave_goal(self.env)
+        self._apply()
         self._forget_step()
 
     def show(self, env: int) -> None:
@@ -151,7 +154,7 @@ class Session:
         high = np.inf if handle.high is None else handle.high
         self._held.setdefault(self.env, {}).update(self._present(handle))
         self._held[self.env][handle] = float(np.clip(value, low, high))
-        self._edit(self._write_held)
+        self._apply()
 
     def release(self) -> None:
         """Leaves commands and goals to the task again."""
@@ -175,6 +178,7 @@ class Session:
         """Keeps a force, (6,) N and N m, on a body until the next call; zeros end it."""
         if np.any(force):
             self._force = body, np.array(force)
+            self._apply()
         elif self._force is not None:
             model = self.scene()[0]
             self._force = None
@@ -219,7 +223,7 @@ class Session:
         )
 
     def _apply(self) -> None:
-        """Writes what the user holds into the state, before the policy sees it."""
+        """Writes what the user holds into the state, before the policy sees it: a task goes on to change it."""
         if self._held or self._force is not None:
             self._edit(self._write_held)
 
@@ -251,9 +255,12 @@ class Session:
         self._endings[env][reason] += 1
         self._last_ending[env] = f"{reason} after {self._elapsed[env] * self.pace.step_seconds:.1f} s"
         self._elapsed[env] = 0
-        goals = {handle for handle in self._held.get(env, {}) if handle.field != steering.COMMAND}
-        if goals:
-            del self._held[env]  # the next episode has a goal of its own
+        self._leave_goal(env)
+
+    def _leave_goal(self, env: int) -> None:
+        """Lets the next episode have a goal of its own."""
+        if any(handle.field != steering.COMMAND for handle in self._held.get(env, ())):
+            del self._held[env]
 
     def _row(self, infos: Mapping[str, Any], group: str) -> dict[str, float]:
         """The numbers of the environment that is shown."""

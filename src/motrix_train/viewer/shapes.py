@@ -44,7 +44,7 @@ def _velocities(model: mujoco.MjModel, data: Any, body: int, command: list[float
     ahead /= max(float(np.linalg.norm(ahead)), 1e-6)
     left = np.array([-ahead[1], ahead[0], 0.0])
     moving = np.zeros(6)
-    mujoco.mj_objectVelocity(model, data, mujoco.mjtObj.mjOBJ_BODY, body, moving, 0)
+    mujoco.mj_objectVelocity(model, data, mujoco.mjtObj.mjOBJ_XBODY, body, moving, 0)
     start = data.xpos[body] + np.array([0.0, 0.0, 0.75 * _size(model, body)])
     actual = np.array([moving[3], moving[4], 0.0])
     asked = command[0] * ahead + command[1] * left

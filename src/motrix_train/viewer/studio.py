@@ -65,10 +65,8 @@ class Studio:
         Raises:
             RunError: It has failed.
         """
-        try:
+        with _failures():
             return self._handle.is_running()
-        except Exception as failure:  # whatever ended Studio's thread
-            raise RunError(f"MuJoCo Studio ended: {failure}") from failure
 
     def draw(self, model: Any, data: Any) -> None:
         """Shows a simulation. A model that looks like the one before is not sent again."""
@@ -79,7 +77,17 @@ class Studio:
 
     def close(self) -> None:
         """Closes it."""
-        self._handle.close()
+        with _failures():
+            self._handle.close()
+
+
+@contextmanager
+def _failures() -> Iterator[None]:
+    """Raises a `RunError` for what ended Studio's thread."""
+    try:
+        yield
+    except Exception as failure:
+        raise RunError(f"MuJoCo Studio ended: {failure}") from failure
 
 
 def open_page(panel: Any, host: str, port: int) -> Studio:
