@@ -64,7 +64,7 @@ def play(
     trained = TrainedPolicy.open(target, policy, backend, device, env_id, fields)
     if video_path is None:
         about = f"{trained.path}, {trained.checkpoint.env_steps:,} env steps"
-        options = ViewOptions(num_envs=num_envs or 1, seed=seed, num_threads=num_threads or 1, about=lambda: about)
+        options = ViewOptions(num_envs=num_envs or 1, seed=seed, num_threads=num_threads, about=lambda: about)
         return view_policy(trained.env_id, trained.env_kwargs, trained.acting(), options)
     shown = num_envs or (1 if video_path.suffix == ".png" else trained.checkpoint.config.get("play_num_envs", 1))
     with share_bar(Console(stderr=True), "playing") as on_progress:

@@ -57,7 +57,7 @@ def view(
     browser: Browser = True,
     backend: BackendName = "auto",
     device: Device = None,
-    num_threads: NumThreads = 1,
+    num_threads: NumThreads = 0,
     imports: Imports = None,
 ) -> None:
     """Shows a policy live: pause, step, command, push, and see its rewards.
