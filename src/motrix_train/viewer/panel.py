@@ -24,7 +24,7 @@ from motrix_train.viewer.studio import geoms, imgui, implot, messages, plugin, u
 
 Wish = Callable[[Any], object]  # of a session
 
-WIDTH, HEIGHT = 350.0, 700.0  # pixels
+WIDTH, HEIGHT = 350.0, 1000.0  # pixels
 GOOD, BAD = imgui.Vec4(0.25, 0.65, 0.35, 1.0), imgui.Vec4(0.8, 0.35, 0.3, 1.0)
 KEY_STEP = 0.1  # of a command, in its unit
 KEYS = (
@@ -209,6 +209,8 @@ class Panel(plugin.ViewerPlugin):
     def _rewards(self, report: Report) -> None:
         if report.reward is not None:
             imgui.SeparatorText(f"Reward {report.reward:+.3f} a step")
+        self._traces(report)
+        if report.terms:
             widest = max([abs(value) for value in report.terms.values()] + [1e-9])
             for name, value in report.terms.items():
                 self._choose_trace(name)
@@ -216,14 +218,13 @@ class Panel(plugin.ViewerPlugin):
                 imgui.PushStyleColor(imgui.Col.PlotHistogram, GOOD if value >= 0 else BAD)
                 imgui.ProgressBar(abs(value) / widest, imgui.Vec2(-1, 0), f"{value:+.4f}")
                 imgui.PopStyleColor()
-        self._traces(report)
 
     def _traces(self, report: Report) -> None:
         shown = {name: values for name, values in report.traces.items() if name in self._traced}
         if len(report.times) < 2 or not shown:
             return
         flags = int(implot.Flags.NoTitle) | int(implot.Flags.NoMenus) | int(implot.Flags.NoInputs)
-        if implot.BeginPlot("traces", imgui.Vec2(-1, 130), flags):
+        if implot.BeginPlot("traces", imgui.Vec2(-1, 110), flags):
             fit = int(implot.AxisFlags.AutoFit)
             implot.SetupAxes("s", "", fit, fit)
             for name, values in shown.items():

@@ -41,7 +41,7 @@ __all__ = ["Studio", "imgui", "implot", "messages", "open_page", "open_window", 
 
 FIRST_PORT, PORTS = 8080, 20
 LOOPBACK = re.compile(r"http://(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?")
-ARROW_WIDTH, DISC_HEIGHT = 0.02, 0.01  # m
+ARROW_WIDTH, DISC_HEIGHT = 0.015, 0.01  # m
 SHORTEST_ARROW = 0.01  # m
 TITLE = "Motrix"
 
