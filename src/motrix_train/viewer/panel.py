@@ -8,64 +8,19 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
 from queue import SimpleQueue
 from typing import Any
 
-import mujoco
-import numpy as np
-
 from motrix_train.viewer import camera
+from motrix_train.viewer.inputs import KEYS, MOUSE, Inputs, Wish, toggle_pause
 from motrix_train.viewer.pace import SPEEDS
 from motrix_train.viewer.report import Handle, Report
 from motrix_train.viewer.steering import COMMAND, GOAL
-from motrix_train.viewer.studio import geoms, imgui, implot, messages, plugin, ux, viewer_app_events
-
-Wish = Callable[[Any], object]  # of a session
+from motrix_train.viewer.studio import geoms, imgui, implot, messages, plugin, ux
 
 WIDTH, HEIGHT = 350.0, 1000.0  # pixels
 GOOD, BAD = imgui.Vec4(0.25, 0.65, 0.35, 1.0), imgui.Vec4(0.8, 0.35, 0.3, 1.0)
-KEY_STEP = 0.1  # of a command, in its unit
-KEYS = (
-    ("Space", "pause or go on"),
-    ("N", "one step"),
-    ("R", "new episode"),
-    ("+ -", "faster, slower"),
-    ("[ ]", "environment before, after"),
-    ("arrows", "forward, backward, turn; or move the goal"),
-    ("Q E", "sideways"),
-    ("X", "command zero"),
-    ("T", "leave command and goal to the task"),
-    ("P", "push, away from you"),
-    ("C", "follow or not"),
-    ("G", "hold: the goal goes to the mouse"),
-)
-MOUSE = (
-    ("drag", "turn the camera"),
-    ("right drag", "move it; wheel: nearer, farther"),
-    ("double click", "choose a body; on the ground: goal"),
-    ("Ctrl + right drag", "pull the chosen body"),
-)
-
-
-@dataclass(frozen=True)
-class _Key:
-    """An arrow key: what it adds to which element of a command, and of a goal."""
-
-    key: Any
-    command: tuple[int, float]
-    goal: tuple[int, float]
-
-
-_ARROWS = (
-    _Key(imgui.Key.UpArrow, (0, KEY_STEP), (0, KEY_STEP)),
-    _Key(imgui.Key.DownArrow, (0, -KEY_STEP), (0, -KEY_STEP)),
-    _Key(imgui.Key.LeftArrow, (2, KEY_STEP), (1, KEY_STEP)),
-    _Key(imgui.Key.RightArrow, (2, -KEY_STEP), (1, -KEY_STEP)),
-    _Key(imgui.Key.Q, (1, KEY_STEP), (2, KEY_STEP)),
-    _Key(imgui.Key.E, (1, -KEY_STEP), (2, -KEY_STEP)),
-)
 
 
 class Panel(plugin.ViewerPlugin):
@@ -81,9 +36,7 @@ class Panel(plugin.ViewerPlugin):
         self.report: Report | None = None
         self.wishes: SimpleQueue[Wish] = SimpleQueue()
         self.seen = -math.inf
-        self._mouse = ux.UxState()
-        self._follow = True
-        self._is_pulling = False
+        self._inputs = Inputs(self.wish)
         self._traced = {"reward"}
         self._editing: tuple[Handle, float] | None = None  # a slider that is being moved
         self._placed_for: tuple[int, int] | None = None  # sizes of the model that the camera was placed for
@@ -108,20 +61,14 @@ class Panel(plugin.ViewerPlugin):
         model = self.viewer.model
         if self._placed_for != (model.nbody, model.ngeom):
             self._placed_for = model.nbody, model.ngeom
-            camera.place(model, self.viewer.data, self.viewer.camera, self._follow)
+            camera.place(model, self.viewer.data, self.viewer.camera, self._inputs.follows)
 
     @messages.handler
     def _on_frame(self, _: messages.UpdateEvent) -> None:
         self.seen = time.monotonic()
-        viewer = self.viewer
-        viewer_app_events.handle_mouse_events(
-            viewer.model, viewer.data, viewer.camera, viewer.vis_options, viewer.perturb, self._mouse
-        )
-        self._pull()
+        self._inputs.read(self.viewer, self.report)
         if self.report is not None:
-            self._keys(self.report)
-            self._goal_by_mouse(self.report)
-            viewer.extra_geoms[:] = geoms(self.report.shapes)
+            self.viewer.extra_geoms[:] = geoms(self.report.shapes)
 
     @messages.handler
     def _on_gui(self, _: messages.BuildGuiEvent) -> None:
@@ -150,7 +97,7 @@ class Panel(plugin.ViewerPlugin):
 
     def _running(self, report: Report) -> None:
         if imgui.Button("Go on" if report.paused else "Pause", imgui.Vec2(70, 0)):
-            self.wish(_toggle_pause)
+            self.wish(toggle_pause)
         imgui.SameLine()
         if imgui.Button("Step"):
             self.wish(lambda session: session.pace.request_step())
@@ -159,7 +106,7 @@ class Panel(plugin.ViewerPlugin):
             self.wish(lambda session: session.reset())
         imgui.SameLine()
         if imgui.Button("Push"):
-            self._push()
+            self._inputs.push(self.viewer)
         imgui.SameLine()
         imgui.SetNextItemWidth(-1)
         speeds = [f"x {speed:g}" for speed in SPEEDS]
@@ -175,9 +122,9 @@ class Panel(plugin.ViewerPlugin):
             if changed:
                 self.wish(lambda session: session.show(env))
         if camera.followed_body(self.viewer.model) is not None:
-            changed, self._follow = imgui.Checkbox("camera follows", self._follow)
+            changed, follows = imgui.Checkbox("camera follows", self._inputs.follows)
             if changed:
-                camera.set_following(self.viewer.model, self.viewer.camera, self._follow)
+                self._inputs.follow(self.viewer, follows)
 
     def _steering(self, report: Report) -> None:
         if not report.handles:
@@ -192,14 +139,14 @@ class Panel(plugin.ViewerPlugin):
             else:
                 changed, value = imgui.SliderFloat(handle.label, value, handle.low, handle.high, "%.2f")
             if changed:
-                self._set(handle, value)
+                self._inputs.set(handle, value)
             if imgui.IsItemActive():
                 self._editing = handle, value
             elif self._editing and self._editing[0] == handle:
                 self._editing = None
         if report.handles[0][0].field == COMMAND:
             if imgui.Button("Zero"):
-                self._zero(report)
+                self._inputs.zero(report)
             imgui.SameLine()
         imgui.BeginDisabled(not report.held)
         if imgui.Button("Leave to the task"):
@@ -252,88 +199,6 @@ class Panel(plugin.ViewerPlugin):
         imgui.TextWrapped(f"last: {report.ending}")
         for reason, count in report.endings.items():
             imgui.TextUnformatted(f"{count} x {reason}")
-
-    def _keys(self, report: Report) -> None:
-        """Reads the keyboard, unless somebody types into a field."""
-        if imgui.IsAnyItemActive():
-            return
-        key, pressed = imgui.Key, imgui.IsKeyPressed
-        if pressed(key.Space, False):
-            self.wish(_toggle_pause)
-        if pressed(key.N):
-            self.wish(lambda session: session.pace.request_step())
-        if pressed(key.R, False):
-            self.wish(lambda session: session.reset())
-        if pressed(key.P, False):
-            self._push()
-        if pressed(key.T, False):
-            self.wish(lambda session: session.release())
-        for faster, names in ((1, (key.Equal, key.KeypadAdd)), (-1, (key.Minus, key.KeypadSubtract))):
-            if any(pressed(name, False) for name in names):
-                self.wish(lambda session, by=faster: session.pace.faster(by))
-        for by, name in ((1, key.RightBracket), (-1, key.LeftBracket)):
-            if pressed(name, False):
-                self.wish(lambda session, by=by: session.show(session.env + by))
-        if pressed(key.C, False):
-            self._follow = not self._follow
-            camera.set_following(self.viewer.model, self.viewer.camera, self._follow)
-        if pressed(key.X, False):
-            self._zero(report)
-        handles = [handle for handle, _ in report.handles]
-        for arrow in _ARROWS:
-            if handles and pressed(arrow.key):
-                element, by = arrow.command if handles[0].field == COMMAND else arrow.goal
-                if element < len(handles):
-                    self.wish(lambda session, handle=handles[element], by=by: _add(session, handle, by))
-
-    def _set(self, handle: Handle, value: float) -> None:
-        self.wish(lambda session: session.set(handle, value))
-
-    def _zero(self, report: Report) -> None:
-        for handle, _ in report.handles:
-            if handle.field == COMMAND:
-                self._set(handle, 0.0)
-
-    def _push(self) -> None:
-        direction = math.radians(self.viewer.camera.azimuth)
-        self.wish(lambda session: session.push(direction))
-
-    def _pull(self) -> None:
-        """Passes on the force with which the mouse pulls a body."""
-        viewer = self.viewer
-        body = int(viewer.perturb.select)
-        is_pulling = bool(viewer.perturb.active) and body > 0
-        force = np.zeros(6)
-        if is_pulling:
-            viewer.data.xfrc_applied[:] = 0.0
-            mujoco.mjv_applyPerturbForce(viewer.model, viewer.data, viewer.perturb)
-            force = np.array(viewer.data.xfrc_applied[body])
-        if is_pulling or self._is_pulling:
-            self.wish(lambda session: session.pull(body, force))
-        self._is_pulling = is_pulling
-
-    def _goal_by_mouse(self, report: Report) -> None:
-        """Sets a goal on the ground to where the mouse is."""
-        goal = [handle for handle, _ in report.handles if handle.field == GOAL]
-        io = imgui.GetIO()
-        asked = imgui.IsMouseDoubleClicked(imgui.MouseButton.Left) or imgui.IsKeyDown(imgui.Key.G)
-        if len(goal) != 2 or not asked or io.WantCaptureMouse or min(io.DisplaySize.x, io.DisplaySize.y) <= 0:
-            return
-        viewer = self.viewer
-        x, y = io.MousePos.x / io.DisplaySize.x, io.MousePos.y / io.DisplaySize.y
-        shape = io.DisplaySize.x / io.DisplaySize.y
-        picked = ux.Pick(viewer.model, viewer.data, viewer.camera, x, y, shape, viewer.vis_options)
-        if picked.geom >= 0 and picked.body == 0:
-            for handle, value in zip(goal, picked.point, strict=False):
-                self._set(handle, float(value))
-
-
-def _toggle_pause(session: Any) -> None:
-    session.pace.paused = not session.pace.paused
-
-
-def _add(session: Any, handle: Handle, by: float) -> None:
-    session.set(handle, session.value(handle) + by)
 
 
 def _help() -> None:
