@@ -15,6 +15,7 @@ from websockets.sync.client import connect
 from motrix_train.errors import UsageError
 from motrix_train.viewer import studio
 from motrix_train.viewer.panel import Panel
+from motrix_train.viewer.report import Report
 from motrix_train.viewer.session import Session
 from motrix_train.viewer.show import run
 from motrix_train.viewer.studio import web_server, web_viewer
@@ -26,19 +27,28 @@ PATIENCE = 120.0  # s
 
 @dataclass
 class Shown:
-    """A session on a page."""
+    """A session on a page. Its own thread steps it; a test asks the panel."""
 
-    session: Session
+    panel: Panel
     url: str
 
     @property
     def port(self) -> int:
         return int(self.url.rstrip("/").rpartition(":")[2])
 
+    @property
+    def report(self) -> Report:
+        assert self.panel.report is not None
+        return self.panel.report
 
-def until(condition: Callable[[], bool]) -> bool:
+    def command(self, element: int) -> float:
+        """An element of the present command."""
+        return self.report.handles[element][1]
+
+
+def until(condition: Callable[[], bool], seconds: float = PATIENCE) -> bool:
     """Waits for a condition; whether it came true."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + seconds
     while time.monotonic() < end:
         if condition():
             return True
@@ -65,7 +75,7 @@ def shown() -> Iterator[Shown]:
     panel.viewer.render_flags.flags = [0] * len(
         panel.viewer.render_flags.flags
     )  # no shadows: half the time for a frame
-    yield Shown(session, page.url)
+    yield Shown(panel, page.url)
     page.close()
     thread.join(10)
     assert not thread.is_alive()
@@ -78,7 +88,7 @@ def page(shown, tmp_path_factory) -> Iterator[chromium.Page]:
     if chromium.found() is None:
         pytest.skip(f"there is no Chromium here: none of {', '.join(chromium.NAMES)} is on PATH")
     with chromium.opened(shown.url, tmp_path_factory.mktemp("chromium"), WINDOW) as opened:
-        assert until(lambda: shown.session.report(shown.session.scene()).step > 0), "the page did not begin to draw"
+        assert until(lambda: shown.report.step > 0), "the page did not begin to draw"
         yield opened
 
 
@@ -104,21 +114,26 @@ def test_the_robot_is_there_and_moves(shown, page):
 
 
 def test_keys_pause_and_command(shown, page):
-    session = shown.session
-    session.set(session.handles[0], 0.0)
-    with page.held("ArrowUp"):
-        assert until(lambda: session.value(session.handles[0]) > 0)
-    with page.held("ArrowLeft"):
-        before = session.value(session.handles[2])
-        assert until(lambda: session.value(session.handles[2]) > before)
-    with page.held(" "):
-        assert until(lambda: session.pace.paused)
-    step = session.report(session.scene()).step
-    time.sleep(0.3)
-    assert session.report(session.scene()).step == step
-    with page.held(" "):
-        assert until(lambda: not session.pace.paused)
-    session.release()
+    def typed(key: str, condition: Callable[[], bool]) -> bool:
+        """Holds a key until a condition comes true; a key that was let go between two frames is not seen."""
+        for _ in range(10):
+            with page.held(key):
+                if until(condition, 10.0):
+                    break
+            time.sleep(1.0)
+        page.value("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        return condition()
+
+    assert typed("ArrowUp", lambda: shown.report.held)
+    before = shown.command(0)
+    assert typed("ArrowDown", lambda: shown.command(0) < before)
+    before = shown.command(2)
+    assert typed("ArrowLeft", lambda: shown.command(2) > before)
+    assert typed(" ", lambda: shown.report.paused)
+    step = shown.report.step
+    time.sleep(0.6)
+    assert shown.report.step == step
+    assert typed(" ", lambda: not shown.report.paused)
 
 
 def test_a_taken_port_and_a_wrong_host_are_mistakes_of_the_user(shown):
