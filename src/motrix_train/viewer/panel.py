@@ -171,9 +171,10 @@ class Panel(plugin.ViewerPlugin):
         if len(report.times) < 2 or not shown:
             return
         flags = int(implot.Flags.NoTitle) | int(implot.Flags.NoMenus) | int(implot.Flags.NoInputs)
-        if implot.BeginPlot("traces", imgui.Vec2(-1, 110), flags):
+        if implot.BeginPlot("traces", imgui.Vec2(-1, 110 + 20 * len(shown)), flags):
             fit = int(implot.AxisFlags.AutoFit)
-            implot.SetupAxes("s", "", fit, fit)
+            implot.SetupAxes("", "", fit, fit)
+            implot.SetupLegend(int(implot.Location.South), int(implot.LegendFlags.Outside))
             for name, values in shown.items():
                 implot.PlotLine(name, report.times.tolist(), values.tolist())
             implot.EndPlot()
