@@ -20,12 +20,14 @@ from families import live
 from pictures import AHEAD, COLOURS, policies
 from PIL import Image
 
+import motrix_train
 from motrix_gym.registration import ENVS
 from motrix_gym.rendering import grid
 from motrix_gym.tasks.locomotion.velocity import VelocityTask
 from motrix_gym.tasks.navigation.goal import AnymalCNavigation
+from motrix_train import pretrained
 from motrix_train.errors import RunError, UsageError
-from motrix_train.ppo import backend
+from motrix_train.ppo.policy import NumpyPolicy
 from motrix_train.storage.checkpoint import Checkpoint
 
 CLIPS = Path(__file__).parent / "clips"
@@ -60,7 +62,9 @@ def main() -> None:
 
 def ready_made(env_id: str, saved: Mapping[str, Checkpoint]) -> Policy | None:
     """The trained policy of an id, (N, k) observations to (N, m) actions; None where there is none."""
-    return backend.select(saved[env_id].backend).policy(saved[env_id], "cpu") if env_id in saved else None
+    if env_id in saved:
+        return NumpyPolicy(saved[env_id])
+    return motrix_train.load_policy(env_id) if env_id in pretrained.index() else None
 
 
 def show(env_id: str, policy: Policy | None) -> Path:

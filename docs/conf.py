@@ -30,6 +30,7 @@ SECTIONS = {
         "docs/curriculum",
         "docs/scaling",
         "docs/watching",
+        "docs/viewer",
         "docs/export",
         "benchmarks/learning/README",
         "benchmarks/learning/FINDINGS",

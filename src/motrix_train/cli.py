@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 
 from motrix_gym.task_check import TaskError
-from motrix_train.commands import curriculum, evaluate, export, listing, new, play, plot, show, train
+from motrix_train.commands import curriculum, demo, evaluate, export, listing, new, play, plot, show, train, view
 from motrix_train.commands.options import PROGRAM
 from motrix_train.errors import EndedElsewhere, RunError, UsageError
 from motrix_train.launcher import reports_errors
@@ -52,6 +52,8 @@ for command, name in (
     (show.show, "show"),
     (train.train, "train"),
     (curriculum.curriculum, "curriculum"),
+    (demo.demo, "demo"),
+    (view.view, "view"),
     (play.play, "play"),
     (evaluate.evaluate, "evaluate"),
     (plot.plot, "plot"),

@@ -151,6 +151,17 @@ def make_env(
         raise UsageError(f"{spec.id}: {refusal}") from refusal
 
 
+def action_space(env_id: str, env_kwargs: Mapping[str, Any]) -> Any:
+    """The action space of one environment.
+
+    Raises:
+        UsageError: As `make_env`.
+    """
+    env = make_env(env_id, 1, env_kwargs, num_threads=1)
+    env.close()
+    return env.single_action_space
+
+
 def parse_kwargs(assignments: Iterable[str]) -> dict[str, Any]:
     """Parses fields of the task from the command line.
 

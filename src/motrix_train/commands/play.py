@@ -1,4 +1,4 @@
-"""`motrix-train play`: a policy as a video."""
+"""`motrix-train play`: a policy as a video, or live."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from motrix_train.errors import UsageError
 from motrix_train.policies import TrainedPolicy
 from motrix_train.training import video
 from motrix_train.training.progress import share_bar
+from motrix_train.viewer.show import ViewOptions
+from motrix_train.viewer.show import view as view_policy
 
 
 def play(
@@ -23,7 +25,9 @@ def play(
     policy: Annotated[Path | None, typer.Option(help="A policy file, in place of the newest run's best.")] = None,
     video_path: Annotated[
         Path | None,
-        typer.Option("--video", metavar="FILE", help="Where to: .mp4, or .png for a strip of moments."),
+        typer.Option(
+            "--video", metavar="FILE", help="Where to: .mp4, or .png for a strip of moments; without it, the viewer."
+        ),
     ] = None,
     num_envs: Annotated[
         int | None, typer.Option(min=1, help="Environments shown in a grid; the preset's by default.")
@@ -43,7 +47,7 @@ def play(
     num_threads: NumThreads = 0,
     imports: Imports = None,
 ) -> None:
-    """Plays a policy into a video, with its mean actions.
+    """Plays a policy into a video, or in the viewer, with its mean actions.
 
     Example: motrix-train play Motrix/Go1-v0 --num-envs 4 --video go1.mp4
 
@@ -53,13 +57,16 @@ def play(
 
     Example: motrix-train play Motrix/Go1Rough-v0 --env terrain_seed=101 --video unseen.png
     """
-    if video_path is None:
-        raise UsageError("play shows no window: name a file for the pictures, for example --video play.mp4")
     if not math.isfinite(seconds):
         raise UsageError(f"--seconds {seconds} is no length of time: give a number such as 10")
-    video.check_path(video_path)
+    if video_path is not None:
+        video.check_path(video_path)
     fields = environment.parse_kwargs(env_fields or ()) | _commanded(command)
     trained = TrainedPolicy.open(target, policy, env_id, fields, ready_made=pretrained)
+    if video_path is None:
+        about = f"{trained.path}, {trained.checkpoint.env_steps:,} env steps"
+        options = ViewOptions(num_envs=num_envs or 1, seed=seed, num_threads=num_threads, about=lambda: about)
+        return view_policy(trained.env_id, trained.env_kwargs, trained.acting(), options)
     shown = num_envs or (1 if video_path.suffix == ".png" else trained.checkpoint.config.get("play_num_envs", 1))
     with share_bar(Console(stderr=True), "playing") as on_progress:
         video.film_policy(

@@ -47,12 +47,24 @@ from motrix_train.training.resume import ResumeRequest
 from motrix_train.training.run import train_as_worker, train_run
 from motrix_train.training.video import TrainingVideos
 from motrix_train.training.weights_and_biases import WandbLog
+from motrix_train.viewer.companion import Companion
 
 PRETRAINED = "pretrained"
 ORIGIN = "Policy to start from"  # a panel of the help
 
 # parameters that do not change what is learned
-WITH_RESUME = ("resume", "max_env_steps", "device", "num_threads", "imports", "video_every", "wandb", "quiet")
+WITH_RESUME = (
+    "resume",
+    "max_env_steps",
+    "device",
+    "num_threads",
+    "imports",
+    "video_every",
+    "wandb",
+    "watch",
+    "dump_diverged",
+    "quiet",
+)
 
 
 def train(
@@ -128,6 +140,12 @@ def train(
             help="Log to this project of Weights & Biases.",
         ),
     ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Serve the viewer of the newest policy meanwhile, in a process of its own.")
+    ] = False,
+    dump_diverged: Annotated[
+        bool, typer.Option("--dump-diverged", help="Keep the last second of environments that diverge, for `view`.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the result.")] = False,
 ) -> None:
     """Trains a policy. Ctrl-C ends the training early and keeps the policy.
@@ -187,11 +205,18 @@ def train(
     prepared = group.run(prepare)
     if prepared is None:
         return train_as_worker(group)
+    watching = [Companion(imports or ())] if watch else []
     trained: list[tuple[RunDirectory, TrainingSummary]] = []
     for request, callbacks in zip(prepared.requests, prepared.callbacks, strict=True):
         run = request.create_run(context.obj, path_of(request)) if trained else prepared.first_run
         with TrainingProgress(run, console) as progress:
-            summary = train_run(run, CallbackList([*callbacks, progress]), group=group, resume=prepared.resume)
+            summary = train_run(
+                run,
+                CallbackList([*callbacks, *watching, progress]),
+                group=group,
+                resume=prepared.resume,
+                dump_diverged=dump_diverged,
+            )
         trained.append((run, summary))
         if summary.interrupted:
             break

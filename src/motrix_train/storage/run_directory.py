@@ -7,6 +7,7 @@ runs/<env id>/<time>_<backend>_seed<N>/
   learning_curve.png
   events.out.*        TensorBoard
   videos/             step_<env steps>.mp4, where they were asked for
+  diverged/           recordings of environments that diverged, where they were asked for
   checkpoints/        policies: best, last and the newest few step_<env steps>; origin, if it started from a policy;
                       best_before_end, which is best again if the run is lengthened;
                       resume, what the run continues from: last, its optimizer, its environments
@@ -80,6 +81,11 @@ class RunDirectory:
     def videos(self) -> Path:
         """The directory of the videos of the policy in training."""
         return self.path / "videos"
+
+    @property
+    def diverged(self) -> Path:
+        """The directory of the recordings of environments that diverged."""
+        return self.path / "diverged"
 
     @property
     def progress_path(self) -> Path:
@@ -232,7 +238,7 @@ class RunDirectory:
 
     def remove_unfinished(self) -> None:
         """Removes the temporary files of processes that were killed in this run; call it inside `exclusive`."""
-        for directory in (self.path, self.checkpoints, self.videos):
+        for directory in (self.path, self.checkpoints, self.videos, self.diverged):
             remove_unfinished(directory)
 
     def keep_newest(self, count: int) -> None:

@@ -31,6 +31,7 @@ def train_run(
     goal: Goal = never,
     group: ProcessGroup = SINGLE_PROCESS,
     resume: ResumeRequest | None = None,
+    dump_diverged: bool = False,
 ) -> TrainingSummary:
     """Trains a run, on rank 0. The other processes of the group call `train_as_worker` at the same time.
 
@@ -43,12 +44,13 @@ def train_run(
         goal: Ends the training before its budget does.
         group: The processes that train it.
         resume: Settings that change from here on.
+        dump_diverged: Whether the run keeps recordings of environments that diverge.
 
     Raises:
         UsageError: The settings do not go together, or another process trains the run.
         RunError: The disk refuses, or the training diverges.
     """
-    summary = _train(group, run, callback, goal, resume)
+    summary = _train(group, run, callback, goal, resume, dump_diverged)
     assert summary is not None
     return summary
 
@@ -78,6 +80,7 @@ def _train(
     callback: Callback | None = None,
     goal: Goal = never,
     resume: ResumeRequest | None = None,
+    dump_diverged: bool = False,
 ) -> TrainingSummary | None:
     """Trains a run: called by all processes, with the run and what belongs to it on rank 0 alone."""
     with ExitStack() as opened:
@@ -94,6 +97,7 @@ def _train(
                 resumed=files.resumed,
                 goal=goal,
                 group=group,
+                dump_diverged=dump_diverged,
             )
         except BaseException:
             if not run.has_trained():

@@ -22,6 +22,7 @@ from motrix_train.training.agents import box, fresh_agent
 from motrix_train.training.callbacks import Callback
 from motrix_train.training.collector import RolloutCollector
 from motrix_train.training.divergence_check import DivergenceCheck
+from motrix_train.training.divergence_recorder import DivergenceRecorder
 from motrix_train.training.episode_cuts import FirstEpisodeCuts
 from motrix_train.training.evaluation import Evaluation, evaluate_policy
 from motrix_train.training.loop import TrainingLoop
@@ -40,6 +41,7 @@ def train_policy(
     resumed: Checkpoint | None = None,
     goal: Goal = never,
     group: ProcessGroup = SINGLE_PROCESS,
+    dump_diverged: bool = False,
 ) -> TrainingSummary | None:
     """Trains one policy, called by all processes of the group.
 
@@ -52,6 +54,7 @@ def train_policy(
         resumed: The run's last checkpoint, from which the training continues as if it had never stopped.
         goal: Ends the training before its budget does.
         group: The processes; each one passes it.
+        dump_diverged: Whether the run keeps recordings of its environments that diverge, on rank 0.
 
     Returns:
         How the training ended, on rank 0. Ctrl-C or SIGTERM ends it early, with the last checkpoint written; a second
@@ -74,6 +77,8 @@ def train_policy(
             reporter = _make_reporter(opened.enter_context(closing(recorder)), request, agent, seeds.evaluation, goal)
         check = DivergenceCheck(agent, backend, cfg, run)
         cuts = group.run(_first_episode_cuts, env, request, seeds.env)
+        if dump_diverged and run is not None:
+            env = DivergenceRecorder(env, run, request.env_id, _training_fields(request), cfg.seed)
         collector = RolloutCollector(env, agent, cfg, cuts, check, cfg.num_envs * group.size)
         loop = TrainingLoop(collector, agent, backend, cfg, group, check, reporter)
         resume_state = group.from_main(lambda: resumed.resume_state if resumed else {})
@@ -127,8 +132,12 @@ def _make_agent(
 
 
 def _make_training_env(request: TrainRequest, num_envs: int, num_threads: int) -> VectorEnv:
-    env_kwargs = environment.merged(request.cfg.training_env, request.env_kwargs)
-    return environment.make_env(request.env_id, num_envs, env_kwargs, num_threads)
+    return environment.make_env(request.env_id, num_envs, _training_fields(request), num_threads)
+
+
+def _training_fields(request: TrainRequest) -> dict[str, Any]:
+    """The fields of the task in training, which may differ from those of an evaluation."""
+    return environment.merged(request.cfg.training_env, request.env_kwargs)
 
 
 def _first_episode_cuts(env: VectorEnv, request: TrainRequest, seed: int) -> FirstEpisodeCuts | None:

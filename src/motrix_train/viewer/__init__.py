@@ -1,0 +1,1 @@
+"""Looks at environments and policies live: in a browser, or in MuJoCo's own window."""

@@ -1,0 +1,83 @@
+"""Ready-made policies do in their environments what the row of their training says."""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import motrix_train
+from motrix_train import environment, pretrained
+from motrix_train.cli import run
+from motrix_train.errors import UsageError
+from motrix_train.storage import checkpoint
+from motrix_train.training.evaluation import evaluate_policy
+
+ROWS = Path(__file__).parents[2] / "benchmarks" / "learning" / "results"
+EPISODES = 32
+WHOLE = 8_000_000  # bytes of all of them
+IDS = sorted(pretrained.index())
+
+
+def test_every_file_is_in_the_index_and_they_are_small():
+    files = sorted(pretrained.HERE.glob("*.safetensors"))
+    assert files == [pretrained.policy_file(env_id) for env_id in IDS]
+    assert "Motrix/Go1-v0" in IDS
+    assert sum(path.stat().st_size for path in files) < WHOLE
+
+
+@pytest.mark.parametrize("env_id", IDS)
+def test_it_is_the_policy_of_its_row(env_id: str):
+    entry = pretrained.index()[env_id]
+    row = json.loads((ROWS / f"{env_id.rpartition('/')[2]}_{entry.backend}_seed{entry.seed}.json").read_text())
+    known = row | row["evaluation"]
+    assert dataclasses.asdict(entry) == {name: known[name] for name in dataclasses.asdict(entry)}
+    read = checkpoint.read(pretrained.policy_file(env_id))
+    assert (read.env_id, read.env_kwargs, read.seed, read.env_steps) == (env_id, {}, entry.seed, entry.env_steps)
+    blocks = read.observation_blocks
+    assert sum(block.size for block in blocks) == read.observation_shape[0]
+    assert environment.make_env(env_id, 1, {}).single_observation_space.shape == read.observation_shape
+
+
+@pytest.mark.parametrize("env_id", IDS)
+def test_it_does_what_its_row_says(env_id: str):
+    entry = pretrained.index()[env_id]
+    found = evaluate_policy(motrix_train.load_policy(env_id), env_id, {}, EPISODES, seed=1, num_threads=1)
+    error = math.hypot(entry.std_return / math.sqrt(EPISODES), entry.std_return / math.sqrt(entry.episodes))
+    assert found.mean_return == pytest.approx(entry.mean_return, abs=4 * error + 0.01 * abs(entry.mean_return))
+    allowed = sum(entry.termination.values()) + 4 * math.sqrt(0.25 / EPISODES) / 2
+    assert sum(found.termination.values()) <= allowed
+
+
+def test_it_acts_for_any_number_of_environments():
+    policy = motrix_train.load_policy("motrix_gym:Motrix/Go1-v0")
+    observations = np.random.default_rng(0).standard_normal((7, 50))
+    assert policy(observations).shape == (7, 12)
+    assert policy(observations[:1])[0] == pytest.approx(policy(observations)[0], abs=1e-5)
+
+
+def test_an_id_without_one_is_refused_with_those_that_have_one():
+    with pytest.raises(UsageError, match=r"no ready-made policy of Motrix/HumanoidRun-v0: .*Motrix/Go1-v0"):
+        pretrained.policy_file("Motrix/HumanoidRun-v0")
+
+
+def test_the_commands_take_it(work: Path, capsys):
+    cartpole = "Motrix/CartPole-v0"
+    assert run(["evaluate", cartpole, "--pretrained", "--episodes=2", "--num-threads=1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["mean_return"] > 900
+    assert run(["evaluate", "Motrix/HumanoidRun-v0", "--pretrained"]) == 2
+    assert run(["evaluate", "runs", "--pretrained"]) == 2
+    tiny = ["--num-envs=8", "--max-env-steps=1", "--set=rollouts=16", "--set=check_point_interval=16", "--quiet"]
+    assert run(["train", cartpole, "--init-from=pretrained", "--run-dir=more", "--num-threads=1", *tiny]) == 0
+    started = checkpoint.read("more/checkpoints/origin.safetensors")
+    assert started.env_steps == pretrained.index()[cartpole].env_steps
+
+
+def test_the_demo_is_a_video_where_there_is_no_display(work: Path, opengl, capsys, monkeypatch):
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    assert run(["demo", "Motrix/CartPole-v0", "--num-threads=1"]) == 0
+    assert (work / "CartPole-v0.mp4").stat().st_size > 1000
+    assert "Motrix/CartPole-v0 -> CartPole-v0.mp4" in capsys.readouterr().out
