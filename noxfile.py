@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import zipfile
 from pathlib import Path
 
 import nox
@@ -10,6 +11,7 @@ nox.needs_version = ">=2025.2.9"
 nox.options.sessions = ["lint", "docs", "package", "types", "quickstart", "examples", "tests", "fuzz"]
 nox.options.reuse_venv = "yes"
 
+WHEEL_BYTES = 15_000_000
 CONSTRAINTS = Path("constraints.txt")
 README = Path("README.md").read_text(encoding="utf-8")
 TRAIN_COMMAND, TEST_COMMAND = re.findall(r"^python3 -m venv .*$", README, re.MULTILINE)
@@ -47,10 +49,23 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def package(session: nox.Session) -> None:
-    """The package without extras steps every environment, and the trainer says what it needs."""
-    install(session, ".")
-    session.run("python", "-c", STEP_EVERYTHING)
+    """Sdist and wheel into dist/, checked; the wheel alone steps every environment, with [play] it shows a policy."""
+    install(session, "build", "twine")
+    shutil.rmtree("dist", ignore_errors=True)
+    session.run("python", "-m", "build", "--outdir", "dist", silent=True)
+    sdist, wheel = sorted(Path("dist").iterdir(), key=lambda path: path.suffix)
+    session.run("twine", "check", "--strict", str(sdist), str(wheel))
+    _check_content(session, wheel)
+    session.run("python", "-m", "pip", "uninstall", "--yes", "motrix-gym", silent=True)
+    install(session, str(wheel))
+    folder = session.create_tmp()
+    with session.chdir(folder):
+        session.run("python", "-c", STEP_EVERYTHING)
+    session.run("python", "-m", "pip", "uninstall", "--yes", "rich", silent=True)  # twine brought it
     session.run("motrix-train", success_codes=[2])
+    install(session, f"motrix-gym[play] @ {wheel.resolve().as_uri()}")
+    with session.chdir(folder):
+        session.run("motrix-train", "evaluate", "Motrix/CartPole-v0", "--pretrained", "--episodes", "4")
 
 
 @nox.session
@@ -123,6 +138,17 @@ def constraints(session: nox.Session) -> None:
     comment = CONSTRAINTS.read_text(encoding="utf-8").splitlines()[0]
     pins = sorted((line.partition("+")[0] for line in frozen.splitlines()), key=str.lower)
     CONSTRAINTS.write_text("\n".join([comment, *pins]) + "\n", encoding="utf-8")
+
+
+def _check_content(session: nox.Session, wheel: Path) -> None:
+    """Fails unless models, policies, template and licences are in the wheel, and it is small."""
+    names = zipfile.ZipFile(wheel).namelist()
+    wanted = ("models/go1.xml", "pretrained/Go1-v0.safetensors", "pretrained/index.json", "template/pyproject.toml")
+    for part in (*wanted, "py.typed", "/LICENSE", "/NOTICE"):
+        if not any(name.endswith(part) for name in names):
+            session.error(f"{wheel} lacks {part}")
+    if wheel.stat().st_size > WHEEL_BYTES:
+        session.error(f"{wheel} has {wheel.stat().st_size:,} bytes; {WHEEL_BYTES:,} are allowed")
 
 
 def install(session: nox.Session, *requirements: str) -> None:
