@@ -71,3 +71,8 @@ def locked(directory: Path) -> Iterator[None]:
             yield
         finally:
             os.close(descriptor)
+
+
+def has_display() -> bool:
+    """Whether a window or a browser can be opened here."""
+    return not sys.platform.startswith("linux") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

@@ -10,11 +10,12 @@ from rich.console import Console
 
 from motrix_train.commands.options import Imports, NumThreads, command, complete_env_id
 from motrix_train.errors import RunError
+from motrix_train.operating_system import has_display
 from motrix_train.policies import TrainedPolicy
 from motrix_train.storage.files import numbered
 from motrix_train.training import video
 from motrix_train.training.progress import share_bar
-from motrix_train.viewer.show import ViewOptions, has_display, require_studio
+from motrix_train.viewer.show import ViewOptions, require_studio
 from motrix_train.viewer.show import view as view_policy
 
 SECONDS = 10.0

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
-import sys
 import time
 import webbrowser
 from collections.abc import Callable, Mapping
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import mujoco
 
 from motrix_train.errors import RunError, UsageError
+from motrix_train.operating_system import has_display
 from motrix_train.training.evaluation import PolicyFunction
 from motrix_train.viewer.pace import Pace
 from motrix_train.viewer.report import Handle, Report
@@ -198,8 +197,3 @@ def _tell(url: str | None, options: ViewOptions) -> None:
         print("There is no password: everybody who reaches this port can look and drive.", flush=True)
     if options.browser and has_display():
         webbrowser.open(url, new=2)
-
-
-def has_display() -> bool:
-    """Whether a window or a browser can be opened here."""
-    return not sys.platform.startswith("linux") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
