@@ -89,7 +89,7 @@ def refused(work, capsys):
         (["evaluate", "policy.safetensors"], "there is no policy policy.safetensors"),
         (["evaluate", "policy.onnx"], ".onnx"),
         (["evaluate", CARTPOLE, "--episodes=0"], "--episodes"),
-        (["play", CARTPOLE], "--video play.mp4"),
+        (["play", CARTPOLE], f"train it first, with `motrix-train train {CARTPOLE}`"),
         (["play", CARTPOLE, "--video=play.mp4", "--seconds=inf"], "--seconds inf"),
         (["play", CARTPOLE, "--video=play.gif"], "must end in .mp4"),
         (["play", CARTPOLE, "--video=play.mp4"], f"train it first, with `motrix-train train {CARTPOLE}`"),
