@@ -270,7 +270,7 @@ def test_the_command_exports_the_best_policy_of_a_run(trained, work, capsys):
     assert run(["export", "mine", "--onnx", "--model", "cartpole.xml"]) == 0
     shown = capsys.readouterr().out
     best = Path("mine/checkpoints/best")
-    assert f"{best}.pt -> {best}.onnx, from observation to action and ctrl\n" in shown
+    assert f"{best}.safetensors -> {best}.onnx, from observation to action and ctrl\n" in shown
     difference = float(re.findall(r"On 1000 observations .* torch policy by (\S+) at most", shown)[0])
     assert difference <= 1e-5
     observations = np.random.default_rng(0).standard_normal((9, 4)).astype(np.float32)
