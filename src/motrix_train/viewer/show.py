@@ -162,7 +162,12 @@ def _grant(watched: Watched, panel: Any) -> int:
 
 
 def _open(options: ViewOptions) -> tuple[Any, Any]:
-    """The panel, and the page or window that it is in."""
+    """The panel, and the page that it is in; a window is both."""
+    if options.window:
+        from motrix_train.viewer.window import Window
+
+        window = Window()
+        return window, window
     try:
         from motrix_train.viewer import studio
         from motrix_train.viewer.panel import Panel
@@ -172,8 +177,6 @@ def _open(options: ViewOptions) -> tuple[Any, Any]:
             f"it ({missing}): pip install 'mujoco==3.17.*'"
         ) from missing
     panel = Panel()
-    if options.window:
-        return panel, studio.open_window(panel)
     return panel, studio.open_page(panel, options.host, options.port)
 
 
