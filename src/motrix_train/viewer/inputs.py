@@ -7,17 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import mujoco
-import numpy as np
-
 from motrix_train.viewer import camera
 from motrix_train.viewer.report import Handle, Report
 from motrix_train.viewer.steering import COMMAND, GOAL
 from motrix_train.viewer.studio import imgui, ux, viewer_app_events
+from motrix_train.viewer.wishes import KEY_STEP, Wish, add, pull, toggle_pause, zero
 
-Wish = Callable[[Any], object]  # of a session
-
-KEY_STEP = 0.1  # of a command, in its unit
 KEYS = (
     ("Space", "pause or go on"),
     ("N", "one step"),
@@ -103,9 +98,7 @@ class Inputs:
 
     def zero(self, report: Report) -> None:
         """Asks for a command of zero."""
-        for handle, _ in report.handles:
-            if handle.field == COMMAND:
-                self.set(handle, 0.0)
+        self._wish(lambda session: zero(session, [handle for handle, _ in report.handles]))
 
     def set(self, handle: Handle, value: float) -> None:
         """Asks for a value."""
@@ -138,20 +131,14 @@ class Inputs:
             if handles and pressed(arrow.key):
                 element, by = arrow.command if handles[0].field == COMMAND else arrow.goal
                 if element < len(handles):
-                    self._wish(lambda session, handle=handles[element], by=by: _add(session, handle, by))
+                    self._wish(lambda session, handle=handles[element], by=by: add(session, handle, by))
 
     def _pull(self, viewer: Any) -> None:
         """Passes on the force with which the mouse pulls a body."""
-        body = int(viewer.perturb.select)
-        is_pulling = bool(viewer.perturb.active) and body > 0
-        force = np.zeros(6)
-        if is_pulling:
-            viewer.data.xfrc_applied[:] = 0.0
-            mujoco.mjv_applyPerturbForce(viewer.model, viewer.data, viewer.perturb)
-            force = np.array(viewer.data.xfrc_applied[body])
-        if is_pulling or self._is_pulling:
+        body, force = pull(viewer.model, viewer.data, viewer.perturb)
+        if force.any() or self._is_pulling:
             self._wish(lambda session: session.pull(body, force))
-        self._is_pulling = is_pulling
+        self._is_pulling = bool(force.any())
 
     def _goal_by_mouse(self, viewer: Any, report: Report) -> None:
         """Sets a goal on the ground to where the mouse is."""
@@ -166,13 +153,3 @@ class Inputs:
         if picked.geom >= 0 and picked.body == 0:
             for handle, value in zip(goal, picked.point, strict=False):
                 self.set(handle, float(value))
-
-
-def toggle_pause(session: Any) -> None:
-    """Pauses a session, or goes on."""
-    session.pace.paused = not session.pace.paused
-
-
-def _add(session: Any, handle: Handle, by: float) -> None:
-    step = by if handle.field in (COMMAND, GOAL) else math.copysign(1.0, by)  # of a recording
-    session.set(handle, session.value(handle) + step)

@@ -13,11 +13,13 @@ from queue import SimpleQueue
 from typing import Any
 
 from motrix_train.viewer import camera
-from motrix_train.viewer.inputs import KEYS, MOUSE, Inputs, Wish, toggle_pause
+from motrix_train.viewer.drawing import geoms
+from motrix_train.viewer.inputs import KEYS, MOUSE, Inputs
 from motrix_train.viewer.pace import SPEEDS
 from motrix_train.viewer.report import Handle, Report
 from motrix_train.viewer.steering import COMMAND, GOAL
-from motrix_train.viewer.studio import geoms, imgui, implot, messages, plugin, ux
+from motrix_train.viewer.studio import imgui, implot, messages, plugin, ux
+from motrix_train.viewer.wishes import Wish, toggle_pause
 
 WIDTH, HEIGHT = 350.0, 1000.0  # pixels
 GOOD, BAD = imgui.Vec4(0.25, 0.65, 0.35, 1.0), imgui.Vec4(0.8, 0.35, 0.3, 1.0)

@@ -178,14 +178,17 @@ def require_studio() -> None:
 
 
 def _open(options: ViewOptions) -> tuple[Any, Any]:
-    """The panel, and the page or window that it is in."""
+    """The panel, and the page that it is in; a window is both."""
+    if options.window:
+        from motrix_train.viewer.window import Window
+
+        window = Window()
+        return window, window
     require_studio()
     from motrix_train.viewer import studio
     from motrix_train.viewer.panel import Panel
 
     panel = Panel()
-    if options.window:
-        return panel, studio.open_window(panel)
     return panel, studio.open_page(panel, options.host, options.port)
 
 

@@ -1,4 +1,4 @@
-"""MuJoCo Studio, as a page in the browser or as a window. The only module that imports it; it is experimental.
+"""MuJoCo Studio, as a page in the browser. The only module that imports it; it is experimental.
 
 Studio draws the model in the browser and sends the panel there as drawing commands; what is typed and clicked comes
 back over the same port. As it comes, it listens on all interfaces, takes model files that are dropped on the page, and
@@ -12,18 +12,15 @@ import functools
 import logging
 import re
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
-import mujoco
-import numpy as np
 from mujoco.experimental.dear_imgui import dear_imgui as imgui
 from mujoco.experimental.implot import implot
 from mujoco.experimental.studio import (
-    launch_native,
     launch_thread,
     messages,
     plugin,
@@ -35,26 +32,24 @@ from mujoco.experimental.studio import (
 from mujoco.experimental.studio.web import web_server
 
 from motrix_train.errors import RunError, UsageError
-from motrix_train.viewer.report import Arrow, Disc
+from motrix_train.viewer.drawing import looks
 
-__all__ = ["Studio", "imgui", "implot", "messages", "open_page", "open_window", "plugin", "ux", "viewer_app_events"]
+__all__ = ["Studio", "imgui", "implot", "messages", "open_page", "plugin", "ux", "viewer_app_events"]
 
 FIRST_PORT, PORTS = 8080, 20
 LOOPBACK = re.compile(r"http://(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?")
-ARROW_WIDTH, DISC_HEIGHT = 0.015, 0.01  # m
-SHORTEST_ARROW = 0.01  # m
 TITLE = "Motrix"
 
 
 class Studio:
-    """An open page or window.
+    """An open page.
 
     Args:
         handle: Studio's.
-        url: Where the page is, None for a window.
+        url: Where it is.
     """
 
-    def __init__(self, handle: Any, url: str | None = None) -> None:
+    def __init__(self, handle: Any, url: str) -> None:
         self._handle, self.url = handle, url
         self._model: Any = None
         self._looks = b""
@@ -70,9 +65,9 @@ class Studio:
 
     def draw(self, model: Any, data: Any) -> None:
         """Shows a simulation. A model that looks like the one before is not sent again."""
-        looks = _looks(model)
-        if looks != self._looks:
-            self._model, self._looks = model, looks
+        appearance = looks(model)
+        if appearance != self._looks:
+            self._model, self._looks = model, appearance
         self._handle.sync(self._model, data)
 
     def close(self) -> None:
@@ -126,32 +121,6 @@ def open_page(panel: Any, host: str, port: int) -> Studio:
     return Studio(handle, f"http://{shown}:{chosen}/")
 
 
-def open_window(panel: Any) -> Studio:
-    """Opens the viewer as a window of its own."""
-    config = viewer_protocol.ViewerConfig(title=TITLE)
-    return Studio(launch_native.launch(config, plugins=[panel]))
-
-
-def geoms(shapes: Iterable[Arrow | Disc]) -> list[Any]:
-    """Arrows and discs as Studio draws them."""
-    return [found for shape in shapes if (found := _geom(shape)) is not None]
-
-
-def _geom(shape: Arrow | Disc) -> Any:
-    geom, rgba = mujoco.MjvGeom(), np.array(shape.rgba, dtype=np.float32)
-    upright = np.eye(3).ravel()
-    if isinstance(shape, Disc):
-        size = np.array([shape.radius, shape.radius, DISC_HEIGHT / 2])
-        mujoco.mjv_initGeom(geom, int(mujoco.mjtGeom.mjGEOM_CYLINDER), size, shape.center, upright, rgba)
-        return geom
-    if np.linalg.norm(shape.vector) < SHORTEST_ARROW:
-        return None
-    arrow = int(mujoco.mjtGeom.mjGEOM_ARROW)
-    mujoco.mjv_initGeom(geom, arrow, np.zeros(3), np.zeros(3), upright, rgba)
-    mujoco.mjv_connector(geom, arrow, ARROW_WIDTH, shape.start, shape.start + shape.vector)
-    return geom
-
-
 def _listening(host: str, port: int) -> socket.socket:
     """A bound socket."""
     try:
@@ -200,11 +169,3 @@ def _replaced(module: ModuleType, name: str, value: Any) -> Iterator[None]:
         yield
     finally:
         setattr(module, name, before)
-
-
-_LOOKS = ("geom_type", "geom_size", "geom_pos", "geom_quat", "geom_rgba", "geom_dataid", "body_pos", "body_quat")
-
-
-def _looks(model: Any) -> bytes:
-    """What tells two models apart that do not look alike."""
-    return b"".join(np.ascontiguousarray(getattr(model, name)).tobytes() for name in _LOOKS)
