@@ -1,5 +1,6 @@
 """The checks of this project: `nox` runs all of them, `nox -s tests` one, `nox -s tests -- -k cartpole` a part."""
 
+import os
 import re
 import shutil
 import zipfile
@@ -70,9 +71,9 @@ def package(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Types, with both backends there to be checked against."""
+    """Types, with both backends there to be checked against; of another system with `-- --pythonplatform Windows`."""
     install(session, "--no-compile", ".[all,docs]", "pyright[nodejs]")
-    session.run("pyright")
+    session.run("pyright", *session.posargs)
 
 
 @nox.session(venv_backend="none")
@@ -141,9 +142,12 @@ def constraints(session: nox.Session) -> None:
 
 
 def _check_content(session: nox.Session, wheel: Path) -> None:
-    """Fails unless models, policies, template and licences are in the wheel, and it is small."""
+    """Fails unless models, policies, template and licences are in the wheel, it is small and of the tag's version."""
     names = zipfile.ZipFile(wheel).namelist()
     wanted = ("models/go1.xml", "pretrained/Go1-v0.safetensors", "pretrained/index.json", "template/pyproject.toml")
+    tag = os.environ.get("GITHUB_REF_NAME") if os.environ.get("GITHUB_REF_TYPE") == "tag" else None
+    if tag and not wheel.name.startswith(f"motrix_gym-{tag.removeprefix('v')}-"):
+        session.error(f"{wheel.name} is not of the version that the tag {tag} says")
     for part in (*wanted, "py.typed", "/LICENSE", "/NOTICE"):
         if not any(name.endswith(part) for name in names):
             session.error(f"{wheel} lacks {part}")

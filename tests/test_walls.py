@@ -23,7 +23,7 @@ ALLOWED = {
     "motrix_train/export/actuation.py": {"mj_extractState"},  # reads a saved state
 }
 MODULES_OF_ONE_SYSTEM = {"fcntl", "msvcrt", "resource", "pwd", "termios", "winreg"}
-NAMES_OF_ONE_SYSTEM = {"fork", "register_at_fork", "sched_getaffinity", "geteuid", "getuid", "killpg", "setsid"}
+NAMES_OF_ONE_SYSTEM = {"fork", "register_at_fork", "sched_getaffinity", "geteuid", "getuid", "killpg", "setsid", "nice"}
 NAMES_OF_ONE_SYSTEM |= {"SIGHUP", "SIGKILL", "SIGALRM", "platform", "system"}  # sys.platform, platform.system()
 KNOW_THE_SYSTEM = {
     "motrix_train/operating_system.py",

@@ -26,7 +26,7 @@ LONGEST_LINE = 1500  # characters of an error message, which may quote a long va
 
 app = typer.Typer(
     invoke_without_command=True,
-    epilog=f"Example: {PROGRAM} train Motrix/CartPole-v0",
+    epilog=f"Example: {PROGRAM} demo\nExample: {PROGRAM} train Motrix/CartPole-v0",
     pretty_exceptions_enable=False,
 )
 

@@ -20,6 +20,9 @@ else:
 """The `creationflags` of a process in a group of its own; elsewhere than on Windows, `process_group` asks for one."""
 
 
+NICENESS = 19  # the greatest
+
+
 def usable_cpus() -> list[int]:
     """The numbers of the CPUs that this process may use; of all that there are where a system cannot restrict it."""
     if sys.platform == "darwin" or sys.platform == "win32":
@@ -71,6 +74,13 @@ def locked(directory: Path) -> Iterator[None]:
             yield
         finally:
             os.close(descriptor)
+
+
+def give_way() -> None:
+    """Leaves the CPUs to the other processes, where they want them. Windows has no such call."""
+    if sys.platform != "win32":
+        with suppress(OSError):
+            os.nice(NICENESS)
 
 
 def has_display() -> bool:

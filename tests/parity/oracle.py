@@ -11,13 +11,15 @@ from typing import Any
 import gymnasium
 import mujoco
 import numpy as np
-from dm_control import suite
+import pytest
 from scipy import stats
 
 from motrix_gym.physics.cpu import CpuPhysics
 from motrix_gym.random_streams import RandomStreams, stream_keys
 from motrix_gym.state import PhysicsState, TaskState, Transition
 from motrix_gym.vector_env import MotrixVectorEnv
+
+suite = pytest.importorskip("dm_control.suite", reason="dm_control cannot be installed with this Python")
 
 SEED = 20180102
 SMALLEST_P = 1e-3  # of all two-sample tests of one task together

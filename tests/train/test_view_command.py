@@ -84,9 +84,13 @@ def test_policies_runs_and_none_are_shown(trained, seen, work, capsys):
     ("arguments", "said"),
     [
         (["Motrix/CartPol-v0", "--zero"], "did you mean Motrix/CartPole-v0?"),
-        ([CARTPOLE], "train it first, with `motrix-train train`; without a policy, add --zero or --random"),
+        (
+            [CARTPOLE],
+            f"{CARTPOLE}`; or add --pretrained for a ready-made policy, --zero or --random",
+        ),
         ([CARTPOLE, "--zero", "--random"], "--random and --zero both say who acts"),
-        ([CARTPOLE, "nothing.pt"], "there is no policy nothing.pt"),
+        ([CARTPOLE, "nothing.safetensors"], "there is no policy nothing.safetensors"),
+        ([CARTPOLE, "nothing.pt"], "nothing.pt is a policy of an older version"),
         ([CARTPOLE, "--zero", "--host=nowhere.invalid"], "--host nowhere.invalid is no address of this machine"),
         (["CartPole-v1", "--zero"], "CartPole-v1 is no environment of motrix_gym, and only such can be viewed"),
     ],

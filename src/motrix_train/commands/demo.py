@@ -25,16 +25,16 @@ SIZE = 640, 480  # pixels
 def demo(
     env_id: Annotated[
         str,
-        typer.Argument(metavar="[ENV]", help="An id with a ready-made policy.", autocompletion=complete_env_id),
+        typer.Argument(metavar="ENV", help="An id with a ready-made policy.", autocompletion=complete_env_id),
     ] = "Motrix/Go1-v0",
     video_path: Annotated[
         Path | None, typer.Option("--video", metavar="FILE", help="Film it into this .mp4 or .png, without a viewer.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Which episodes.")] = 0,
-    num_threads: NumThreads = 0,
     imports: Imports = None,
+    num_threads: NumThreads = 0,
 ) -> None:
-    """Shows a ready-made policy: in a page of the browser, or in a video where there is no display.
+    """Shows a ready-made policy in the browser, or films it where there is no display.
 
     Example: motrix-train demo
 

@@ -15,7 +15,7 @@ from motrix_train.commands.options import (
     NumThreads,
     OtherEnv,
     Pretrained,
-    complete_env_id,
+    complete_target,
 )
 from motrix_train.errors import UsageError
 from motrix_train.policies import TrainedPolicy
@@ -28,8 +28,8 @@ from motrix_train.viewer.show import LOCAL, ViewOptions, watch
 from motrix_train.viewer.show import view as view_policy
 
 Window = Annotated[bool, typer.Option("--window", help="MuJoCo's window in place of a page; needs a display.")]
-Host = Annotated[str, typer.Option(help="Address that the page is served on. There is no password.")]
-Port = Annotated[int, typer.Option(min=0, max=65535, help="Its port; 0 is the first free one from 8080.")]
+Host = Annotated[str, typer.Option(metavar="ADDRESS", help="Address that the page is served on. There is no password.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="Its port; 0 is the first free one from 8080.")]
 Browser = Annotated[bool, typer.Option("--browser/--no-browser", help="Whether to open a browser.")]
 
 
@@ -40,23 +40,25 @@ def view(
             metavar="ENV|RUN|POLICY|RECORDING",
             help="An environment id (its newest run), a run directory (its best policy, and its newest while it "
             "trains), a policy file, or a recording from a run's diverged/.",
-            autocompletion=complete_env_id,
+            autocompletion=complete_target,
         ),
     ],
-    policy: Annotated[Path | None, typer.Argument(metavar="[POLICY]", help="A policy file for ENV.")] = None,
+    policy: Annotated[Path | None, typer.Argument(metavar="POLICY", help="A policy file for ENV.")] = None,
     pretrained: Pretrained = False,
     random: Annotated[bool, typer.Option("--random", help="Random actions in place of a policy.")] = False,
     zero: Annotated[bool, typer.Option("--zero", help="The action zero in place of a policy.")] = False,
-    env_id: OtherEnv = None,
-    env_fields: EnvFields = None,
-    num_envs: Annotated[int, typer.Option(min=1, help="Environments that run; one is shown at a time.")] = 4,
-    seed: Annotated[int, typer.Option(min=0, help="Which episodes.")] = 0,
+    num_envs: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Environments that run; one is shown at a time.")
+    ] = 4,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Which episodes.")] = 0,
     window: Window = False,
     host: Host = LOCAL,
     port: Port = 0,
     browser: Browser = True,
-    num_threads: NumThreads = 0,
+    env_id: OtherEnv = None,
+    env_fields: EnvFields = None,
     imports: Imports = None,
+    num_threads: NumThreads = 0,
 ) -> None:
     """Shows a policy live: pause, step, command, push, and see its rewards.
 

@@ -7,7 +7,6 @@ the other end of its standard input, which the system closes in any case.
 from __future__ import annotations
 
 import _thread
-import contextlib
 import os
 import subprocess
 import sys
@@ -17,13 +16,12 @@ from pathlib import Path
 
 from motrix_train import environment
 from motrix_train.errors import RunError, UsageError
+from motrix_train.operating_system import give_way
 from motrix_train.storage.run_directory import RunDirectory
 from motrix_train.training.callbacks import Callback
 from motrix_train.training.records import TrainingPlan, TrainingSummary
 from motrix_train.viewer.following import view_run
 from motrix_train.viewer.show import ViewOptions
-
-NICENESS = 19
 
 
 class Companion(Callback):
@@ -68,8 +66,7 @@ class Companion(Callback):
 
 def main(run: str, *modules: str) -> int:
     """Views a run until standard input ends; returns the exit code."""
-    with contextlib.suppress(OSError):
-        os.nice(NICENESS)
+    give_way()
     threading.Thread(target=_end_with_input, daemon=True).start()
     try:
         for module in modules:
