@@ -158,7 +158,7 @@ def test_the_package_of_the_page_brings_its_presets(install: Install, trainer: T
     listed = trainer("list")
     assert listed.stderr == ""
     _, _, part = listed.stdout.partition("\nMy (preset of my-robot)\n")
-    assert re.search(r"^My/Balance-v0 +4 +1 +1 M +- ", part, re.MULTILINE)
+    assert re.search(r"^My/Balance-v0 +4 +1 +1 M +-( |$)", part, re.MULTILINE)
     assert f"\n{CARTPOLE} " not in part
 
 

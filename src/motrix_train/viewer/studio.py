@@ -68,7 +68,11 @@ class Studio:
         appearance = looks(model)
         if appearance != self._looks:
             self._model, self._looks = model, appearance
-        self._handle.sync(self._model, data)
+        try:
+            self._handle.sync(self._model, data)
+        except RuntimeError:
+            if self.is_open():
+                raise  # else it was closed in the meantime
 
     def close(self) -> None:
         """Closes it."""
