@@ -112,8 +112,8 @@ def test_memory_tensors(name: str):
 def test_normalizers(name: str):
     ppo = made(name).ppo
     modules = skrl_oddities.saved_modules(ppo)
-    assert ppo._observation_preprocessor is modules["observation_preprocessor"]
-    assert ppo._value_preprocessor is modules["value_preprocessor"]
+    assert ppo._observation_preprocessor is modules["observation_normalizer"]
+    assert ppo._value_preprocessor is modules["value_normalizer"]
     assert ppo._state_preprocessor(None) is None
 
 
