@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 FRAME = 1 / 60  # s
 LEAST_OFTEN = 0.25  # s between two reports while nothing happens
-UNSEEN = 2.0  # s without a frame after which nobody looks
+UNSEEN = 2.0  # s without a frame after which the simulation waits
 LOCAL = "127.0.0.1"
 
 
@@ -118,7 +118,10 @@ def watch(watched: Watched, options: ViewOptions) -> None:
 
 
 def run(watched: Watched, panel: Any, studio: Any) -> None:
-    """Steps, draws and does what the user wishes, until the viewer is closed. Waits while nobody looks."""
+    """Steps, draws and does what the user wishes, until the viewer is closed.
+
+    Waits while no frame is drawn. Studio draws also without a connected browser, so that is no sign of one.
+    """
     told = 0.0
     while studio.is_open():
         begun = time.monotonic()
