@@ -420,6 +420,8 @@ def test_what_a_killed_write_left_is_cleared_by_the_next_start(copied: RunDirect
     assert last is not None
     left = [
         copied.checkpoints / f".last_abcd1234{last.suffix}",
+        copied.checkpoints / f".resume_abcd1234{last.suffix}",
+        copied.checkpoints / f".best_before_end_abcd1234{last.suffix}",
         copied.checkpoints / f".step_64_abcd1234{last.suffix}",
         copied.path / ".config_abcd1234.json",
     ]

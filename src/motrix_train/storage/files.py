@@ -15,7 +15,8 @@ from motrix_train.errors import RunError
 from motrix_train.operating_system import flush_to_disk
 
 _UNFINISHED = re.compile(
-    r"\.(last|best|origin|step_\d+|\d\d_env_\d+|config|progress|learning_curve|events\.out\.tfevents\..*)_\w{8}(\..*)?"
+    r"\.(last|resume|best|best_before_end|origin|step_\d+|\d\d_env_\d+"
+    r"|config|progress|learning_curve|events\.out\.tfevents\..*)_\w{8}(\..*)?"
 )
 
 
