@@ -209,7 +209,13 @@ def read(path: str | Path) -> Checkpoint:
     """
     path = Path(path)
     require_policy_file(path)
-    text, arrays = array_file.read(path, FORMAT, "a Motrix policy", _REMEDY)
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise UsageError(f"there is no policy {path}") from None
+    except OSError as error:
+        raise RunError(f"cannot read {path}: {error.strerror or error}") from error
+    text, arrays = array_file.from_bytes(data, path, FORMAT, "a Motrix policy", _REMEDY)
     if not all(array.dtype.kind in "fiub" for array in arrays.values()):
         raise RunError(f"{path} is not a Motrix policy: it holds more than text and arrays of numbers")
     try:
@@ -222,6 +228,14 @@ def read(path: str | Path) -> Checkpoint:
         return Checkpoint(**vars(found), state=tree, resume_state=resume_state)
     except UsageError as mistake:
         raise RunError(f"{path} is damaged or of another version ({mistake}): {_REMEDY}") from mistake
+
+
+def env_steps_of(path: str | Path) -> int | None:
+    """Env steps of a policy; None where its file is damaged, or is none that this version reads."""
+    try:
+        return read(path).env_steps
+    except (RunError, UsageError):
+        return None
 
 
 def _layer_shapes(network: str, widths: tuple[int, ...], outputs: int) -> dict[str, tuple[int, ...]]:

@@ -1,7 +1,7 @@
 """Recordings of one environment: its states and actions step by step, in a safetensors file. Data only.
 
 The arrays are those of `get_state`, named ``state.NAME``, each (steps, ...), and ``action``, (steps, m): the action
-that was taken in each state. What kind of file it is and of which environment stands in the file's metadata.
+that was taken in each state. Of which environment they are stands in the file's text.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import safetensors
-from safetensors.numpy import load, save
 
 from motrix_gym.fields import Bound
 from motrix_train import schema
 from motrix_train.errors import RunError, UsageError
+from motrix_train.storage import array_file
+from motrix_train.storage.array_file import SUFFIX
 from motrix_train.storage.files import atomic_write
 
 FORMAT = "motrix-recording-1"
-SUFFIX = ".safetensors"
 MAX_BYTES = 256 * 2**20
 _STATE, _ACTION = "state.", "action"
+_REMEDY = "give a file that motrix-train wrote"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,19 +80,12 @@ def write(path: Path, recording: Recording) -> None:
     """
     arrays = {f"{_STATE}{name}": values for name, values in recording.states.items()}
     arrays[_ACTION] = recording.actions
-    metadata = {"format": FORMAT, "about": json.dumps(asdict(recording.about))}
-    atomic_write(path, save({name: np.ascontiguousarray(x) for name, x in arrays.items()}, metadata))
+    atomic_write(path, array_file.to_bytes(FORMAT, json.dumps(asdict(recording.about)), arrays))
 
 
 def is_recording(path: Path) -> bool:
     """Whether a file says that it is a recording."""
-    if path.suffix != SUFFIX or not path.is_file():
-        return False
-    try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            return (file.metadata() or {}).get("format") == FORMAT
-    except (OSError, safetensors.SafetensorError):
-        return False
+    return path.suffix == SUFFIX and path.is_file() and array_file.is_of_kind(path, FORMAT)
 
 
 def read(path: Path) -> Recording:
@@ -104,16 +97,14 @@ def read(path: Path) -> Recording:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise UsageError(f"it has {path.stat().st_size:,} bytes, at most {MAX_BYTES:,} are read")
-        with safetensors.safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-        arrays = load(path.read_bytes())
-        about = schema.build(About, schema.parse_json(metadata.get("about", "").encode()))
+        text, arrays = array_file.from_bytes(path.read_bytes(), path, FORMAT, "a recording", _REMEDY)
+        about = schema.build(About, schema.parse_json(text.encode()))
         actions = arrays.pop(_ACTION)
         states = {name.removeprefix(_STATE): x for name, x in arrays.items() if name.startswith(_STATE)}
         if actions.ndim != 2 or not len(actions) or any(len(x) != len(actions) for x in states.values() if x.ndim):
             raise UsageError("its arrays have no steps, or not the same number")
     except OSError as refusal:
         raise RunError(f"cannot read {path}: {refusal.strerror or refusal}") from refusal
-    except (safetensors.SafetensorError, KeyError, TypeError, ValueError, UsageError) as damage:
-        raise RunError(f"{path} is damaged: {damage}; give a file that motrix-train wrote") from damage
+    except (KeyError, TypeError, ValueError, UsageError) as damage:
+        raise RunError(f"{path} is damaged: {damage}; {_REMEDY}") from damage
     return Recording(about, states, actions)

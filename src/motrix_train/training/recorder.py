@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from motrix_train import config
-from motrix_train.errors import RunError, UsageError
 from motrix_train.storage import checkpoint, event_log
 from motrix_train.storage.array_file import SUFFIX
 from motrix_train.storage.checkpoint import Checkpoint
@@ -111,18 +110,10 @@ def _rewind(run: RunDirectory, resumed: Checkpoint | None, cfg: config.PPOCfg, w
     run.lengthen_progress(cfg.env_steps(workers), "evaluation/" if at_end else None)
     event_log.rewind(run.path, env_steps, "Evaluation/" if at_end else None)
     best, before = run.checkpoint("best"), run.checkpoint(BEFORE_END)
-    if best is not None and period and _env_steps_of(best) % period:
+    if best is not None and period and (checkpoint.env_steps_of(best) or 0) % period:
         if before is not None:
             before.replace(best)
         elif resumed is None or not resumed.resume_state["ranking"]["chosen"].size:
             best.unlink()
     elif before is not None:
         before.unlink()
-
-
-def _env_steps_of(policy: Path) -> int:
-    """Env steps of a policy, 0 if its file is damaged: a resumed run does not need it."""
-    try:
-        return checkpoint.read(policy).env_steps
-    except (RunError, UsageError):
-        return 0

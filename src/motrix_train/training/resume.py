@@ -117,17 +117,9 @@ def read_resume_file(run: RunDirectory) -> Checkpoint | None:
         checkpoint.require_policy_file(last)
         raise UsageError(f"{run.path} has lost {run.resume_path.name}: start a new run with --init-from {last}")
     resumed = checkpoint.read(run.resume_path)
-    if last is None or _env_steps(last) != resumed.env_steps:
+    if last is None or checkpoint.env_steps_of(last) != resumed.env_steps:
         checkpoint.write(run.resume_path.with_stem("last"), resumed.policy_alone())
     return resumed
-
-
-def _env_steps(policy: Path) -> int | None:
-    """Env steps of a policy, None if its file is damaged."""
-    try:
-        return checkpoint.read(policy).env_steps
-    except RunError:
-        return None
 
 
 def _require_same_run(config_path: Path, record: RunRecord, last: Path, resumed: Checkpoint) -> None:
