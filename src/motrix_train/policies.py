@@ -62,8 +62,12 @@ class TrainedPolicy:
         env.close()
         checkpoint.require_spaces(env_id, *spaces, "give an environment of the same spaces, or another policy")
         checkpoint.require_observed(env_id, env_kwargs, env.single_observation_space)
-        checkpoint.require_networks(path)
-        return cls(path, checkpoint, NumpyPolicy(checkpoint), env_id, env_kwargs)
+        return cls(path, checkpoint, NumpyPolicy(checkpoint, path), env_id, env_kwargs)
+
+    @property
+    def about(self) -> str:
+        """Which policy it is, for people."""
+        return f"{self.path}, {self.checkpoint.env_steps:,} env steps"
 
     def acting(self, rng: np.random.Generator | None = None) -> Callable[[np.ndarray], np.ndarray]:
         """Actions (N, m) for observations (N, k): the mean ones, or with the noise of training from `rng`."""
@@ -123,4 +127,4 @@ def load_policy(source: str | Path) -> NumpyPolicy:
     """
     known = str(source).rpartition(":")[2] in pretrained.index() and not Path(source).exists()
     _, path = locate_ready_made(str(source)) if known else locate(str(source), None)
-    return NumpyPolicy(read(path))
+    return NumpyPolicy(read(path), path)

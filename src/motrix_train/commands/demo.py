@@ -59,14 +59,11 @@ def demo(
             path,
             num_envs=1,
             seconds=SECONDS,
-            steps=None,
             seed=seed,
             size=SIZE,
-            camera=None,
             num_threads=num_threads,
             on_progress=on_progress,
         )
     print(f"{trained.env_id} -> {path}")
     if video_path is None:
         print(f"Drive it in a page: {command('view', env_id, '--pretrained')}")
-    return None

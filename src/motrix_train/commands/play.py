@@ -64,8 +64,7 @@ def play(
     fields = environment.parse_kwargs(env_fields or ()) | _commanded(command)
     trained = TrainedPolicy.open(target, policy, env_id, fields, ready_made=pretrained)
     if video_path is None:
-        about = f"{trained.path}, {trained.checkpoint.env_steps:,} env steps"
-        options = ViewOptions(num_envs=num_envs or 1, seed=seed, num_threads=num_threads, about=lambda: about)
+        options = ViewOptions(num_envs=num_envs or 1, seed=seed, num_threads=num_threads, about=lambda: trained.about)
         return view_policy(trained.env_id, trained.env_kwargs, trained.acting(), options)
     shown = num_envs or (1 if video_path.suffix == ".png" else trained.checkpoint.config.get("play_num_envs", 1))
     with share_bar(Console(stderr=True), "playing") as on_progress:

@@ -93,8 +93,7 @@ def view(
     if run.config_path.is_file() and policy is None and env_id is None:
         return view_run(run, fields, options)
     trained = _opened(target, policy, env_id, fields, pretrained)
-    described = f"{trained.path}, {trained.checkpoint.env_steps:,} env steps"
-    view_policy(trained.env_id, trained.env_kwargs, trained.acting(), options.named(lambda: described))
+    view_policy(trained.env_id, trained.env_kwargs, trained.acting(), options.named(lambda: trained.about))
 
 
 class RandomPolicy:

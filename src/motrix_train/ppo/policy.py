@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -49,13 +50,14 @@ class NumpyPolicy(Policy):
 
     Args:
         checkpoint: The policy.
+        place: Where it is from, for messages.
 
     Raises:
         UsageError: Its arrays are not of the sizes that it declares.
     """
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
-        checkpoint.require_networks("the policy")
+    def __init__(self, checkpoint: Checkpoint, place: str | Path = "the policy") -> None:
+        checkpoint.require_networks(place)
         cfg, state = checkpoint.cfg, checkpoint.state
         self.checkpoint = checkpoint
         self._symmetry = NetworkSymmetry.from_arrays(state["mirror"]) if cfg.mirror != "none" else None

@@ -40,6 +40,9 @@ STANDARD_DEVIATION = "Policy / Standard deviation"
 LEARNING_RATES = ("Learning / Learning rate", "Learning / Policy learning rate")
 """tracking_data: tag of the learning rate on Torch and on JAX, absent without a scheduler."""
 
+NORMALIZER_ARRAYS = {"mean": "running_mean", "variance": "running_variance", "count": "current_count"}
+"""checkpoint_modules: the arrays of a normalizer, by their names in a checkpoint."""
+
 
 def seed_generators(seed: int) -> None:
     """seed: seeds the generators that SKRL draws from, without a message; `seed` is below 2**32."""

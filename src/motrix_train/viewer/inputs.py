@@ -11,7 +11,7 @@ from motrix_train.viewer import camera
 from motrix_train.viewer.report import Handle, Report
 from motrix_train.viewer.steering import COMMAND, GOAL
 from motrix_train.viewer.studio import imgui, ux, viewer_app_events
-from motrix_train.viewer.wishes import KEY_STEP, Wish, add, pull, toggle_pause, zero
+from motrix_train.viewer.wishes import KEY_STEP, Pull, Wish, add, toggle_pause, zero
 
 KEYS = (
     ("Space", "pause or go on"),
@@ -68,7 +68,7 @@ class Inputs:
         self.follows = True
         self._wish = wish
         self._mouse = ux.UxState()
-        self._is_pulling = False
+        self._pull = Pull(wish)
 
     def read(self, viewer: Any, report: Report | None) -> None:
         """Reads what came since the last frame.
@@ -80,7 +80,7 @@ class Inputs:
         viewer_app_events.handle_mouse_events(
             viewer.model, viewer.data, viewer.camera, viewer.vis_options, viewer.perturb, self._mouse
         )
-        self._pull(viewer)
+        self._pull.read(viewer.model, viewer.data, viewer.perturb)
         if report is not None:
             self._goal_by_mouse(viewer, report)
             if not imgui.IsAnyItemActive():  # somebody types into a field, or moves a slider
@@ -132,13 +132,6 @@ class Inputs:
                 element, by = arrow.command if handles[0].field == COMMAND else arrow.goal
                 if element < len(handles):
                     self._wish(lambda session, handle=handles[element], by=by: add(session, handle, by))
-
-    def _pull(self, viewer: Any) -> None:
-        """Passes on the force with which the mouse pulls a body."""
-        body, force = pull(viewer.model, viewer.data, viewer.perturb)
-        if force.any() or self._is_pulling:
-            self._wish(lambda session: session.pull(body, force))
-        self._is_pulling = bool(force.any())
 
     def _goal_by_mouse(self, viewer: Any, report: Report) -> None:
         """Sets a goal on the ground to where the mouse is."""

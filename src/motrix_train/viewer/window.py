@@ -17,7 +17,7 @@ from motrix_train.viewer import camera
 from motrix_train.viewer.drawing import LOOKS, geoms, looks
 from motrix_train.viewer.report import Report
 from motrix_train.viewer.steering import COMMAND
-from motrix_train.viewer.wishes import KEY_STEP, Wish, add, pull, toggle_pause, zero
+from motrix_train.viewer.wishes import KEY_STEP, Pull, Wish, add, toggle_pause, zero
 
 # GLFW's numbers; the letters are taken by MuJoCo's window
 SPACE, ENTER, INSERT, DELETE, PAGE_DOWN, HOME, END = 32, 257, 260, 261, 267, 268, 269
@@ -51,7 +51,7 @@ class Window:
         self._model: Any = None
         self._data: Any = None
         self._threads: set[threading.Thread] = set()
-        self._is_pulling = False
+        self._pull = Pull(self.wishes.put)
 
     @property
     def seen(self) -> float:
@@ -71,7 +71,7 @@ class Window:
                 for name in LOOKS:
                     getattr(self._model, name)[:] = getattr(model, name)
             mujoco.mj_copyData(self._data, self._model, data)
-            self._pull()
+            self._pull.read(self._model, self._data, self._viewer.perturb)
             shapes = geoms(self.report.shapes if self.report else ())
             scene = self._viewer.user_scn
             for place, geom in enumerate(shapes):
@@ -124,13 +124,6 @@ class Window:
             element = axis * sideways
             if element < len(handles):
                 self.wishes.put(lambda session: add(session, handles[element], by))
-
-    def _pull(self) -> None:
-        """Passes on the force with which the mouse pulls a body."""
-        body, force = pull(self._model, self._data, self._viewer.perturb)
-        if force.any() or self._is_pulling:
-            self.wishes.put(lambda session: session.pull(body, force))
-        self._is_pulling = bool(force.any())
 
 
 def _texts(report: Report) -> list[tuple[int, int, str, str]]:

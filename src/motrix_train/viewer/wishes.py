@@ -34,14 +34,33 @@ def zero(session: Any, handles: Iterable[Handle]) -> None:
             session.set(handle, 0.0)
 
 
-def pull(model: Any, data: Any, perturb: Any) -> tuple[int, np.ndarray]:
-    """The body that the mouse has chosen, and the force, (6,) N and N m, with which it pulls it.
+class Pull:
+    """The force with which the mouse pulls a body, passed on as long as it does and once when it ends.
 
     Args:
-        model: The model.
-        data: The simulation that is shown; its applied forces are overwritten.
-        perturb: The viewer's `mujoco.MjvPerturb`.
+        wish: Takes a wish.
     """
+
+    def __init__(self, wish: Callable[[Wish], None]) -> None:
+        self._wish = wish
+        self._is_pulling = False
+
+    def read(self, model: Any, data: Any, perturb: Any) -> None:
+        """Reads what the mouse does.
+
+        Args:
+            model: The model.
+            data: The simulation that is shown; its applied forces are overwritten.
+            perturb: The viewer's `mujoco.MjvPerturb`.
+        """
+        body, force = _force(model, data, perturb)
+        if force.any() or self._is_pulling:
+            self._wish(lambda session: session.pull(body, force))
+        self._is_pulling = bool(force.any())
+
+
+def _force(model: Any, data: Any, perturb: Any) -> tuple[int, np.ndarray]:
+    """The body that the mouse has chosen, and the force on it, (6,) N and N m."""
     body = int(perturb.select)
     if not perturb.active or body <= 0:
         return body, np.zeros(6)

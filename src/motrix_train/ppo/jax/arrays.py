@@ -9,9 +9,9 @@ import numpy as np
 from flax import serialization
 
 from motrix_train.ppo.jax.normalizer import Normalizer
+from motrix_train.ppo.skrl_oddities import NORMALIZER_ARRAYS
 from motrix_train.storage.array_tree import leaves, nest
 
-_NORMALIZER = {"mean": "running_mean", "variance": "running_variance", "count": "current_count"}
 _PARTS = {"weight": "kernel", "bias": "bias"}
 _MLP = "params/_Mlp_0"
 
@@ -38,7 +38,7 @@ def load_arrays(module: Any, arrays: Mapping[str, Any]) -> None:
 def _names(module: Any, state: Mapping[str, Any]) -> dict[str, str]:
     """The name of each array in the module's parameters, by its path in a checkpoint."""
     if isinstance(module, Normalizer):
-        return _NORMALIZER
+        return NORMALIZER_ARRAYS
     *hidden, output = (f"{_MLP}/Dense_{i}" for i in range(sum(name.endswith("kernel") for name in state)))
     layers = {f"hidden/{i}": name for i, name in enumerate(hidden)} | {"output": output}
     names = {f"{path}/{part}": f"{name}/{own}" for path, name in layers.items() for part, own in _PARTS.items()}

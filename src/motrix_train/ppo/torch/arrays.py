@@ -7,11 +7,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from motrix_train.ppo.skrl_oddities import NORMALIZER_ARRAYS
 from motrix_train.ppo.torch.networks import GaussianPolicy
 from motrix_train.ppo.torch.normalizer import Normalizer
 from motrix_train.storage.array_tree import leaves, nest
-
-_NORMALIZER = {"mean": "running_mean", "variance": "running_variance", "count": "current_count"}
 
 
 def to_arrays(module: nn.Module) -> dict[str, Any]:
@@ -30,7 +29,7 @@ def load_arrays(module: nn.Module, arrays: Mapping[str, Any]) -> None:
 def _names(module: nn.Module) -> dict[str, str]:
     """The name of each tensor in the module's state, by its path in a checkpoint."""
     if isinstance(module, Normalizer):
-        return _NORMALIZER
+        return NORMALIZER_ARRAYS
     hidden = {
         f"hidden/{i}": f"hidden.{2 * i}" for i in range(len(list(module.get_submodule("hidden").children())) // 2)
     }  # odd numbers: activations
