@@ -102,6 +102,11 @@ def test_mistakes_are_one_line(arguments, said, work, capsys):
     assert (captured.err.count("\n"), captured.out) == (1, "")
 
 
+def test_a_run_has_no_ready_made_policy(trained, capsys):
+    assert run(["view", str(trained.path), "--pretrained", "--no-browser"]) == 2
+    assert f"--pretrained is about an environment, not about {trained.path}" in capsys.readouterr().err
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere there is always a display")
 def test_a_window_needs_a_display(monkeypatch, capsys):
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):

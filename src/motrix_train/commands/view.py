@@ -20,7 +20,7 @@ from motrix_train.commands.options import (
 from motrix_train.errors import UsageError
 from motrix_train.policies import TrainedPolicy
 from motrix_train.storage import recording
-from motrix_train.storage.run_directory import RunDirectory
+from motrix_train.storage.run_directory import NoTrainedRun, RunDirectory
 from motrix_train.storage.run_record import RunRecord
 from motrix_train.viewer.following import view_run
 from motrix_train.viewer.replay import Replay
@@ -90,7 +90,7 @@ def view(
         actions = RandomPolicy(shown, fields, seed) if random else None
         return view_policy(shown, fields, actions, options.named(lambda: name))
     run = RunDirectory(path)
-    if run.config_path.is_file() and policy is None and env_id is None:
+    if run.config_path.is_file() and policy is None and env_id is None and not pretrained:
         return view_run(run, fields, options)
     trained = _opened(target, policy, env_id, fields, pretrained)
     view_policy(trained.env_id, trained.env_kwargs, trained.acting(), options.named(lambda: trained.about))
@@ -119,12 +119,10 @@ def _opened(target: str, policy: Path | None, env_id: str | None, fields: Any, p
     """The policy of the command line; says what there is to see where there is none."""
     try:
         return TrainedPolicy.open(target, policy, env_id, fields, ready_made=pretrained)
-    except UsageError as refusal:
-        if policy is None and str(refusal).startswith("no trained run") and not Path(target).is_dir():
-            raise UsageError(
-                f"{refusal}; or add --pretrained for a ready-made policy, --zero or --random for none"
-            ) from refusal
-        raise
+    except NoTrainedRun as refusal:
+        raise UsageError(
+            f"{refusal}; or add --pretrained for a ready-made policy, --zero or --random for none"
+        ) from refusal
 
 
 def _env_of(target: str) -> str:

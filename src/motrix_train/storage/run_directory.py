@@ -48,6 +48,10 @@ from motrix_train.storage.json_file import json_bytes, read_json_object
 RUNS = Path("runs")
 
 
+class NoTrainedRun(UsageError):
+    """An environment has no run with a policy."""
+
+
 @dataclass(frozen=True)
 class RunDirectory:
     """One run.
@@ -172,11 +176,13 @@ class RunDirectory:
         """The newest run with a policy of an environment.
 
         Raises:
-            UsageError: There is none.
+            NoTrainedRun: There is none.
         """
         return cls._newest(
             (root / env_id.rpartition(":")[2]).glob("*/config.json"),
-            f"no trained run of {env_id} under {root}/: train it first, with `motrix-train train {env_id}`",
+            NoTrainedRun(
+                f"no trained run of {env_id} under {root}/: train it first, with `motrix-train train {env_id}`"
+            ),
         )
 
     @classmethod
@@ -187,15 +193,16 @@ class RunDirectory:
             UsageError: There is none.
         """
         return cls._newest(
-            directory.rglob("config.json"), f"no trained run under {directory}/: give a run, or a directory of runs"
+            directory.rglob("config.json"),
+            UsageError(f"no trained run under {directory}/: give a run, or a directory of runs"),
         )
 
     @classmethod
-    def _newest(cls, records: Iterable[Path], otherwise: str) -> RunDirectory:
+    def _newest(cls, records: Iterable[Path], otherwise: UsageError) -> RunDirectory:
         """The newest run with a policy among the runs with these records."""
         trained = [run for path in records if (run := cls(path.parent))._policies()]
         if not trained:
-            raise UsageError(otherwise)
+            raise otherwise
         return max(trained, key=lambda run: (run._created(), run.path.name))
 
     def config(self) -> dict[str, Any]:
