@@ -94,9 +94,8 @@ def opened(url: str, folder: Path, size: tuple[int, int]) -> Iterator[Page]:
     """
     executable = found()
     assert executable is not None
-    window = f"--window-size={size[0]},{size[1]}"
     browser = subprocess.Popen(
-        [executable, *FLAGS, window, f"--user-data-dir={folder}", "about:blank"],
+        [executable, *FLAGS, f"--user-data-dir={folder}", "about:blank"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -106,6 +105,10 @@ def opened(url: str, folder: Path, size: tuple[int, int]) -> Iterator[Page]:
             [target] = [entry for entry in json.load(listed) if entry["type"] == "page"]
         with connect(target["webSocketDebuggerUrl"], max_size=None, open_timeout=PATIENCE) as socket:
             page = Page(socket)
+            width, height = size  # of the page; a window's frame would take its share
+            page.ask(
+                "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
+            )
             page.ask("Page.navigate", url=url)
             yield page
     finally:

@@ -23,7 +23,7 @@ from motrix_train.storage import checkpoint
 from motrix_train.storage.run_directory import RunDirectory
 
 CARTPOLE = "Motrix/CartPole-v0"
-COMMANDS = ("list", "show", "train", "play", "evaluate", "plot", "export", "new")
+COMMANDS = ("list", "show", "train", "view", "play", "evaluate", "plot", "export", "new")
 
 
 def command(*arguments: str, **kwargs) -> subprocess.CompletedProcess[str]:

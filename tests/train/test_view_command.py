@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 
@@ -32,9 +31,11 @@ class Studio:
         self.panel, self.frames, self.drawn = panel, frames, 0
 
     def is_open(self) -> bool:
-        self.panel.seen = time.monotonic()
         self.frames -= 1
         return self.frames >= 0
+
+    def is_seen(self) -> bool:
+        return True
 
     def draw(self, model: object, data: object) -> None:
         self.drawn += 1
@@ -52,7 +53,7 @@ def seen(monkeypatch) -> list[Report]:
     reports: list[Report] = []
 
     def opened(options: show.ViewOptions):
-        panel = SimpleNamespace(report=None, seen=0.0, wishes=SimpleQueue())
+        panel = SimpleNamespace(report=None, wishes=SimpleQueue())
         studio = Studio(panel)
         monkeypatch.setattr(studio, "close", lambda: reports.append(panel.report))
         return panel, studio

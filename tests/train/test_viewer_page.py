@@ -20,8 +20,8 @@ from motrix_train.viewer.session import Session
 from motrix_train.viewer.show import run
 from motrix_train.viewer.studio import web_server, web_viewer
 
-WINDOW = (560, 320)
-SCENE = np.s_[:, 365:]  # of a picture, beside the panel
+WINDOW = (860, 360)
+ROBOT = np.s_[180:, 365:600]  # of a picture: beside the panel, below Studio's box
 PATIENCE = 120.0  # s
 
 
@@ -102,15 +102,29 @@ def test_pages_of_other_sites_cannot_drive_it(shown):
     for path in ("ui", "state", "drop"):
         with pytest.raises(InvalidStatus, match="403"):
             connect(f"ws://127.0.0.1:{shown.port}/{path}", origin="http://elsewhere.example")
-    with connect(f"ws://127.0.0.1:{shown.port}/state", origin="http://localhost:1234"):
+    with connect(f"ws://127.0.0.1:{shown.port}/drop", origin="http://localhost:1234"):
         pass  # as through a tunnel
+
+
+def test_it_waits_until_somebody_looks_and_again_afterwards(shown):
+    def goes_on() -> bool:
+        before = shown.report.step
+        time.sleep(1.0)
+        return shown.report.step != before
+
+    assert shown.report.step == 0
+    assert not goes_on()
+    with connect(f"ws://127.0.0.1:{shown.port}/state", origin="http://localhost"):
+        assert until(lambda: shown.report.step > 0)
+    time.sleep(1.0)
+    assert not goes_on()
 
 
 def test_the_robot_is_there_and_moves(shown, page):
     assert until(lambda: page.value("document.getElementById('canvas') !== null"))
-    assert until(lambda: page.picture()[SCENE].std() > 0.05), "the scene is blank"
-    before = page.picture()[SCENE]
-    assert until(lambda: np.abs(page.picture()[SCENE] - before).max() > 0.2), "nothing moves"
+    assert until(lambda: page.picture()[ROBOT].std() > 0.05), "the scene is blank"
+    before = page.picture()[ROBOT]
+    assert until(lambda: (np.abs(page.picture()[ROBOT] - before).max(axis=2) > 0.2).sum() > 100), "nothing moves"
 
 
 def test_keys_pause_and_command(shown, page):

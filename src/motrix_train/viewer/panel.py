@@ -6,8 +6,6 @@ thread of the session.
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Iterable
 from queue import SimpleQueue
 from typing import Any
@@ -31,13 +29,11 @@ class Panel(plugin.ViewerPlugin):
     Attributes:
         report: What is shown; the session's thread replaces it.
         wishes: What the user wants, for the session's thread.
-        seen: When a frame was drawn last, s of `time.monotonic`.
     """
 
     def __init__(self) -> None:
         self.report: Report | None = None
         self.wishes: SimpleQueue[Wish] = SimpleQueue()
-        self.seen = -math.inf
         self._inputs = Inputs(self.wish)
         self._traced = {"reward"}
         self._editing: tuple[Handle, float] | None = None  # a slider that is being moved
@@ -67,7 +63,6 @@ class Panel(plugin.ViewerPlugin):
 
     @messages.handler
     def _on_frame(self, _: messages.UpdateEvent) -> None:
-        self.seen = time.monotonic()
         self._inputs.read(self.viewer, self.report)
         if self.report is not None:
             self.viewer.extra_geoms[:] = geoms(self.report.shapes)

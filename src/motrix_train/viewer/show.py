@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 FRAME = 1 / 60  # s
 LEAST_OFTEN = 0.25  # s between two reports while nothing happens
-UNSEEN = 2.0  # s without a frame after which the simulation waits
 LOCAL = "127.0.0.1"
 
 
@@ -120,13 +119,13 @@ def watch(watched: Watched, options: ViewOptions) -> None:
 def run(watched: Watched, panel: Any, studio: Any) -> None:
     """Steps, draws and does what the user wishes, until the viewer is closed.
 
-    Waits while no frame is drawn. Studio draws also without a connected browser, so that is no sign of one.
+    Waits while nobody looks at it.
     """
     told = 0.0
     while studio.is_open():
         begun = time.monotonic()
         did = _grant(watched, panel)
-        if begun - panel.seen < UNSEEN or watched.pace.paused:
+        if studio.is_seen() or watched.pace.paused:
             did += watched.advance()
         else:
             watched.pace.due(begun)  # what passes unseen is not made up for

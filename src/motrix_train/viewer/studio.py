@@ -8,11 +8,10 @@ address no orders from other sites.
 
 from __future__ import annotations
 
-import functools
 import logging
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from types import ModuleType
@@ -40,6 +39,28 @@ FIRST_PORT, PORTS = 8080, 20
 LOOPBACK = re.compile(r"http://(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?")
 TITLE = "Motrix"
 
+Handler = Callable[[Any], Awaitable[None]]  # of a connection
+
+
+class Browsers:
+    """Counts the browsers that look at a page: each holds one connection for the state of the simulation."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def counting(self, handler: Handler) -> Handler:
+        """A handler of connections that does the same, and counts."""
+
+        async def counted(connection: Any) -> None:
+            looks_on = connection.request.path.startswith("/state")
+            self.count += looks_on
+            try:
+                await handler(connection)
+            finally:
+                self.count -= looks_on
+
+        return counted
+
 
 class Studio:
     """An open page.
@@ -47,10 +68,11 @@ class Studio:
     Args:
         handle: Studio's.
         url: Where it is.
+        browsers: Those that look at it.
     """
 
-    def __init__(self, handle: Any, url: str) -> None:
-        self._handle, self.url = handle, url
+    def __init__(self, handle: Any, url: str, browsers: Browsers) -> None:
+        self._handle, self.url, self._browsers = handle, url, browsers
         self._model: Any = None
         self._looks = b""
 
@@ -62,6 +84,10 @@ class Studio:
         """
         with _failures():
             return self._handle.is_running()
+
+    def is_seen(self) -> bool:
+        """Whether a browser looks at it. Studio itself goes on drawing without one."""
+        return self._browsers.count > 0
 
     def draw(self, model: Any, data: Any) -> None:
         """Shows a simulation. A model that looks like the one before is not sent again."""
@@ -104,11 +130,12 @@ def open_page(panel: Any, host: str, port: int) -> Studio:
     address, chosen = listening.getsockname()[:2]
     is_loopback = address.startswith("127.") or address == "::1"
     made: Future[None] = Future()
+    browsers = Browsers()
 
     def run(endpoint: Any) -> None:
         config = viewer_protocol.ViewerConfig(title=TITLE, gfx="web", http_port=chosen)
         try:
-            with _altered(listening, [LOOPBACK] if is_loopback else None):
+            with _altered(listening, browsers, [LOOPBACK] if is_loopback else None):
                 viewer = web_viewer.WebViewer(config, endpoint, plugins=[panel])
             server: Any = viewer._web_server
             server.drop_queue = None
@@ -122,7 +149,7 @@ def open_page(panel: Any, host: str, port: int) -> Studio:
     handle = launch_thread.launch_thread(run)
     made.result()
     shown = f"[{host}]" if ":" in host else host
-    return Studio(handle, f"http://{shown}:{chosen}/")
+    return Studio(handle, f"http://{shown}:{chosen}/", browsers)
 
 
 def _listening(host: str, port: int) -> socket.socket:
@@ -150,9 +177,12 @@ def _listening(host: str, port: int) -> socket.socket:
 
 
 @contextmanager
-def _altered(listening: socket.socket, origins: list[re.Pattern[str]] | None) -> Iterator[None]:
-    """Has the page that is made in the block listen on a socket, and take orders from these origins alone."""
-    serve = functools.partial(_SERVE, origins=origins)
+def _altered(listening: socket.socket, browsers: Browsers, origins: list[re.Pattern[str]] | None) -> Iterator[None]:
+    """Has the page that is made in the block listen on a socket, count browsers, and take orders from these origins."""
+
+    def serve(handler: Handler, **options: Any) -> Any:
+        return _SERVE(browsers.counting(handler), origins=origins, **options)
+
     with (
         _replaced(web_server, "bind_public_socket", lambda host, port: listening),
         _replaced(web_viewer, "_print_url_banner", lambda host, port: None),
