@@ -50,7 +50,7 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def package(session: nox.Session) -> None:
-    """Sdist and wheel into dist/, checked; the wheel alone steps every environment, with [play] it shows a policy."""
+    """Sdist and wheel into dist/, checked; the wheel alone steps every environment, with [play] it films the demo."""
     install(session, "build", "twine")
     shutil.rmtree("dist", ignore_errors=True)
     session.run("python", "-m", "build", "--outdir", "dist", silent=True)
@@ -67,6 +67,7 @@ def package(session: nox.Session) -> None:
     install(session, f"motrix-gym[play] @ {wheel.resolve().as_uri()}")
     with session.chdir(folder):
         session.run("motrix-train", "evaluate", "Motrix/CartPole-v0", "--pretrained", "--episodes", "4")
+        session.run("motrix-train", "demo", "--video", "demo.mp4")
 
 
 @nox.session
