@@ -15,7 +15,7 @@ from motrix_train.errors import UsageError
 from motrix_train.ppo.policy import NumpyPolicy
 from motrix_train.storage.array_file import SUFFIX
 from motrix_train.storage.checkpoint import Checkpoint, read
-from motrix_train.storage.run_directory import RUNS, RunDirectory
+from motrix_train.storage.run_directory import RUNS, NoTrainedRun, RunDirectory
 from motrix_train.storage.run_record import RunRecord
 
 
@@ -52,7 +52,7 @@ class TrainedPolicy:
             UsageError: There is none, or it does not fit the environment.
             RunError: The file is damaged.
         """
-        wanted, path = locate_ready_made(target, policy) if ready_made else locate(target, policy)
+        wanted, path = locate_ready_made(target, policy) if ready_made else _locate_trained(target, policy)
         checkpoint = read(path)
         checkpoint.require_environment(wanted or checkpoint.env_id)
         env_kwargs = environment.merged(checkpoint.env_kwargs if env_id is None else {}, env_fields or {})
@@ -96,6 +96,16 @@ def locate(target: str, policy: Path | None) -> tuple[str | None, Path]:
     return spec.id, policy or RunDirectory.find_newest(RUNS, named).best_policy()
 
 
+def _locate_trained(target: str, policy: Path | None) -> tuple[str | None, Path]:
+    """As `locate`; where there is no run, the refusal says whether there is a ready-made policy."""
+    try:
+        return locate(target, policy)
+    except NoTrainedRun as refusal:
+        if not pretrained.has_policy(target):
+            raise
+        raise NoTrainedRun(f"{refusal}; or add --pretrained, for the ready-made policy") from refusal
+
+
 def locate_ready_made(target: str, policy: Path | None = None) -> tuple[str, Path]:
     """The environment, by its id, and the file of its ready-made policy."""
     if policy is not None:
@@ -125,6 +135,6 @@ def load_policy(source: str | Path) -> NumpyPolicy:
         UsageError: There is no such policy.
         RunError: The file is damaged.
     """
-    known = str(source).rpartition(":")[2] in pretrained.index() and not Path(source).exists()
+    known = pretrained.has_policy(str(source)) and not Path(source).exists()
     _, path = locate_ready_made(str(source)) if known else locate(str(source), None)
     return NumpyPolicy(read(path), path)

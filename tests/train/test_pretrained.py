@@ -12,6 +12,8 @@ import motrix_train
 from motrix_train import environment, pretrained
 from motrix_train.cli import run
 from motrix_train.errors import UsageError
+from motrix_train.policies import TrainedPolicy
+from motrix_train.presets import preset_ids
 from motrix_train.storage import checkpoint
 from motrix_train.training.evaluation import evaluate_policy
 
@@ -61,6 +63,14 @@ def test_it_acts_for_any_number_of_environments():
 def test_an_id_without_one_is_refused_with_those_that_have_one():
     with pytest.raises(UsageError, match=r"no ready-made policy of Motrix/HumanoidRun-v0: .*Motrix/Go1-v0"):
         pretrained.policy_file("Motrix/HumanoidRun-v0")
+
+
+def test_without_a_run_the_refusal_says_that_there_is_one(work: Path):
+    with pytest.raises(UsageError, match=r"no trained run of Motrix/CartPole-v0 .*; or add --pretrained"):
+        TrainedPolicy.open("Motrix/CartPole-v0")
+    without = next(env_id for env_id in preset_ids() if env_id not in pretrained.index())
+    with pytest.raises(UsageError, match=f"with `motrix-train train {without}`$"):
+        TrainedPolicy.open(without)
 
 
 def test_the_commands_take_it(work: Path, capsys):

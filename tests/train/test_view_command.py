@@ -87,7 +87,7 @@ def test_policies_runs_and_none_are_shown(trained, seen, work, capsys):
         (["Motrix/CartPol-v0", "--zero"], "did you mean Motrix/CartPole-v0?"),
         (
             [CARTPOLE],
-            f"{CARTPOLE}`; or add --pretrained for a ready-made policy, --zero or --random",
+            f"{CARTPOLE}`; or add --pretrained, for the ready-made policy; or --zero or --random, for none",
         ),
         ([CARTPOLE, "--zero", "--random"], "--random and --zero both say who acts"),
         ([CARTPOLE, "nothing.safetensors"], "there is no policy nothing.safetensors"),

@@ -120,9 +120,7 @@ def _opened(target: str, policy: Path | None, env_id: str | None, fields: Any, p
     try:
         return TrainedPolicy.open(target, policy, env_id, fields, ready_made=pretrained)
     except NoTrainedRun as refusal:
-        raise UsageError(
-            f"{refusal}; or add --pretrained for a ready-made policy, --zero or --random for none"
-        ) from refusal
+        raise UsageError(f"{refusal}; or --zero or --random, for none") from refusal
 
 
 def _env_of(target: str) -> str:

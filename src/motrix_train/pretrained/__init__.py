@@ -55,6 +55,11 @@ def index() -> dict[str, Pretrained]:
     return {env_id: schema.build(Pretrained, entry, f"{env_id}.") for env_id, entry in read_json_object(INDEX).items()}
 
 
+def has_policy(env_id: str) -> bool:
+    """Whether an environment has a ready-made policy; the id with or without its ``module:``."""
+    return _name(env_id) in index()
+
+
 def policy_file(env_id: str) -> Path:
     """The file of the ready-made policy of an environment.
 
@@ -64,7 +69,7 @@ def policy_file(env_id: str) -> Path:
     Raises:
         UsageError: There is none.
     """
-    name = env_id.rpartition(":")[2]
+    name = _name(env_id)
     if name not in index():
         raise UsageError(
             f"there is no ready-made policy of {name}: train one, or take one of {', '.join(sorted(index()))}"
@@ -75,3 +80,8 @@ def policy_file(env_id: str) -> Path:
 def file_of(name: str) -> Path:
     """Where the ready-made policy of an id is, or would be."""
     return HERE / f"{name.rpartition('/')[2]}{SUFFIX}"
+
+
+def _name(env_id: str) -> str:
+    """An id without its ``module:``."""
+    return env_id.rpartition(":")[2]
