@@ -119,7 +119,9 @@ CABINET = replace(
 _PRESETS: dict[str, PPOCfg] = {
     "Motrix/CartPole-v0": CARTPOLE,
     "Motrix/CartPoleBalance-v0": replace(SUITE, discount_factor=0.99),
-    "Motrix/CartPoleSwingup-v0": replace(SUITE, max_env_steps=10_000_000),
+    "Motrix/CartPoleSwingup-v0": replace(
+        SUITE, discount_factor=0.98, training_env={"max_episode_steps": 334, "control_dt": 0.03}
+    ),
     "Motrix/Pendulum-v0": replace(
         SUITE, discount_factor=0.95, training_env={"max_episode_steps": 250, "height_margin": 2.0}
     ),
