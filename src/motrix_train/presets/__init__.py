@@ -141,7 +141,7 @@ _PRESETS: dict[str, PPOCfg] = {
     "Motrix/HumanoidStand-v0": HUMANOID,
     "Motrix/HumanoidWalk-v0": replace(HUMANOID, max_env_steps=20_000_000),
     "Motrix/HumanoidRun-v0": replace(HUMANOID, max_env_steps=20_000_000),
-    "Motrix/BounceBall-v0": replace(MOVER, max_env_steps=4_000_000, initial_log_std=-1.0, discount_factor=0.99),
+    "Motrix/BounceBall-v0": replace(MOVER, max_env_steps=8_000_000, initial_log_std=-1.0, discount_factor=0.99),
     "Motrix/Go1-v0": GO1,
     "Motrix/Go1Rough-v0": ROUGH,
     "Motrix/Go1Stairs-v0": replace(ROUGH, max_env_steps=8_000_000, training_env={"terrain_curriculum": True}),
