@@ -22,7 +22,7 @@ from motrix_gym.terrain import PLANE, Terrain
 GAITS = {2: (0.0, 0.5), 4: (0.0, 0.5, 0.5, 0.0)}  # by number of feet: a walk, a trot
 SAME_PLACE = 0.01  # m, between a joint and the mirror image of its partner
 PARALLEL = 0.99  # cosine of the angle between two axes that count as parallel
-AHEAD = 0.9  # cosine of the angle between an axis and the way ahead, from which on it moves a leg sideways
+AHEAD = 0.7  # cosine of the angle between an axis and the way ahead, from which on it moves a leg sideways
 START_CLEARANCE = 0.02  # m below the feet when an episode begins
 
 
