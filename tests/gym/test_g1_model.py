@@ -127,7 +127,7 @@ def columns(size: int, low: float, high: float) -> st.SearchStrategy[np.ndarray]
 
 @st.composite
 def motions(draw: st.DrawFn) -> tuple[np.ndarray, ...]:
-    """A turn of the pelvis, a unit quaternion, and for each joint a place in its range, 0 to 1; any velocity; targets."""
+    """A turn of the pelvis, a unit quaternion; places of joints in their ranges, 0 to 1; any velocity; such targets."""
     turn = draw(columns(4, -1, 1).filter(lambda x: np.linalg.norm(x) > 0.1))
     return turn / np.linalg.norm(turn), draw(columns(29, 0, 1)), draw(columns(35, -8, 8)), draw(columns(29, 0, 1))
 

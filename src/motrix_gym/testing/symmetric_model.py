@@ -50,7 +50,7 @@ def symmetric(model: mujoco.MjModel, mirror: Mirror) -> mujoco.MjModel:
 
 
 def _partners(model: mujoco.MjModel) -> tuple[mujoco.MjData, Array, Array]:
-    """The model in its own pose, the body nearest to the mirror image of each, (nbody,) int, and how far, (nbody,) m."""
+    """The model in its own pose; the body nearest to the mirror image of each, (nbody,) int; how far, (nbody,) m."""
     _, data = CpuPhysics(model, 1, 1, model.opt.timestep).view(0)
     apart = np.linalg.norm(data.xpos[:, None] - data.xpos * LEFT_TO_RIGHT, axis=2)
     heavier = np.abs(model.body_mass[:, None] - model.body_mass)

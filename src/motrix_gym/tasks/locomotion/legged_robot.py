@@ -74,7 +74,8 @@ class LeggedRobot:
         """
         spec = load_spec(self.model)
         as_it_is = compile_spec(spec.copy(), self.model)
-        robot_model.weld(spec, as_it_is, {name: matched(self.pose, name) or 0.0 for name in self.welded_joints})
+        held = {name: matched(self.pose, name) or 0.0 for name in self.welded_joints}
+        robot_model.weld(spec, as_it_is, str(self.model), held)
         robot_model.complete(spec, as_it_is, str(self.model), self.feet, self.servos)
         if self.timestep:
             spec.option.timestep = self.timestep

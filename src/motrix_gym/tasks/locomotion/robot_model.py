@@ -35,12 +35,13 @@ class Servo:
     max_torque: float | None = None
 
 
-def weld(spec: mujoco.MjSpec, model: mujoco.MjModel, angles: Mapping[str, float]) -> None:
+def weld(spec: mujoco.MjSpec, model: mujoco.MjModel, file: str, angles: Mapping[str, float]) -> None:
     """Takes joints out of a model, which stays as it is with them at some angles; their actuators and sensors go too.
 
     Args:
         spec: The model.
         model: The same model as its file has it, compiled.
+        file: Its file, for messages.
         angles: The angle of each joint, rad, by its name.
 
     Raises:
@@ -56,7 +57,9 @@ def weld(spec: mujoco.MjSpec, model: mujoco.MjModel, angles: Mapping[str, float]
     mujoco.mj_kinematics(model, data)
     for body in {id(joint.parent): joint.parent for joint in spec.joints if joint.name in angles}.values():
         if kept := [joint.name for joint in body.joints if joint.name not in angles]:
-            raise ValueError(f"body {body.name!r} has joint {kept[0]!r} beside one that is welded; weld all or none")
+            raise ValueError(
+                f"robot {file} has joint {kept[0]!r} in body {body.name!r} beside one that is welded; weld all or none"
+            )
         body_id = int(model.joint(body.joints[0].name).bodyid[0])
         body.pos, body.quat = _frame(model, data, body_id)
         body.alt.type = mujoco.mjtOrientation.mjORIENTATION_QUAT
@@ -98,7 +101,7 @@ def complete(
     trunk = _trunk(spec, file)
     problems = list(_name_feet(spec, feet))
     if servos:
-        problems += _replace_actuators(spec, _torques(model), servos)
+        problems += _replace_actuators(spec, model, servos)
     if problems:
         raise ValueError(f"robot {file}: {'; '.join(problems)}")
     _add_scene(spec, trunk, feet, float(model.stat.extent))
@@ -206,10 +209,11 @@ def _name_feet(spec: mujoco.MjSpec, feet: Sequence[str]) -> Iterator[str]:
             yield f"the foot {foot!r} is a body with {len(colliding)} geoms that collide; give the name of one of them"
 
 
-def _replace_actuators(spec: mujoco.MjSpec, torques: Mapping[str, float], servos: Mapping[str, Servo]) -> list[str]:
-    """Puts position servos in the place of all actuators, whose greatest torques are known; returns what is wrong."""
+def _replace_actuators(spec: mujoco.MjSpec, model: mujoco.MjModel, servos: Mapping[str, Servo]) -> list[str]:
+    """Puts position servos in the place of all actuators, with the torques of the model; returns what is wrong."""
+    torques = _torques(model)
     joints = [joint for joint in spec.joints if joint.type != mujoco.mjtJoint.mjJNT_FREE]
-    names = [joint.name for joint in joints]
+    names = [model.joint(i).name for i in range(model.njnt) if int(model.jnt_type[i]) != mujoco.mjtJoint.mjJNT_FREE]
     problems = [
         f"no joint matches {pattern!r}, which `servos` names (its joints: {', '.join(names)})"
         for pattern in servos
