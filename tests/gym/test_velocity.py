@@ -70,6 +70,17 @@ def test_feet_are_rewarded_once_for_each_landing(run):
     assert landings > 10
 
 
+def test_a_biped_is_rewarded_for_joints_that_stay_in_the_spread_of_a_walk(run):
+    envs, moments = run
+    if not isinstance(envs.task, Biped):
+        pytest.skip("a robot with four legs has no such term")
+    spread = dict(zip(envs.task.ROBOT.joints, envs.task.ROBOT.spread, strict=True))
+    assert (spread["left_knee_joint"], spread["right_ankle_roll_joint"]) == (0.35, 0.1)
+    for now in moments[1:]:
+        off = now["observation"][:, envs.observation_blocks["joint_position"]] / np.array(list(spread.values()))
+        np.testing.assert_allclose(now["terms"]["pose"], np.exp(-(off**2)).mean(axis=1), **CLOSE)
+
+
 def test_commands_last_as_long_as_they_should_and_lie_where_they_should(run):
     envs, moments = run
     task = envs.task
