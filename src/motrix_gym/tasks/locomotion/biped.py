@@ -19,9 +19,29 @@ from motrix_gym.tasks.locomotion.velocity import VelocityTask
 class Biped(VelocityTask):
     """A robot with two legs follows a velocity command.
 
-    The task is the velocity task of robots with four legs, whose fields, observation and ground it has. The clock asks
-    for a walk: one foot swings in the first half of a stride, the other one in the second. A robot whose trunk has sunk
-    has fallen, even if it kneels. Joints are to stay about as far from the standing pose as in an ordinary walk.
+    It is commanded a forward and a leftward velocity and a yaw rate, which change every few seconds and are zero for
+    some of the time. Each action in [-1, 1] shifts the target angle of a position servo by `action_scale` radians from
+    the standing pose. The commands, the clock and the ground are those of `VelocityTask`. The clock asks for a walk:
+    one foot swings in the first half of a stride and the other one in the second, by as much as "lift" is above 0,
+    which is max(0, sin(2 pi (phase + offset))) x moving. "Moving" is 1 when there is a command to follow or speed to
+    lose, and 0 for a robot below `still_speed` that is told to stand.
+
+    A robot whose trunk has sunk has fallen, even if it kneels. Joints are to stay about as far from the standing pose
+    as in an ordinary walk, each within the spread that the robot's data give.
+
+    Observation:
+
+    | index | block | quantity | unit |
+    |---|---|---|---|
+    | 0-2 | linear_velocity | velocity of the trunk's origin, in the trunk's axes | m/s |
+    | 3-5 | angular_velocity | angular velocity of the trunk, in its axes | rad/s |
+    | 6-8 | gravity | direction of gravity in the trunk's axes, (0, 0, -1) when level | 1 |
+    | 9-20 | joint_position | joint angles from the standing pose | rad |
+    | 21-32 | joint_velocity | joint velocities | rad/s |
+    | 33-44 | last_action | the last action | 1 |
+    | 45-47 | command | forward and leftward velocity, yaw rate | m/s, m/s, rad/s |
+    | 48-49 | gait_clock | sine and cosine of 2 pi phase, zero when not moving | 1 |
+    | 50-126 | height_scan | with `height_scan`: ground at 11 x 7 points, above that of a standing robot, -1 to 1 | m |
 
     Reward:
 
@@ -69,8 +89,8 @@ class G1(Biped):
     """The legs of a Unitree G1 follow a velocity command.
 
     The robot weighs 33.3 kg and is 1.3 m tall. Its 12 joints are in the order left, right x hip pitch, hip roll, hip
-    yaw, knee, ankle pitch, ankle roll. Their servos have 40, 99, 40, 99, 29 and 29 N m/rad: none stands without being
-    balanced. The waist and the arms are held as they are when it stands.
+    yaw, knee, ankle pitch, ankle roll. Their servos have 40, 99, 40, 99, 29 and 29 N m/rad: so soft that it
+    topples unless it balances. The waist and the arms are held as they are when it stands.
     """
 
     ROBOT: ClassVar = G1_LEGS
