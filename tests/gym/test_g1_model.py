@@ -37,12 +37,12 @@ def motors_of(joint: str) -> list[str]:
 
 
 def figures(joint: str) -> dict[str, float]:
-    """The figures of a servo: rotors, a spring of the natural frequency, a damper of the damping ratio."""
+    """The figures of a servo: rotors; gains of the leg, or those of a natural frequency and a damping ratio."""
     inertia, frequency = rotor_inertia(joint), 2 * np.pi * FACTS["natural_frequency"]
+    by_rule = {"kp": inertia * frequency**2, "kd": 2 * FACTS["damping_ratio"] * inertia * frequency}
     return {
         "armature": inertia,
-        "kp": inertia * frequency**2,
-        "kd": 2 * FACTS["damping_ratio"] * inertia * frequency,
+        **next((gains for part, gains in FACTS["legs"].items() if f"_{part}" in joint), by_rule),
         "torque_limit": sum(FACTS["motors"][motor]["torque_limit"] for motor in motors_of(joint)),
     }
 

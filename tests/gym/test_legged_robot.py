@@ -208,6 +208,7 @@ BAD_ROBOTS = [
     ({"actuators": ""}, {}, "the model says no greatest torque of joint 'left_roll'; give max_torque"),
     ({"y": (0.1, -0.2)}, {}, "is not symmetric: foot 'left' has no mirror image within 10 mm"),
     ({}, {"welded": ("*_elbow",)}, "has no joint '*_elbow', which welded names; its joints: left_roll, left_pitch"),
+    ({}, {"swing": {"*_elbow": 0.1}}, "has no joint '*_elbow', which swing names"),
     ({}, {"pose_spread": {"*_elbow": 0.1}}, "has no joint '*_elbow', which pose_spread names"),
     ({}, {"pose_spread": {"*_knee": 0.0}}, "has a pose_spread of 0.0 for '*_knee'; it is above 0 rad"),
     ({}, {"gait": (0.0, 0.5, 0.5)}, "has 2 feet and a gait of (0.0, 0.5, 0.5); give a phase for each"),

@@ -70,14 +70,21 @@ def test_feet_are_rewarded_once_for_each_landing(run):
     assert landings > 10
 
 
-def test_a_biped_is_rewarded_for_joints_that_stay_in_the_spread_of_a_walk(run):
+def test_a_biped_is_rewarded_for_legs_that_swing_as_the_clock_asks(run):
     envs, moments = run
+    robot, blocks = envs.task.ROBOT, envs.observation_blocks
     if not isinstance(envs.task, Biped):
         pytest.skip("a robot with four legs has no such term")
-    spread = dict(zip(envs.task.ROBOT.joints, envs.task.ROBOT.spread, strict=True))
-    assert (spread["left_knee_joint"], spread["right_ankle_roll_joint"]) == (0.35, 0.1)
-    for now in moments[1:]:
-        off = now["observation"][:, envs.observation_blocks["joint_position"]] / np.array(list(spread.values()))
+    assert robot.spread[robot.joints.index("right_ankle_roll_joint")] == 0.1
+    for before, now in pairwise(moments):
+        sine = before["observation"][:, blocks["gait_clock"]][
+            :, :1
+        ]  # of the left leg; the right one is half a turn off
+        asked = np.zeros((len(sine), len(robot.joints)))
+        for side, lift in (("left", sine), ("right", -sine)):
+            bent = [f"{side}_{joint}_joint" for joint in ("hip_pitch", "knee", "ankle_pitch")]
+            asked[:, [robot.joints.index(name) for name in bent]] = np.maximum(lift, 0) * [-0.25, 0.5, -0.25]
+        off = (now["observation"][:, blocks["joint_position"]] - asked) / robot.spread
         np.testing.assert_allclose(now["terms"]["pose"], np.exp(-(off**2)).mean(axis=1), **CLOSE)
 
 

@@ -41,6 +41,8 @@ class LeggedRobot:
         pose: Joint angles when standing, rad, by pattern of joint names, such as ``{"*_thigh_joint": 0.9}``; 0 for
             the joints that no pattern names.
         welded: Joints that are held in `pose` for good, by pattern of joint names: the robot has no such joints.
+        swing: How far a joint of a leg leaves `pose` in the middle of a swing of its foot, rad, by pattern of joint
+            names; not at all where no pattern names it.
         pose_spread: How far a joint leaves `pose` in an ordinary walk, rad, by pattern of joint names; as far as it
             likes where no pattern names it.
         servos: Position servos that replace the actuators of the model, by pattern of joint names; without them the
@@ -55,6 +57,7 @@ class LeggedRobot:
     feet: tuple[str, ...]
     pose: Mapping[str, float] = field(default_factory=dict)
     welded: tuple[str, ...] = ()
+    swing: Mapping[str, float] = field(default_factory=dict)
     pose_spread: Mapping[str, float] = field(default_factory=dict)
     servos: Mapping[str, Servo] = field(default_factory=dict)
     gait: tuple[float, ...] = ()
@@ -90,7 +93,7 @@ class LeggedRobot:
         Raises:
             ValueError: The robot is not what the data say; one line with what to change.
         """
-        _ = self.default_joints, self.spread, self.phases, self.mirrored_joints, self.foot_height
+        _ = self.default_joints, self.swing_joints, self.spread, self.phases, self.mirrored_joints, self.foot_height
 
     @cached_property
     def trunk(self) -> str:
@@ -129,6 +132,17 @@ class LeggedRobot:
         return np.array([matched(self.pose, name) or 0.0 for name in self.joints])
 
     @cached_property
+    def swing_joints(self) -> Array:
+        """How far each joint leaves the standing pose in the middle of a swing of each foot, (feet, n) rad.
+
+        Raises:
+            ValueError: A pattern of `swing` names no joint.
+        """
+        self._require_matches(self.swing, self.joints + self.welded_joints, "swing")
+        bends = np.array([matched(self.swing, name) or 0.0 for name in self.joints])
+        return np.array([np.where(np.isin(np.arange(len(bends)), leg), bends, 0.0) for leg in self._legs])
+
+    @cached_property
     def spread(self) -> Array:
         """How far each joint leaves the standing pose in an ordinary walk, (n,) rad; infinity for as far as it likes.
 
@@ -157,15 +171,8 @@ class LeggedRobot:
     @cached_property
     def hips(self) -> Array:
         """The joint of each leg that moves it sideways: the first whose axis is forward, (k,) int."""
-        first: dict[int, int] = {}
-        for foot, geom in enumerate(self._feet):
-            chain, body = [], int(self.plain.geom_bodyid[geom])
-            while body:
-                chain += [j - 1 for j in range(1, self.plain.njnt) if self.plain.jnt_bodyid[j] == body][::-1]
-                body = int(self.plain.body_parentid[body])
-            sideways = [joint for joint in reversed(chain) if abs(self._axes[joint, 0]) > AHEAD]
-            first |= {foot: sideways[0]} if sideways else {}
-        return np.array(list(dict.fromkeys(first.values())), dtype=int)
+        sideways = [[joint for joint in leg if abs(self._axes[joint, 0]) > AHEAD] for leg in self._legs]
+        return np.array(list(dict.fromkeys(joints[0] for joints in sideways if joints)), dtype=int)
 
     @cached_property
     def phases(self) -> Array:
@@ -232,6 +239,18 @@ class LeggedRobot:
         return [self.plain.geom(name).id for name in self.feet]
 
     @cached_property
+    def _legs(self) -> list[list[int]]:
+        """The joints between the trunk and each foot, from the trunk on."""
+        legs = []
+        for geom in self._feet:
+            chain, body = [], int(self.plain.geom_bodyid[geom])
+            while body:
+                chain += [j - 1 for j in range(1, self.plain.njnt) if self.plain.jnt_bodyid[j] == body][::-1]
+                body = int(self.plain.body_parentid[body])
+            legs.append(chain[::-1])
+        return legs
+
+    @cached_property
     def _standing(self) -> mujoco.MjData:
         """The robot in its standing pose, with its trunk at the origin."""
         data = mujoco.MjData(self.plain)
@@ -295,6 +314,7 @@ G1 = LeggedRobot(
         "*_elbow_joint": 0.6,
     },
     welded=("waist_*", "*_shoulder_*", "*_elbow_*", "*_wrist_*"),
+    swing={"*_hip_pitch_joint": -0.25, "*_knee_joint": 0.5, "*_ankle_pitch_joint": -0.25},
     pose_spread={
         "*_hip_pitch_joint": 0.3,
         "*_hip_roll_joint": 0.15,
