@@ -60,6 +60,7 @@ class Biped(VelocityTask):
 
     WEIGHTS: ClassVar = {
         **VelocityTask.WEIGHTS,
+        "tracking_ang_vel": 1.0,
         "torques": -2e-5,
         "gait": 1.0,
         "feet_height": -0.5,
