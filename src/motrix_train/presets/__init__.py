@@ -51,7 +51,7 @@ ROUGH = replace(GO1, max_env_steps=12_000_000, training_env={"terrain_curriculum
 
 G1 = replace(
     GO1,
-    max_env_steps=15_000_000,
+    max_env_steps=10_000_000,
     policy_hidden_layer_sizes=(256, 128),
     value_hidden_layer_sizes=(256, 128),
     entropy_loss_scale=0.005,
@@ -157,7 +157,7 @@ _PRESETS: dict[str, PPOCfg] = {
     "Motrix/AnymalCRough-v0": replace(ROUGH, training_env=ROUGH.training_env | PUSHES),
     "Motrix/G1-v0": G1,
     "Motrix/G1Full-v0": replace(G1, max_env_steps=12_000_000),
-    "Motrix/G1Rough-v0": replace(G1, training_env={"terrain_curriculum": True}),
+    "Motrix/G1Rough-v0": replace(G1, max_env_steps=15_000_000, training_env={"terrain_curriculum": True}),
     "Motrix/AnymalCNavigation-v0": replace(GO1, max_env_steps=4_000_000, training_env={"max_episode_steps": 400}),
     "Motrix/FrankaLiftCube-v0": LIFT_CUBE,
     "Motrix/FrankaOpenCabinet-v0": CABINET,
