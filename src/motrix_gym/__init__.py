@@ -42,6 +42,7 @@ from motrix_gym.task import Task
 from motrix_gym.vector_env import MotrixVectorEnv
 
 if TYPE_CHECKING:
+    from motrix_gym.tasks.locomotion.biped import Biped
     from motrix_gym.tasks.locomotion.legged_robot import LeggedRobot
     from motrix_gym.tasks.locomotion.legged_task import LeggedTask
     from motrix_gym.tasks.locomotion.robot_model import Servo
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from motrix_gym.testing import check_task, check_vector_env
 
 __all__ = [
+    "Biped",
     "Flip",
     "LeggedRobot",
     "LeggedTask",
@@ -78,6 +80,7 @@ __all__ = [
 
 
 _IMPORTED_WHEN_USED = {
+    "Biped": "motrix_gym.tasks.locomotion.biped",
     "LeggedRobot": "motrix_gym.tasks.locomotion.legged_robot",
     "LeggedTask": "motrix_gym.tasks.locomotion.legged_task",
     "Servo": "motrix_gym.tasks.locomotion.robot_model",

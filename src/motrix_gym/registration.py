@@ -228,6 +228,15 @@ ENVS = (
         terrain={"noise": 0.12, "slope_up": 0.4, "slope_down": 0.4, "blocks": 0.12},
         swing_height=0.15,
     ),
+    register("Motrix/G1-v0", "motrix_gym.tasks.locomotion.biped:G1", max_episode_steps=1000),
+    register("Motrix/G1Full-v0", "motrix_gym.tasks.locomotion.biped:G1Full", max_episode_steps=1000),
+    register(
+        "Motrix/G1Rough-v0",
+        "motrix_gym.tasks.locomotion.biped:G1",
+        max_episode_steps=1000,
+        terrain={"noise": 0.06, "slope_up": 0.25, "slope_down": 0.25, "blocks": 0.06},
+        swing_height=0.09,
+    ),
     register(
         "Motrix/AnymalCNavigation-v0", "motrix_gym.tasks.navigation.goal:AnymalCNavigation", max_episode_steps=1000
     ),

@@ -207,6 +207,10 @@ BAD_ROBOTS = [
     ({"actuators": POSITION}, {"servos": {}}, "no position servo for left_pitch, left_knee"),
     ({"actuators": ""}, {}, "the model says no greatest torque of joint 'left_roll'; give max_torque"),
     ({"y": (0.1, -0.2)}, {}, "is not symmetric: foot 'left' has no mirror image within 10 mm"),
+    ({}, {"welded": ("*_elbow",)}, "has no joint '*_elbow', which welded names; its joints: left_roll, left_pitch"),
+    ({}, {"swing": {"*_elbow": 0.1}}, "has no joint '*_elbow', which swing names"),
+    ({}, {"pose_spread": {"*_elbow": 0.1}}, "has no joint '*_elbow', which pose_spread names"),
+    ({}, {"pose_spread": {"*_knee": 0.0}}, "has a pose_spread of 0.0 for '*_knee'; it is above 0 rad"),
     ({}, {"gait": (0.0, 0.5, 0.5)}, "has 2 feet and a gait of (0.0, 0.5, 0.5); give a phase for each"),
     ({}, {"gait": (0.0, 0.0)}, "a foot and its mirror image must be half a cycle apart"),
     ({"base": '<joint name="rail" type="slide"/>'}, {}, "has 0 bodies with a free joint; it takes one, the trunk"),
@@ -220,6 +224,32 @@ def test_what_a_robot_lacks_is_said_by_name(biped_file, parts, data, message):
         MotrixVectorEnv(task_with(biped(path, **data)), 2, num_threads=1).reset(seed=0)
     assert "\n" not in str(error.value)
     assert "biped.xml" in str(error.value)
+
+
+def test_a_welded_joint_is_gone_and_the_robot_stands_as_it_did(biped_file):
+    path = biped_file()
+    whole, welded = biped(path), biped(path, welded=("*_ankle",))
+    assert welded.joints == [name for name in whole.joints if not name.endswith("ankle")]
+    assert [welded.plain.actuator(i).name for i in range(welded.plain.nu)] == welded.joints
+    assert welded.standing_height == pytest.approx(whole.standing_height, abs=1e-12)
+    feet = []
+    for robot in (whole, welded):
+        data = mujoco.MjData(robot.plain)
+        data.qpos[7:] = robot.default_joints
+        mujoco.mj_kinematics(robot.plain, data)
+        feet.append([*data.geom("left").xpos, *data.geom("left").xmat])
+    np.testing.assert_allclose(*feet, atol=1e-12)
+    check_vector_env(MotrixVectorEnv(task_with(welded), 4, max_episode_steps=40, num_threads=1))
+
+
+def test_a_body_loses_all_of_its_joints_or_none(biped_file):
+    path = biped_file()
+    path.write_text(
+        path.read_text().replace('<joint name="left_knee"', '<joint name="left_twist"/><joint name="left_knee"')
+    )
+    message = "has joint 'left_twist' in body 'left_shank' beside one that is welded; weld all or none"
+    with pytest.raises(ValueError, match=message):
+        _ = biped(path, welded=("*_knee",)).plain
 
 
 def test_a_robot_that_is_not_symmetric_needs_no_mirror(biped_file):

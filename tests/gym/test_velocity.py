@@ -9,19 +9,25 @@ import pytest
 from trajectories import actions_for
 
 from motrix_gym.registration import ENVS, task_class
+from motrix_gym.tasks.locomotion.biped import Biped
 from motrix_gym.tasks.locomotion.velocity import VelocityTask
 from motrix_gym.vector_env import MotrixVectorEnv
 
 TASKS = {env.id: cls for env in ENVS if issubclass(cls := task_class(env.task), VelocityTask)}
 IDS = list(TASKS)
+FOUR_LEGGED = [env_id for env_id, cls in TASKS.items() if not issubclass(cls, Biped)]
+BIPEDS = [env_id for env_id in IDS if env_id not in FOUR_LEGGED]
 SAMPLED = [env_id for env_id, cls in TASKS.items() if "command_interval" in {f.name for f in dataclasses.fields(cls)}]
 NUM_ROWS, NUM_STEPS = 16, 60
+CLOSE = {"rtol": 1e-4, "atol": 1e-6}
 
 
 @pytest.fixture(scope="module", params=SAMPLED)
 def run(request: pytest.FixtureRequest) -> tuple[MotrixVectorEnv, list[dict]]:
     """An environment, and what was there after its reset and after each step of rows that do not end."""
     make = {"num_envs": NUM_ROWS, "num_threads": 1, "command_interval": (0.3, 0.5), "still_probability": 0.3}
+    if request.param in BIPEDS:  # which topple, and are to lie until the end
+        make |= {"max_tilt": 3.0, "min_height": 0.0}
     envs = gymnasium.make_vec(request.param, **make).unwrapped
     moments = [{"observation": envs.reset(seed=1)[0], "state": envs.get_state()}]
     ended = np.zeros(NUM_ROWS, dtype=bool)
@@ -43,9 +49,9 @@ def test_a_step_is_rewarded_for_the_command_that_was_shown_before_it(run):
         velocity = now["observation"][:, blocks["linear_velocity"]]
         rate = now["observation"][:, blocks["angular_velocity"]]
         error = np.square(command[:, :2] - velocity[:, :2]).sum(axis=1)
-        np.testing.assert_allclose(now["terms"]["tracking_lin_vel"], np.exp(-error / task.tracking_variance), rtol=1e-4)
+        np.testing.assert_allclose(now["terms"]["tracking_lin_vel"], np.exp(-error / task.tracking_variance), **CLOSE)
         error = np.square(command[:, 2] - rate[:, 2])
-        np.testing.assert_allclose(now["terms"]["tracking_ang_vel"], np.exp(-error / task.tracking_variance), rtol=1e-4)
+        np.testing.assert_allclose(now["terms"]["tracking_ang_vel"], np.exp(-error / task.tracking_variance), **CLOSE)
 
 
 def test_feet_are_rewarded_once_for_each_landing(run):
@@ -62,6 +68,24 @@ def test_feet_are_rewarded_once_for_each_landing(run):
         np.testing.assert_allclose(now["state"]["memory.air_time"], in_the_air, atol=1e-9)
         landings += landed.sum()
     assert landings > 10
+
+
+def test_a_biped_is_rewarded_for_legs_that_swing_as_the_clock_asks(run):
+    envs, moments = run
+    robot, blocks = envs.task.ROBOT, envs.observation_blocks
+    if not isinstance(envs.task, Biped):
+        pytest.skip("a robot with four legs has no such term")
+    assert robot.spread[robot.joints.index("right_ankle_roll_joint")] == 0.1
+    for before, now in pairwise(moments):
+        sine = before["observation"][:, blocks["gait_clock"]][
+            :, :1
+        ]  # of the left leg; the right one is half a turn off
+        asked = np.zeros((len(sine), len(robot.joints)))
+        for side, lift in (("left", sine), ("right", -sine)):
+            bent = [f"{side}_{joint}_joint" for joint in ("hip_pitch", "knee", "ankle_pitch")]
+            asked[:, [robot.joints.index(name) for name in bent]] = np.maximum(lift, 0) * [-0.25, 0.5, -0.25]
+        off = (now["observation"][:, blocks["joint_position"]] - asked) / robot.spread
+        np.testing.assert_allclose(now["terms"]["pose"], np.exp(-(off**2)).mean(axis=1), **CLOSE)
 
 
 def test_commands_last_as_long_as_they_should_and_lie_where_they_should(run):
@@ -101,19 +125,43 @@ def test_the_last_action_is_shown_as_it_was_clipped(run):
 
 
 @pytest.mark.parametrize("env_id", IDS)
-@pytest.mark.parametrize(("angle", "reasons"), [(0.9, []), (1.2, ["tilted"]), (3.1, ["tilted", "trunk_contact"])])
+@pytest.mark.parametrize(("angle", "reasons"), [(0.9, []), (1.2, ["tilted"])])
 def test_tilted_too_far_it_has_fallen(env_id, angle, reasons):
+    assert reasons_of(env_id, height=1.0, roll=angle) == reasons
+
+
+@pytest.mark.parametrize("env_id", FOUR_LEGGED)
+def test_on_its_back_it_has_fallen(env_id):
+    assert reasons_of(env_id, height=0.05, roll=3.1) == ["tilted", "trunk_contact"]
+
+
+@pytest.mark.parametrize("env_id", BIPEDS)
+@pytest.mark.parametrize(
+    ("height", "joints", "reasons"),
+    [
+        (0.47, {"hip_pitch": 0.0, "knee": 2.6}, ["too_low"]),  # on its knees
+        (0.13, {"hip_pitch": -1.6, "knee": 0.0}, ["trunk_contact", "too_low"]),  # it sits
+    ],
+)
+def test_a_biped_that_kneels_or_sits_has_fallen(env_id, height, joints, reasons):
+    assert reasons_of(env_id, height, **joints) == reasons
+
+
+def reasons_of(env_id: str, height: float, roll: float = 0.0, **joints: float) -> list[str]:
+    """For which reasons an episode ends in which a robot at rest is put somewhere, with joints at some angles."""
     envs = gymnasium.make_vec(env_id, num_envs=1, num_threads=1).unwrapped
     envs.reset(seed=0)
     state = envs.get_state()
     time, nq = 1, state["qpos"].shape[1]
     qpos = state["simulation"][:, time : time + nq]
-    qpos[:, 2] = 0.05 if "trunk_contact" in reasons else 1.0
-    qpos[:, 3:7] = np.cos(angle / 2), np.sin(angle / 2), 0, 0
+    qpos[:, 2] = height + envs.task.ground.height(qpos[:, :2])
+    qpos[:, 3:7] = np.cos(roll / 2), np.sin(roll / 2), 0, 0
+    for part, angle in joints.items():
+        qpos[:, [7 + k for k, name in enumerate(envs.task.ROBOT.joints) if part in name]] = angle
     state["simulation"][:, time + nq : time + nq + state["qvel"].shape[1]] = 0
     envs.set_state(state)
     *_, info = envs.step(np.zeros(envs.action_space.shape))
-    assert [name for name, holds in info["termination"].items() if holds[0]] == reasons
+    return [name for name, holds in info["termination"].items() if holds[0]]
 
 
 @pytest.mark.parametrize("env_id", IDS)
@@ -121,7 +169,7 @@ def test_an_episode_begins_on_its_feet_just_above_the_ground(env_id):
     envs = gymnasium.make_vec(env_id, num_envs=64, num_threads=1).unwrapped
     envs.reset(seed=0)
     state = envs.get_state()
-    feet = state["sensor.position"].reshape(64, 4, 3)
+    feet = state["sensor.position"].reshape(64, -1, 3)
     heights = feet[:, :, 2] - envs.task.ROBOT.foot_height - envs.task.ground.height(feet[:, :, :2])
     assert heights.min() > -0.003
     rough = envs.task.terrain.get("noise", 0.0)
@@ -130,7 +178,7 @@ def test_an_episode_begins_on_its_feet_just_above_the_ground(env_id):
     np.testing.assert_allclose(state["sensor.gravity_direction"], [[0, 0, -1]] * 64, atol=1e-12)
 
 
-@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize("env_id", FOUR_LEGGED)
 def test_without_actions_it_stands_to_the_end(env_id):
     envs = gymnasium.make_vec(env_id, num_envs=4, num_threads=1).unwrapped
     envs.reset(seed=0)
@@ -150,10 +198,13 @@ def test_pushed_ahead_it_sees_a_forward_velocity(env_id):
     time, nq = 1, state["qpos"].shape[1]
     _, _, _, w, x, y, z = state["qpos"].T[:7]
     ahead = np.stack([1 - 2 * (y * y + z * z), 2 * (x * y + w * z)], axis=1)
-    feet = state["sensor.position"].reshape(8, 4, 3)[:, :2].mean(axis=1) - state["qpos"][:, :3]
-    assert ((feet[:, :2] * ahead).sum(axis=1) > 0.1).all()  # the first two legs are those in front
-    qpos, qvel = (state["simulation"][:, part] for part in (slice(time, time + nq), slice(time + nq, time + nq + 18)))
+    if env_id in FOUR_LEGGED:
+        feet = state["sensor.position"].reshape(8, 4, 3)[:, :2].mean(axis=1) - state["qpos"][:, :3]
+        assert ((feet[:, :2] * ahead).sum(axis=1) > 0.1).all()  # the first two legs are those in front
+    qpos = state["simulation"][:, time : time + nq]
+    qvel = state["simulation"][:, time + nq : time + nq + state["qvel"].shape[1]]
     qpos[:, 2] += 1.0
+    qpos[:, 7:] = envs.task.ROBOT.default_joints
     qvel[:] = 0
     qvel[:, :2] = 2.0 * ahead
     qvel[:, 5] = 0.5
@@ -183,3 +234,9 @@ def test_a_field_out_of_its_range_is_named_with_its_value(field, value):
     with pytest.raises(ValueError, match=field) as refusal:
         gymnasium.make_vec("Motrix/Go1-v0", num_envs=1, **{field: value})
     assert str(value[0] if isinstance(value, list) else value) in str(refusal.value)
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1])
+def test_a_lowest_trunk_that_is_no_share_of_its_height_is_refused(value):
+    with pytest.raises(ValueError, match=f"min_height.*{value}"):
+        gymnasium.make_vec("Motrix/G1-v0", num_envs=1, min_height=value)

@@ -49,6 +49,14 @@ PUSHES = {**COSTLY_FALLS, "push_speed": 0.7, "push_interval": [2.0, 4.0]}
 
 ROUGH = replace(GO1, max_env_steps=12_000_000, training_env={"terrain_curriculum": True, **COSTLY_FALLS})
 
+G1 = replace(
+    GO1,
+    max_env_steps=10_000_000,
+    policy_hidden_layer_sizes=(256, 128),
+    value_hidden_layer_sizes=(256, 128),
+    entropy_loss_scale=0.005,
+)
+
 MULTI_TASK = replace(GO1, max_env_steps=8_000_000)
 
 SUITE = PPOCfg(
@@ -149,6 +157,9 @@ _PRESETS: dict[str, PPOCfg] = {
     "Motrix/Go2Rough-v0": ROUGH,
     "Motrix/AnymalC-v0": replace(GO1, max_env_steps=8_000_000, training_env={"command_interval": [2.0, 4.0], **PUSHES}),
     "Motrix/AnymalCRough-v0": replace(ROUGH, training_env=ROUGH.training_env | PUSHES),
+    "Motrix/G1-v0": G1,
+    "Motrix/G1Full-v0": replace(G1, max_env_steps=12_000_000),
+    "Motrix/G1Rough-v0": replace(G1, max_env_steps=15_000_000, training_env={"terrain_curriculum": True}),
     "Motrix/AnymalCNavigation-v0": replace(GO1, max_env_steps=4_000_000, training_env={"max_episode_steps": 400}),
     "Motrix/FrankaLiftCube-v0": LIFT_CUBE,
     "Motrix/FrankaOpenCabinet-v0": CABINET,

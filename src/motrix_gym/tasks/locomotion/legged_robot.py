@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import mujoco
 import numpy as np
@@ -23,6 +22,7 @@ from motrix_gym.terrain import PLANE, Terrain
 GAITS = {2: (0.0, 0.5), 4: (0.0, 0.5, 0.5, 0.0)}  # by number of feet: a walk, a trot
 SAME_PLACE = 0.01  # m, between a joint and the mirror image of its partner
 PARALLEL = 0.99  # cosine of the angle between two axes that count as parallel
+AHEAD = 0.7  # cosine of the angle between an axis and the way ahead, from which on it moves a leg sideways
 START_CLEARANCE = 0.02  # m below the feet when an episode begins
 
 
@@ -40,6 +40,11 @@ class LeggedRobot:
         feet: The geoms that stand on the ground, or bodies with one geom that collides; front feet before hind feet.
         pose: Joint angles when standing, rad, by pattern of joint names, such as ``{"*_thigh_joint": 0.9}``; 0 for
             the joints that no pattern names.
+        welded: Joints that are held in `pose` for good, by pattern of joint names: the robot has no such joints.
+        swing: How far a joint of a leg leaves `pose` in the middle of a swing of its foot, rad, by pattern of joint
+            names; not at all where no pattern names it.
+        pose_spread: How far a joint leaves `pose` in an ordinary walk, rad, by pattern of joint names; as far as it
+            likes where no pattern names it.
         servos: Position servos that replace the actuators of the model, by pattern of joint names; without them the
             actuators of the model are the servos.
         gait: The phase of each foot in the gait, in [0, 1); a walk for two feet, a trot for four.
@@ -51,6 +56,9 @@ class LeggedRobot:
     model: str | Path
     feet: tuple[str, ...]
     pose: Mapping[str, float] = field(default_factory=dict)
+    welded: tuple[str, ...] = ()
+    swing: Mapping[str, float] = field(default_factory=dict)
+    pose_spread: Mapping[str, float] = field(default_factory=dict)
     servos: Mapping[str, Servo] = field(default_factory=dict)
     gait: tuple[float, ...] = ()
     start_height: float = 0.0
@@ -69,6 +77,8 @@ class LeggedRobot:
         """
         spec = load_spec(self.model)
         as_it_is = compile_spec(spec.copy(), self.model)
+        held = {name: matched(self.pose, name) or 0.0 for name in self.welded_joints}
+        robot_model.weld(spec, as_it_is, str(self.model), held)
         robot_model.complete(spec, as_it_is, str(self.model), self.feet, self.servos)
         if self.timestep:
             spec.option.timestep = self.timestep
@@ -83,7 +93,7 @@ class LeggedRobot:
         Raises:
             ValueError: The robot is not what the data say; one line with what to change.
         """
-        _ = self.default_joints, self.phases, self.mirrored_joints, self.foot_height
+        _ = self.default_joints, self.swing_joints, self.spread, self.phases, self.mirrored_joints, self.foot_height
 
     @cached_property
     def trunk(self) -> str:
@@ -96,6 +106,19 @@ class LeggedRobot:
         return [self.plain.joint(i).name for i in range(1, self.plain.njnt)]
 
     @cached_property
+    def welded_joints(self) -> list[str]:
+        """The names of the joints of the file that are held for good.
+
+        Raises:
+            ValueError: A pattern of `welded` names no joint.
+        """
+        if not self.welded:
+            return []
+        names = [joint.name for joint in load_spec(self.model).joints if joint.type != mujoco.mjtJoint.mjJNT_FREE]
+        self._require_matches(self.welded, names, "welded")
+        return [name for name in names if any(fnmatchcase(name, pattern) for pattern in self.welded)]
+
+    @cached_property
     def plain(self) -> mujoco.MjModel:
         """The compiled model on a plane, shared: to be read only."""
         model = compile_spec(self.spec(), self.model)
@@ -105,7 +128,32 @@ class LeggedRobot:
     @cached_property
     def default_joints(self) -> Array:
         """Joint angles when standing, (n,) rad."""
-        return np.array([matched(self.pose, name) or 0.0 for name in self._named(self.pose, "pose")])
+        self._require_matches(self.pose, self.joints + self.welded_joints, "pose")
+        return np.array([matched(self.pose, name) or 0.0 for name in self.joints])
+
+    @cached_property
+    def swing_joints(self) -> Array:
+        """How far each joint leaves the standing pose in the middle of a swing of each foot, (feet, n) rad.
+
+        Raises:
+            ValueError: A pattern of `swing` names no joint.
+        """
+        self._require_matches(self.swing, self.joints + self.welded_joints, "swing")
+        bends = np.array([matched(self.swing, name) or 0.0 for name in self.joints])
+        return np.array([np.where(np.isin(np.arange(len(bends)), leg), bends, 0.0) for leg in self._legs])
+
+    @cached_property
+    def spread(self) -> Array:
+        """How far each joint leaves the standing pose in an ordinary walk, (n,) rad; infinity for as far as it likes.
+
+        Raises:
+            ValueError: A pattern of `pose_spread` names no joint, or has a spread that is not above 0.
+        """
+        self._require_matches(self.pose_spread, self.joints + self.welded_joints, "pose_spread")
+        for pattern, spread in self.pose_spread.items():
+            if not spread > 0:
+                raise ValueError(f"robot {self.model} has a pose_spread of {spread} for {pattern!r}; it is above 0 rad")
+        return np.array([matched(self.pose_spread, name) or np.inf for name in self.joints])
 
     @cached_property
     def standing_height(self) -> float:
@@ -123,15 +171,8 @@ class LeggedRobot:
     @cached_property
     def hips(self) -> Array:
         """The joint of each leg that moves it sideways: the first whose axis is forward, (k,) int."""
-        first: dict[int, int] = {}
-        for foot, geom in enumerate(self._feet):
-            chain, body = [], int(self.plain.geom_bodyid[geom])
-            while body:
-                chain += [j - 1 for j in range(1, self.plain.njnt) if self.plain.jnt_bodyid[j] == body][::-1]
-                body = int(self.plain.body_parentid[body])
-            sideways = [joint for joint in reversed(chain) if abs(self._axes[joint, 0]) > PARALLEL]
-            first |= {foot: sideways[0]} if sideways else {}
-        return np.array(list(dict.fromkeys(first.values())), dtype=int)
+        sideways = [[joint for joint in leg if abs(self._axes[joint, 0]) > AHEAD] for leg in self._legs]
+        return np.array(list(dict.fromkeys(joints[0] for joints in sideways if joints)), dtype=int)
 
     @cached_property
     def phases(self) -> Array:
@@ -198,6 +239,18 @@ class LeggedRobot:
         return [self.plain.geom(name).id for name in self.feet]
 
     @cached_property
+    def _legs(self) -> list[list[int]]:
+        """The joints between the trunk and each foot, from the trunk on."""
+        legs = []
+        for geom in self._feet:
+            chain, body = [], int(self.plain.geom_bodyid[geom])
+            while body:
+                chain += [j - 1 for j in range(1, self.plain.njnt) if self.plain.jnt_bodyid[j] == body][::-1]
+                body = int(self.plain.body_parentid[body])
+            legs.append(chain[::-1])
+        return legs
+
+    @cached_property
     def _standing(self) -> mujoco.MjData:
         """The robot in its standing pose, with its trunk at the origin."""
         data = mujoco.MjData(self.plain)
@@ -206,15 +259,13 @@ class LeggedRobot:
         mujoco.mj_kinematics(self.plain, data)
         return data
 
-    def _named(self, table: Mapping[str, Any], what: str) -> list[str]:
-        """The joints, if each pattern of a table names one or more."""
-        for pattern in table:
-            if not any(fnmatchcase(name, pattern) for name in self.joints):
+    def _require_matches(self, patterns: Iterable[str], joints: list[str], what: str) -> None:
+        """Each pattern names one of some joints, or more."""
+        for pattern in patterns:
+            if not any(fnmatchcase(name, pattern) for name in joints):
                 raise ValueError(
-                    f"robot {self.model} has no joint {pattern!r}, which {what} names; its joints: "
-                    f"{', '.join(self.joints)}"
+                    f"robot {self.model} has no joint {pattern!r}, which {what} names; its joints: {', '.join(joints)}"
                 )
-        return self.joints
 
     def _require_image(self, what: str, away: float) -> None:
         if away > SAME_PLACE:
@@ -250,3 +301,35 @@ ANYMAL_C = LeggedRobot(
     pose={"?F_thigh_joint": 0.4, "?F_calf_joint": -0.8, "?H_thigh_joint": -0.4, "?H_calf_joint": 0.8},
     start_height=0.59,
 )
+G1 = LeggedRobot(
+    "g1.xml",
+    feet=("left_foot", "right_foot"),
+    pose={
+        "*_hip_pitch_joint": -0.312,
+        "*_knee_joint": 0.669,
+        "*_ankle_pitch_joint": -0.363,
+        "*_shoulder_pitch_joint": 0.2,
+        "left_shoulder_roll_joint": 0.2,
+        "right_shoulder_roll_joint": -0.2,
+        "*_elbow_joint": 0.6,
+    },
+    welded=("waist_*", "*_shoulder_*", "*_elbow_*", "*_wrist_*"),
+    swing={"*_hip_pitch_joint": -0.25, "*_knee_joint": 0.5, "*_ankle_pitch_joint": -0.25},
+    pose_spread={
+        "*_hip_pitch_joint": 0.3,
+        "*_hip_roll_joint": 0.15,
+        "*_hip_yaw_joint": 0.15,
+        "*_knee_joint": 0.35,
+        "*_ankle_pitch_joint": 0.25,
+        "*_ankle_roll_joint": 0.1,
+        "waist_yaw_joint": 0.2,
+        "waist_roll_joint": 0.08,
+        "waist_pitch_joint": 0.1,
+        "*_shoulder_yaw_joint": 0.1,
+        "*_shoulder_*": 0.15,
+        "*_elbow_joint": 0.15,
+        "*_wrist_*": 0.3,
+    },
+    start_height=0.8,
+)
+G1_FULL = replace(G1, welded=())

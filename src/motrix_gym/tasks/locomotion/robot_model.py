@@ -35,6 +35,53 @@ class Servo:
     max_torque: float | None = None
 
 
+def weld(spec: mujoco.MjSpec, model: mujoco.MjModel, file: str, angles: Mapping[str, float]) -> None:
+    """Takes joints out of a model, which stays as it is with them at some angles; their actuators and sensors go too.
+
+    Args:
+        spec: The model.
+        model: The same model as its file has it, compiled.
+        file: Its file, for messages.
+        angles: The angle of each joint, rad, by its name.
+
+    Raises:
+        ValueError: A body would lose some of its joints, and not all.
+    """
+    if not angles:
+        return
+    for key in list(spec.keys):
+        spec.delete(key)  # of as many angles as there were joints
+    data = mujoco.MjData(model)
+    for name, angle in angles.items():
+        data.joint(name).qpos[:] = angle
+    mujoco.mj_kinematics(model, data)
+    for body in {id(joint.parent): joint.parent for joint in spec.joints if joint.name in angles}.values():
+        if kept := [joint.name for joint in body.joints if joint.name not in angles]:
+            raise ValueError(
+                f"robot {file} has joint {kept[0]!r} in body {body.name!r} beside one that is welded; weld all or none"
+            )
+        body_id = int(model.joint(body.joints[0].name).bodyid[0])
+        body.pos, body.quat = _frame(model, data, body_id)
+        body.alt.type = mujoco.mjtOrientation.mjORIENTATION_QUAT
+    gone = {*angles, *(actuator.name for actuator in spec.actuators if actuator.target in angles)}
+    for sensor in [sensor for sensor in spec.sensors if sensor.objname in gone]:
+        spec.delete(sensor)
+    for actuator in [actuator for actuator in spec.actuators if actuator.target in angles]:
+        spec.delete(actuator)
+    for joint in [joint for joint in spec.joints if joint.name in angles]:
+        spec.delete(joint)
+
+
+def _frame(model: mujoco.MjModel, data: mujoco.MjData, body: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where a body is in its parent: (3,) m, and a unit quaternion."""
+    parent = int(model.body_parentid[body])
+    back, place, turn = np.zeros(4), np.zeros(3), np.zeros(4)
+    mujoco.mju_negQuat(back, data.xquat[parent])
+    mujoco.mju_rotVecQuat(place, data.xpos[body] - data.xpos[parent], back)
+    mujoco.mju_mulQuat(turn, back, data.xquat[body])
+    return place, turn
+
+
 def complete(
     spec: mujoco.MjSpec, model: mujoco.MjModel, file: str, feet: Sequence[str], servos: Mapping[str, Servo]
 ) -> None:
@@ -54,7 +101,7 @@ def complete(
     trunk = _trunk(spec, file)
     problems = list(_name_feet(spec, feet))
     if servos:
-        problems += _replace_actuators(spec, _torques(model), servos)
+        problems += _replace_actuators(spec, model, servos)
     if problems:
         raise ValueError(f"robot {file}: {'; '.join(problems)}")
     _add_scene(spec, trunk, feet, float(model.stat.extent))
@@ -162,10 +209,11 @@ def _name_feet(spec: mujoco.MjSpec, feet: Sequence[str]) -> Iterator[str]:
             yield f"the foot {foot!r} is a body with {len(colliding)} geoms that collide; give the name of one of them"
 
 
-def _replace_actuators(spec: mujoco.MjSpec, torques: Mapping[str, float], servos: Mapping[str, Servo]) -> list[str]:
-    """Puts position servos in the place of all actuators, whose greatest torques are known; returns what is wrong."""
+def _replace_actuators(spec: mujoco.MjSpec, model: mujoco.MjModel, servos: Mapping[str, Servo]) -> list[str]:
+    """Puts position servos in the place of all actuators, with the torques of the model; returns what is wrong."""
+    torques = _torques(model)
     joints = [joint for joint in spec.joints if joint.type != mujoco.mjtJoint.mjJNT_FREE]
-    names = [joint.name for joint in joints]
+    names = [model.joint(i).name for i in range(model.njnt) if int(model.jnt_type[i]) != mujoco.mjtJoint.mjJNT_FREE]
     problems = [
         f"no joint matches {pattern!r}, which `servos` names (its joints: {', '.join(names)})"
         for pattern in servos
