@@ -41,6 +41,8 @@ class Counterpart:
             which keeps such things in its model.
         touches: Whether its bodies can touch something, so that states in contact must be among those compared.
         resets: Resets of each side that the distributions of beginnings are compared on.
+        speeds: Standard deviations of the velocities, one of which each random state has.
+        unlimited: Whether dm_control limits neither its actions nor its episodes, and rewards may be below 0.
     """
 
     env_id: str
@@ -49,6 +51,8 @@ class Counterpart:
     place: Callable[[Any, Any], None] = _nothing_more
     touches: bool = False
     resets: int = 10_000
+    speeds: tuple[float, ...] = (0.0, 0.3, 3.0, 9.0)
+    unlimited: bool = False
 
 
 @dataclass(frozen=True)
@@ -119,7 +123,7 @@ class Pair:
         rng = np.random.default_rng(SEED)
         model, n = self.reference_model, self.num_states
         qpos = np.stack([_random_qpos(model, rng) for _ in range(n)])
-        qvel = rng.normal(size=(n, model.nv)) * rng.choice([0.0, 0.3, 3.0, 9.0], (n, 1))
+        qvel = rng.normal(size=(n, model.nv)) * rng.choice(self.counterpart.speeds, (n, 1))
         space = self.task.action_space()
         action = rng.uniform(space.low, space.high, (n, *space.shape))
         data = mujoco.MjData(model)
@@ -172,7 +176,8 @@ class Pair:
         """What our task and physics make of the states."""
         task, states, n = self.task, self.states, self.num_states
         physics = CpuPhysics(self.model, n, 1, task.control_dt)
-        before = physics.reset(np.ones(n, dtype=bool), states.qpos, states.qvel)
+        overrides = task.model_overrides(states.state)
+        before = physics.reset(np.ones(n, dtype=bool), states.qpos, states.qvel, overrides)
         ctrl = task.control(before, states.state, states.action)
         now, diverged = physics.step(ctrl)
         assert not diverged.any()
@@ -227,12 +232,17 @@ class Pair:
         return np.concatenate([state["qpos"], state["qvel"], observation.astype(np.float64)], axis=1)
 
     def _forward(self, model: mujoco.MjModel) -> Iterator[mujoco.MjData]:
-        """A model's data in each state, with the actions as its controls."""
+        """A model's data in each state, with the actions as its controls and what the memory makes of the model."""
         data, states = mujoco.MjData(model), self.states
         controls = self.task.control(PhysicsState(states.qpos, states.qvel, {}), states.state, states.action)
-        for qpos, qvel, ctrl in zip(states.qpos, states.qvel, controls, strict=True):
+        overrides = self.task.model_overrides(states.state) if model is self.model else {}
+        for row, (qpos, qvel, _, task_state) in enumerate(states):
+            if model is self.reference_model:
+                self.counterpart.place(self.reference.physics, task_state)
+            for name, override in overrides.items():
+                getattr(model, name)[override.at] = override.values[row]
             mujoco.mj_resetData(model, data)
-            data.qpos[:], data.qvel[:], data.ctrl[:] = qpos, qvel, ctrl
+            data.qpos[:], data.qvel[:], data.ctrl[:] = qpos, qvel, controls[row]
             mujoco.mj_forward(model, data)
             yield data
 
