@@ -54,6 +54,8 @@ def test_the_target_that_is_drawn_has_the_radius(name):
         ("FingerTurnEasy", {"spinner_damping": 0.0}),
         ("BallInCup", {"target_margin": -0.1}),
         ("FishSwim", {"target_radius": 0.0}),
+        ("QuadrupedWalk", {"move_speed": 0.0}),
+        ("QuadrupedFetch", {"target_radius": 0.0}),
     ],
 )
 def test_values_without_meaning_are_refused(name, fields):

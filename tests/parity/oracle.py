@@ -252,6 +252,7 @@ class Pair:
         with physics.reset_context():
             self.counterpart.place(physics, task_state)
             physics.data.qpos[:], physics.data.qvel[:] = qpos, qvel
+        physics.forward()  # with the actuators, which a reset there leaves out: servos act away from their targets
 
     def _observed(self, physics: PhysicsState, task_state: Any) -> np.ndarray:
         blocks = self.task.observe(physics, task_state)

@@ -57,6 +57,9 @@ COUNTERPARTS = [
     ),
     Counterpart("Motrix/LQR2_1-v0", "lqr", "lqr_2_1", place=place_lqr_springs, unlimited=True),
     Counterpart("Motrix/LQR6_2-v0", "lqr", "lqr_6_2", place=place_lqr_springs, unlimited=True),
+    Counterpart("Motrix/QuadrupedWalk-v0", "quadruped", "walk", touches=True, resets=500),
+    Counterpart("Motrix/QuadrupedRun-v0", "quadruped", "run", touches=True, resets=200),
+    Counterpart("Motrix/QuadrupedFetch-v0", "quadruped", "fetch", touches=True, resets=500),
 ]
 
 
@@ -115,5 +118,5 @@ def test_the_actions(pair):
         assert (spec.minimum < space.low).all()
         assert (space.high < spec.maximum).all()
     else:
-        np.testing.assert_array_equal(space.low, spec.minimum)
-        np.testing.assert_array_equal(space.high, spec.maximum)
+        np.testing.assert_array_equal(space.low, spec.minimum.astype(np.float32))
+        np.testing.assert_array_equal(space.high, spec.maximum.astype(np.float32))
