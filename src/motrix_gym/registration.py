@@ -229,6 +229,28 @@ ENVS = (
         move_speed=5.0,
     ),
     register("Motrix/QuadrupedFetch-v0", "motrix_gym.tasks.basic.quadruped:QuadrupedFetch", max_episode_steps=1000),
+    register(
+        "Motrix/ManipulatorBringBall-v0",
+        "motrix_gym.tasks.basic.manipulator:ManipulatorBall",
+        max_episode_steps=1000,
+    ),
+    register(
+        "Motrix/ManipulatorBringPeg-v0", "motrix_gym.tasks.basic.manipulator:ManipulatorPeg", max_episode_steps=1000
+    ),
+    register(
+        "Motrix/ManipulatorInsertBall-v0",
+        "motrix_gym.tasks.basic.manipulator:ManipulatorBall",
+        max_episode_steps=1000,
+        insert=True,
+    ),
+    register(
+        "Motrix/ManipulatorInsertPeg-v0",
+        "motrix_gym.tasks.basic.manipulator:ManipulatorPeg",
+        max_episode_steps=1000,
+        insert=True,
+    ),
+    register("Motrix/StackerStack2-v0", "motrix_gym.tasks.basic.stacker:Stacker", max_episode_steps=1000),
+    register("Motrix/StackerStack4-v0", "motrix_gym.tasks.basic.stacker:Stacker4", max_episode_steps=1000),
     register("Motrix/BounceBall-v0", "motrix_gym.tasks.basic.bounce_ball:BounceBall", max_episode_steps=1000),
     register("Motrix/Go1-v0", "motrix_gym.tasks.locomotion.velocity:Go1", max_episode_steps=1000),
     register("Motrix/Go1Rough-v0", "motrix_gym.tasks.locomotion.velocity:Go1", max_episode_steps=1000, **ROUGH),

@@ -55,6 +55,8 @@ def test_the_target_that_is_drawn_has_the_radius(name):
         ("BallInCup", {"target_margin": -0.1}),
         ("FishSwim", {"target_radius": 0.0}),
         ("QuadrupedWalk", {"move_speed": 0.0}),
+        ("ManipulatorBringBall", {"target_margin": 0.0}),
+        ("StackerStack2", {"target_margin": 0.0}),
         ("QuadrupedFetch", {"target_radius": 0.0}),
     ],
 )
@@ -105,6 +107,9 @@ def test_more_of_the_circle_is_upright_with_a_larger_angle():
         ("Acrobot", "target_margin", (1, 2, 4)),
         ("FingerTurnHard", "target_margin", (0, 0.1, 0.3)),
         ("BallInCup", "target_margin", (0, 0.2, 0.8)),
+        ("ManipulatorBringBall", "target_margin", (0.02, 0.2, 0.8)),
+        ("ManipulatorBringPeg", "target_margin", (0.02, 0.2, 0.8)),
+        ("StackerStack2", "target_margin", (0.02, 0.2, 0.8)),
     ],
 )
 def test_a_reward_with_a_wider_margin_is_felt_from_farther_off(name, field, margins):

@@ -25,6 +25,10 @@ SEED = 20180102
 SMALLEST_P = 1e-3  # of all two-sample tests of one task together
 
 
+def _as_it_is(environment: Any) -> None:
+    pass
+
+
 def _nothing_more(physics: Any, task_state: Any) -> None:
     pass
 
@@ -37,6 +41,7 @@ class Counterpart:
         env_id: Our id.
         domain: dm_control's domain.
         task: dm_control's task in that domain.
+        adjust: Changes dm_control's environment where ours differs on purpose.
         place: Puts what one row of our memory (its fields without the row axis) holds into dm_control's physics,
             which keeps such things in its model.
         touches: Whether its bodies can touch something, so that states in contact must be among those compared.
@@ -48,6 +53,7 @@ class Counterpart:
     env_id: str
     domain: str
     task: str
+    adjust: Callable[[Any], None] = _as_it_is
     place: Callable[[Any, Any], None] = _nothing_more
     touches: bool = False
     resets: int = 10_000
@@ -106,6 +112,7 @@ class Pair:
         self.task = self.envs.task
         self.model = self.task.model()
         self.reference = suite.load(counterpart.domain, counterpart.task, task_kwargs={"random": SEED})
+        counterpart.adjust(self.reference)
         self.reference.reset()
 
     @property
@@ -220,7 +227,7 @@ class Pair:
         data = self.reference.physics.data
         starts = []
         for _ in range(self.counterpart.resets):
-            observation = _flat(self.reference.reset().observation)
+            observation = _flat(self.reference.reset().observation).astype(np.float32)  # as ours are
             starts.append(np.concatenate([data.qpos, data.qvel, observation]))
         return np.stack(starts)
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from oracle import SMALLEST_P, Counterpart, Pair, largest_error, two_sample_p
+from oracle import SEED, SMALLEST_P, Counterpart, Pair, largest_error, two_sample_p
 
 
 def place_reacher_target(physics, task_state):
@@ -24,6 +24,39 @@ def place_swimmer_target(physics, task_state):
 
 def place_lqr_springs(physics, task_state):
     physics.model.jnt_stiffness[:] = task_state.stiffness
+
+
+class StillAtFirst(np.random.RandomState):
+    """Random numbers of dm_control's manipulator; each of its beginnings is drawn from rest, a rejected one too."""
+
+    def __init__(self, physics):
+        super().__init__(SEED)
+        self._physics = physics
+
+    def choice(self, *args, **kwargs):
+        self._physics.data.qvel[:] = 0
+        return super().choice(*args, **kwargs)
+
+
+def draw_from_rest(environment):
+    environment.task._random = StillAtFirst(environment.physics)
+
+
+def place_prop_target(target, receptacle):
+    """How dm_control's manipulator places the target, and what is around it."""
+
+    def place(physics, task_state):
+        x, z, pitch = task_state.target
+        bodies = [target, receptacle] if receptacle else [target]
+        for body in bodies:
+            physics.named.model.body_pos[body, ["x", "z"]] = x, z
+            physics.named.model.body_quat[body, ["qw", "qy"]] = np.cos(pitch / 2), np.sin(pitch / 2)
+
+    return place
+
+
+def place_stacker_target(physics, task_state):
+    physics.named.model.body_pos["target", ["x", "z"]] = task_state.target
 
 
 STILL_WATER = (0.0, 0.03, 0.1)  # speeds at which no explicit step through the dense fluid diverges
@@ -60,6 +93,25 @@ COUNTERPARTS = [
     Counterpart("Motrix/QuadrupedWalk-v0", "quadruped", "walk", touches=True, resets=500),
     Counterpart("Motrix/QuadrupedRun-v0", "quadruped", "run", touches=True, resets=200),
     Counterpart("Motrix/QuadrupedFetch-v0", "quadruped", "fetch", touches=True, resets=500),
+    *(
+        Counterpart(
+            env_id,
+            "manipulator",
+            task,
+            adjust=draw_from_rest,
+            place=place_prop_target(target, receptacle),
+            touches=True,
+            resets=1000,
+        )
+        for env_id, task, target, receptacle in [
+            ("Motrix/ManipulatorBringBall-v0", "bring_ball", "target_ball", None),
+            ("Motrix/ManipulatorBringPeg-v0", "bring_peg", "target_peg", None),
+            ("Motrix/ManipulatorInsertBall-v0", "insert_ball", "target_ball", "cup"),
+            ("Motrix/ManipulatorInsertPeg-v0", "insert_peg", "target_peg", "slot"),
+        ]
+    ),
+    Counterpart("Motrix/StackerStack2-v0", "stacker", "stack_2", place=place_stacker_target, touches=True, resets=1000),
+    Counterpart("Motrix/StackerStack4-v0", "stacker", "stack_4", place=place_stacker_target, touches=True, resets=1000),
 ]
 
 

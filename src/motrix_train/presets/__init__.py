@@ -104,6 +104,8 @@ QUADRUPED = replace(
     discount_factor=0.99,
 )
 
+MANIPULATOR = replace(QUADRUPED, max_env_steps=20_000_000, training_env={"target_margin": 0.3})
+
 LIFT_CUBE = replace(
     ADAPTIVE,
     num_envs=512,
@@ -158,6 +160,12 @@ _PRESETS: dict[str, PPOCfg] = {
     "Motrix/QuadrupedWalk-v0": QUADRUPED,
     "Motrix/QuadrupedRun-v0": replace(QUADRUPED, max_env_steps=10_000_000),
     "Motrix/QuadrupedFetch-v0": replace(QUADRUPED, max_env_steps=20_000_000),
+    "Motrix/ManipulatorBringBall-v0": MANIPULATOR,
+    "Motrix/ManipulatorBringPeg-v0": MANIPULATOR,
+    "Motrix/ManipulatorInsertBall-v0": MANIPULATOR,
+    "Motrix/ManipulatorInsertPeg-v0": MANIPULATOR,
+    "Motrix/StackerStack2-v0": MANIPULATOR,
+    "Motrix/StackerStack4-v0": MANIPULATOR,
     "Motrix/BounceBall-v0": replace(MOVER, max_env_steps=4_000_000, initial_log_std=-1.0, discount_factor=0.99),
     "Motrix/Go1-v0": GO1,
     "Motrix/Go1Rough-v0": ROUGH,
