@@ -214,6 +214,43 @@ ENVS = (
     register(
         "Motrix/HumanoidRun-v0", "motrix_gym.tasks.basic.humanoid:Humanoid", max_episode_steps=1000, move_speed=10.0
     ),
+    register("Motrix/BallInCup-v0", "motrix_gym.tasks.basic.ball_in_cup:BallInCup", max_episode_steps=1000),
+    register("Motrix/FishUpright-v0", "motrix_gym.tasks.basic.fish:FishUpright", max_episode_steps=1000),
+    register("Motrix/FishSwim-v0", "motrix_gym.tasks.basic.fish:FishSwim", max_episode_steps=1000),
+    register("Motrix/Swimmer6-v0", "motrix_gym.tasks.basic.swimmer:Swimmer", max_episode_steps=1000),
+    register("Motrix/Swimmer15-v0", "motrix_gym.tasks.basic.swimmer:Swimmer15", max_episode_steps=1000),
+    register("Motrix/LQR2_1-v0", "motrix_gym.tasks.basic.lqr:LQR", max_episode_steps=1000),
+    register("Motrix/LQR6_2-v0", "motrix_gym.tasks.basic.lqr:LQR6", max_episode_steps=1000),
+    register("Motrix/QuadrupedWalk-v0", "motrix_gym.tasks.basic.quadruped:QuadrupedMove", max_episode_steps=1000),
+    register(
+        "Motrix/QuadrupedRun-v0",
+        "motrix_gym.tasks.basic.quadruped:QuadrupedMove",
+        max_episode_steps=1000,
+        move_speed=5.0,
+    ),
+    register("Motrix/QuadrupedFetch-v0", "motrix_gym.tasks.basic.quadruped:QuadrupedFetch", max_episode_steps=1000),
+    register(
+        "Motrix/ManipulatorBringBall-v0",
+        "motrix_gym.tasks.basic.manipulator:ManipulatorBall",
+        max_episode_steps=1000,
+    ),
+    register(
+        "Motrix/ManipulatorBringPeg-v0", "motrix_gym.tasks.basic.manipulator:ManipulatorPeg", max_episode_steps=1000
+    ),
+    register(
+        "Motrix/ManipulatorInsertBall-v0",
+        "motrix_gym.tasks.basic.manipulator:ManipulatorBall",
+        max_episode_steps=1000,
+        insert=True,
+    ),
+    register(
+        "Motrix/ManipulatorInsertPeg-v0",
+        "motrix_gym.tasks.basic.manipulator:ManipulatorPeg",
+        max_episode_steps=1000,
+        insert=True,
+    ),
+    register("Motrix/StackerStack2-v0", "motrix_gym.tasks.basic.stacker:Stacker", max_episode_steps=1000),
+    register("Motrix/StackerStack4-v0", "motrix_gym.tasks.basic.stacker:Stacker4", max_episode_steps=1000),
     register("Motrix/BounceBall-v0", "motrix_gym.tasks.basic.bounce_ball:BounceBall", max_episode_steps=1000),
     register("Motrix/Go1-v0", "motrix_gym.tasks.locomotion.velocity:Go1", max_episode_steps=1000),
     register("Motrix/Go1Rough-v0", "motrix_gym.tasks.locomotion.velocity:Go1", max_episode_steps=1000, **ROUGH),

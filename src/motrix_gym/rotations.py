@@ -17,6 +17,17 @@ def yaw(quaternion: np.ndarray) -> np.ndarray:
     return np.atan2(2 * (x * y + w * z), w * w + x * x - y * y - z * z)
 
 
+def matrix(quaternion: np.ndarray) -> np.ndarray:
+    """The matrices that turn vectors as the quaternions do; (N, 4) to (N, 3, 3)."""
+    w, x, y, z = np.moveaxis(quaternion, -1, 0)
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+    ]
+    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
+
+
 def wrapped(angle: np.ndarray) -> np.ndarray:
     """The same directions as angles in [-pi, pi], in the shape of `angle`, rad."""
     return np.atan2(np.sin(angle), np.cos(angle))

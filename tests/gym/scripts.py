@@ -8,6 +8,7 @@ import numpy as np
 from panda_script import Guide
 
 from motrix_gym.state import Array
+from motrix_gym.tasks.basic.planar_arm import LENGTHS, NUM_JOINTS, grasp_pose
 from motrix_gym.tasks.manipulation.panda import FINGERS, JOINTS, PandaTask
 from motrix_gym.vector_env import MotrixVectorEnv
 
@@ -61,9 +62,36 @@ class OpensDrawer:
         return np.append(guide.actions(target[JOINTS], no_farther(way[stage], 0.03), no_farther(turn, 0.05)), fingers)
 
 
+class ReachesAndGrips:
+    """Pulls the hand of a planar arm to the object, or to the first box, and opens and closes it there."""
+
+    STIFFNESS, STEPS_OF_GRIP = 200.0, 40  # N/m, control steps
+
+    def __init__(self, envs: MotrixVectorEnv):
+        self.envs, self.steps = envs, 0
+        self.gear = envs.task.model().actuator_gear[:4, 0]
+
+    def __call__(self) -> Array:
+        qpos = self.envs.batch.state.physics.qpos
+        turns = np.cumulative_sum(qpos[:, :4], axis=1)
+        links = -LENGTHS[:, None] * np.stack([np.cos(turns), np.sin(turns)], axis=2)  # (N, joint, xz), their gradients
+        jacobian = np.cumulative_sum(links[:, ::-1], axis=1)[:, ::-1]
+        way = qpos[:, NUM_JOINTS : NUM_JOINTS + 2] - grasp_pose(qpos[:, :NUM_JOINTS])[:, :2]
+        torque = self.STIFFNESS * np.einsum("njx,nx->nj", jacobian, way)
+        grip = 1.0 if self.steps // self.STEPS_OF_GRIP % 2 else -1.0
+        self.steps += 1
+        return np.clip(np.column_stack([torque / self.gear, np.full(len(qpos), grip)]), -1.0, 1.0)
+
+
 def no_farther(way: Array, limit: float) -> Array:
     """A vector, (3,), in its direction, with a length of at most `limit`."""
     return way * min(1.0, limit / max(float(np.linalg.norm(way)), 1e-9))
 
 
-SCRIPTS: dict[str, Callable[[MotrixVectorEnv], Script]] = {"Motrix/FrankaOpenCabinet-v0": OpensDrawer}
+SCRIPTS: dict[str, Callable[[MotrixVectorEnv], Script]] = {
+    "Motrix/FrankaOpenCabinet-v0": OpensDrawer,
+    "Motrix/ManipulatorBringPeg-v0": ReachesAndGrips,
+    "Motrix/ManipulatorInsertPeg-v0": ReachesAndGrips,
+    "Motrix/StackerStack2-v0": ReachesAndGrips,
+    "Motrix/StackerStack4-v0": ReachesAndGrips,
+}

@@ -4,8 +4,17 @@ import gymnasium
 import numpy as np
 import pytest
 
-IDS = ["Motrix/ReacherEasy-v0", "Motrix/ReacherHard-v0", "Motrix/FingerTurnEasy-v0", "Motrix/FingerTurnHard-v0"]
-POINTERS = {"Reacher": ("body", "finger"), "FingerTurn": ("site", "tip")}  # what the task brings to its target
+IDS = [
+    *("Motrix/ReacherEasy-v0", "Motrix/ReacherHard-v0", "Motrix/FingerTurnEasy-v0", "Motrix/FingerTurnHard-v0"),
+    *("Motrix/FishSwim-v0", "Motrix/Swimmer6-v0", "Motrix/Swimmer15-v0"),
+]
+POINTERS = {  # what the task brings to its target
+    "Reacher": ("body", "finger"),
+    "FingerTurn": ("site", "tip"),
+    "FishSwim": ("geom", "mouth"),
+    "Swimmer": ("geom", "nose"),
+    "Swimmer15": ("geom", "nose"),
+}
 
 
 @pytest.fixture(params=IDS)
@@ -25,7 +34,7 @@ def test_the_target_is_drawn_as_far_away_as_the_task_measures(envs):
     for row in range(3):
         markers = {body: x[row] for body, x in task.markers(memory).items()}
         _, data = envs.batch.physics.view(row, markers)
-        pointer = data.body(name).xpos if kind == "body" else data.site(name).xpos
+        pointer = getattr(data, kind)(name).xpos
         distance = np.linalg.norm(pointer - data.site("target").xpos)
         rim = task.target_radius if kind == "site" else 0.0
         assert distance - rim == pytest.approx(info["metrics"]["distance"][row], abs=1e-9)

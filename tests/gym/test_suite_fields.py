@@ -9,7 +9,10 @@ import pytest
 from motrix_gym.physics.cpu import CpuPhysics
 from motrix_gym.state import TaskState, Transition
 
-IDS_WITH_A_RADIUS = ["Acrobot", "PointMass", "ReacherEasy", "ReacherHard", "FingerTurnEasy", "FingerTurnHard"]
+IDS_WITH_A_RADIUS = [
+    *("Acrobot", "PointMass", "ReacherEasy", "ReacherHard", "FingerTurnEasy", "FingerTurnHard"),
+    *("Swimmer6", "Swimmer15"),
+]
 
 
 def make(name: str, num_envs: int = 1, **fields: float):
@@ -49,12 +52,30 @@ def test_the_target_that_is_drawn_has_the_radius(name):
         ("FingerSpin", {"spin_speed": -15.0}),
         ("FingerSpin", {"spinner_damping": -0.1}),
         ("FingerTurnEasy", {"spinner_damping": 0.0}),
+        ("BallInCup", {"target_margin": -0.1}),
+        ("FishSwim", {"target_radius": 0.0}),
+        ("QuadrupedWalk", {"move_speed": 0.0}),
+        ("ManipulatorBringBall", {"target_margin": 0.0}),
+        ("StackerStack2", {"target_margin": 0.0}),
+        ("QuadrupedFetch", {"target_radius": 0.0}),
     ],
 )
 def test_values_without_meaning_are_refused(name, fields):
     [(field, value)] = fields.items()
     with pytest.raises(ValueError, match=f"{field} is {value}.*; it takes a number (above|of at least) 0"):
         make(name, **fields)
+
+
+@pytest.mark.parametrize("links", [2, 31])
+def test_swimmers_of_too_few_or_too_many_links_are_refused(links):
+    with pytest.raises(ValueError, match=f"links is {links}; it takes a whole number from 3 to 30"):
+        make("Swimmer6", links=links)
+
+
+def test_a_swimmer_has_the_links_that_are_asked_for():
+    envs = make("Swimmer6", links=3)
+    assert envs.single_action_space.shape == (2,)
+    assert envs.single_observation_space.shape == (2 + 2 + 9,)
 
 
 def test_a_spinner_with_less_damping_spins_on_longer():
@@ -85,6 +106,10 @@ def test_more_of_the_circle_is_upright_with_a_larger_angle():
         ("HumanoidStand", "height_margin", (0.35, 0.7, 1.4)),
         ("Acrobot", "target_margin", (1, 2, 4)),
         ("FingerTurnHard", "target_margin", (0, 0.1, 0.3)),
+        ("BallInCup", "target_margin", (0, 0.2, 0.8)),
+        ("ManipulatorBringBall", "target_margin", (0.02, 0.2, 0.8)),
+        ("ManipulatorBringPeg", "target_margin", (0.02, 0.2, 0.8)),
+        ("StackerStack2", "target_margin", (0.02, 0.2, 0.8)),
     ],
 )
 def test_a_reward_with_a_wider_margin_is_felt_from_farther_off(name, field, margins):

@@ -25,6 +25,10 @@ SEED = 20180102
 SMALLEST_P = 1e-3  # of all two-sample tests of one task together
 
 
+def _as_it_is(environment: Any) -> None:
+    pass
+
+
 def _nothing_more(physics: Any, task_state: Any) -> None:
     pass
 
@@ -37,18 +41,24 @@ class Counterpart:
         env_id: Our id.
         domain: dm_control's domain.
         task: dm_control's task in that domain.
+        adjust: Changes dm_control's environment where ours differs on purpose.
         place: Puts what one row of our memory (its fields without the row axis) holds into dm_control's physics,
             which keeps such things in its model.
         touches: Whether its bodies can touch something, so that states in contact must be among those compared.
         resets: Resets of each side that the distributions of beginnings are compared on.
+        speeds: Standard deviations of the velocities, one of which each random state has.
+        unlimited: Whether dm_control limits neither its actions nor its episodes, and rewards may be below 0.
     """
 
     env_id: str
     domain: str
     task: str
+    adjust: Callable[[Any], None] = _as_it_is
     place: Callable[[Any, Any], None] = _nothing_more
     touches: bool = False
     resets: int = 10_000
+    speeds: tuple[float, ...] = (0.0, 0.3, 3.0, 9.0)
+    unlimited: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,6 +112,7 @@ class Pair:
         self.task = self.envs.task
         self.model = self.task.model()
         self.reference = suite.load(counterpart.domain, counterpart.task, task_kwargs={"random": SEED})
+        counterpart.adjust(self.reference)
         self.reference.reset()
 
     @property
@@ -119,7 +130,7 @@ class Pair:
         rng = np.random.default_rng(SEED)
         model, n = self.reference_model, self.num_states
         qpos = np.stack([_random_qpos(model, rng) for _ in range(n)])
-        qvel = rng.normal(size=(n, model.nv)) * rng.choice([0.0, 0.3, 3.0, 9.0], (n, 1))
+        qvel = rng.normal(size=(n, model.nv)) * rng.choice(self.counterpart.speeds, (n, 1))
         space = self.task.action_space()
         action = rng.uniform(space.low, space.high, (n, *space.shape))
         data = mujoco.MjData(model)
@@ -172,7 +183,8 @@ class Pair:
         """What our task and physics make of the states."""
         task, states, n = self.task, self.states, self.num_states
         physics = CpuPhysics(self.model, n, 1, task.control_dt)
-        before = physics.reset(np.ones(n, dtype=bool), states.qpos, states.qvel)
+        overrides = task.model_overrides(states.state)
+        before = physics.reset(np.ones(n, dtype=bool), states.qpos, states.qvel, overrides)
         ctrl = task.control(before, states.state, states.action)
         now, diverged = physics.step(ctrl)
         assert not diverged.any()
@@ -215,7 +227,7 @@ class Pair:
         data = self.reference.physics.data
         starts = []
         for _ in range(self.counterpart.resets):
-            observation = _flat(self.reference.reset().observation)
+            observation = _flat(self.reference.reset().observation).astype(np.float32)  # as ours are
             starts.append(np.concatenate([data.qpos, data.qvel, observation]))
         return np.stack(starts)
 
@@ -227,12 +239,17 @@ class Pair:
         return np.concatenate([state["qpos"], state["qvel"], observation.astype(np.float64)], axis=1)
 
     def _forward(self, model: mujoco.MjModel) -> Iterator[mujoco.MjData]:
-        """A model's data in each state, with the actions as its controls."""
+        """A model's data in each state, with the actions as its controls and what the memory makes of the model."""
         data, states = mujoco.MjData(model), self.states
         controls = self.task.control(PhysicsState(states.qpos, states.qvel, {}), states.state, states.action)
-        for qpos, qvel, ctrl in zip(states.qpos, states.qvel, controls, strict=True):
+        overrides = self.task.model_overrides(states.state) if model is self.model else {}
+        for row, (qpos, qvel, _, task_state) in enumerate(states):
+            if model is self.reference_model:
+                self.counterpart.place(self.reference.physics, task_state)
+            for name, override in overrides.items():
+                getattr(model, name)[override.at] = override.values[row]
             mujoco.mj_resetData(model, data)
-            data.qpos[:], data.qvel[:], data.ctrl[:] = qpos, qvel, ctrl
+            data.qpos[:], data.qvel[:], data.ctrl[:] = qpos, qvel, controls[row]
             mujoco.mj_forward(model, data)
             yield data
 
@@ -242,6 +259,7 @@ class Pair:
         with physics.reset_context():
             self.counterpart.place(physics, task_state)
             physics.data.qpos[:], physics.data.qvel[:] = qpos, qvel
+        physics.forward()  # with the actuators, which a reset there leaves out: servos act away from their targets
 
     def _observed(self, physics: PhysicsState, task_state: Any) -> np.ndarray:
         blocks = self.task.observe(physics, task_state)

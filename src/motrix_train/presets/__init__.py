@@ -103,6 +103,17 @@ HUMANOID = replace(
     training_env={"max_episode_steps": 125, "control_dt": 0.05, "height_margin": 1.2},
 )
 
+QUADRUPED = replace(
+    ADAPTIVE,
+    max_env_steps=6_000_000,
+    policy_hidden_layer_sizes=(256, 128),
+    value_hidden_layer_sizes=(256, 128),
+    initial_log_std=-0.5,
+    discount_factor=0.99,
+)
+
+MANIPULATOR = replace(QUADRUPED, max_env_steps=20_000_000, training_env={"target_margin": 0.3})
+
 LIFT_CUBE = replace(
     ADAPTIVE,
     num_envs=512,
@@ -149,6 +160,22 @@ _PRESETS: dict[str, PPOCfg] = {
     "Motrix/HumanoidStand-v0": HUMANOID,
     "Motrix/HumanoidWalk-v0": replace(HUMANOID, max_env_steps=20_000_000),
     "Motrix/HumanoidRun-v0": replace(HUMANOID, max_env_steps=20_000_000),
+    "Motrix/BallInCup-v0": replace(SUITE, training_env={"target_margin": 0.4}),
+    "Motrix/FishUpright-v0": MOVER,
+    "Motrix/FishSwim-v0": replace(MOVER, max_env_steps=6_000_000),
+    "Motrix/Swimmer6-v0": replace(MOVER, max_env_steps=6_000_000),
+    "Motrix/Swimmer15-v0": replace(MOVER, max_env_steps=10_000_000),
+    "Motrix/LQR2_1-v0": SUITE,
+    "Motrix/LQR6_2-v0": SUITE,
+    "Motrix/QuadrupedWalk-v0": QUADRUPED,
+    "Motrix/QuadrupedRun-v0": replace(QUADRUPED, max_env_steps=10_000_000),
+    "Motrix/QuadrupedFetch-v0": replace(QUADRUPED, max_env_steps=20_000_000),
+    "Motrix/ManipulatorBringBall-v0": MANIPULATOR,
+    "Motrix/ManipulatorBringPeg-v0": MANIPULATOR,
+    "Motrix/ManipulatorInsertBall-v0": MANIPULATOR,
+    "Motrix/ManipulatorInsertPeg-v0": MANIPULATOR,
+    "Motrix/StackerStack2-v0": MANIPULATOR,
+    "Motrix/StackerStack4-v0": MANIPULATOR,
     "Motrix/BounceBall-v0": replace(MOVER, max_env_steps=8_000_000, initial_log_std=-1.0, discount_factor=0.99),
     "Motrix/Go1-v0": GO1,
     "Motrix/Go1Rough-v0": ROUGH,
