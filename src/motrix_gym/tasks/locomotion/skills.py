@@ -166,7 +166,6 @@ class Go1Getup(SkillTask):
     `level_tilt`, no joint more than `pose_tolerance` from the standing pose, no faster than `still_speed`.
 
     Attributes:
-        action_scale: Servo target shift of a unit action, rad.
         still_speed: Speed of the trunk up to which the robot stands, m/s.
         hold_time: How long the robot has to stand, s.
         level_tilt: Tilt up to which the trunk is level, rad.
@@ -264,7 +263,6 @@ class Go1Handstand(SkillTask):
     the nose at most `nose_tilt` from straight down, the trunk no faster than `still_speed`.
 
     Attributes:
-        action_scale: Servo target shift of a unit action, rad.
         still_speed: Speed of the trunk up to which the robot stands, m/s.
         hold_time: How long the robot has to stand on its hands, s.
         nose_tilt: Angle from straight down within which the nose points down, rad.
