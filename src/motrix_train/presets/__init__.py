@@ -43,6 +43,8 @@ GO1 = PPOCfg(
     staggered_starts=False,
 )
 
+SKILL = replace(GO1, max_env_steps=10_000_000, staggered_starts=True)
+
 COSTLY_FALLS = {"reward_weights": {"termination": -100.0}}
 
 PUSHES = {**COSTLY_FALLS, "push_speed": 0.7, "push_interval": [2.0, 4.0]}
@@ -180,6 +182,8 @@ _PRESETS: dict[str, PPOCfg] = {
     "Motrix/Go1-v0": GO1,
     "Motrix/Go1Rough-v0": ROUGH,
     "Motrix/Go1Stairs-v0": replace(ROUGH, max_env_steps=8_000_000, training_env={"terrain_curriculum": True}),
+    "Motrix/Go1Getup-v0": SKILL,
+    "Motrix/Go1Handstand-v0": SKILL,
     "Motrix/Go2-v0": replace(GO1, training_env=COSTLY_FALLS),
     "Motrix/Go2Rough-v0": ROUGH,
     "Motrix/AnymalC-v0": replace(GO1, max_env_steps=8_000_000, training_env={"command_interval": [2.0, 4.0], **PUSHES}),

@@ -138,7 +138,21 @@ class RandomizedState(TaskState):
 
 @dataclass(frozen=True, kw_only=True)
 class DomainRandomization(Task):
-    """A task of a legged robot with position servos, some of whose physics is not quite known."""
+    """A task of a legged robot with position servos, some of whose physics is not quite known.
+
+    Attributes:
+        friction: Least and greatest factor on the friction of the robot, drawn for each episode, as are the next seven.
+        added_mass: Least and greatest mass that the trunk has more, as if denser, kg.
+        com_shift: How far the trunk's centre of mass is off at most, forward, sideways and upward, m.
+        motor_strength: Least and greatest factor on the greatest torque of each servo.
+        stiffness: Least and greatest factor on the stiffness of each servo.
+        damping: Least and greatest factor on the damping of each servo.
+        joint_offset: How far each joint is at most from where its encoder has it, rad.
+        action_delay: Least and greatest number of control steps by which actions come late.
+        observation_noise: Half the width of uniform noise, by block, in the block's unit.
+        push_speed: Change of the velocity by a push in a random direction, m/s; 0 for none.
+        push_interval: Shortest and longest time between pushes, s.
+    """
 
     ROBOT: ClassVar[LeggedRobot]
     friction: PositiveRange = (1.0, 1.0)

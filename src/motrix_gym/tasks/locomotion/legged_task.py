@@ -29,9 +29,17 @@ CLEARANCE = 0.01  # m between the feet and the highest ground beneath a robot, o
 
 @dataclass(frozen=True, kw_only=True)
 class LeggedTask(DomainRandomization):
-    """A task of a legged robot on a ground; `VelocityTask` describes the fields.
+    """A task of a legged robot on a ground.
 
     An action in [-1, 1] shifts the target angle of a servo by `action_scale` radians from the standing pose.
+
+    Attributes:
+        action_scale: Servo target shift of a unit action, rad.
+        max_tilt: Tilt that counts as a fall, rad.
+        terrain: Size of each kind of ground at the hardest level, by kind; none is a plane.
+        terrain_seed: Seed of the ground.
+        terrain_levels: Levels of difficulty.
+        height_scan: Whether the ground around the trunk is observed.
     """
 
     control_dt: float = 0.02

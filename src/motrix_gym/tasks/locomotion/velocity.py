@@ -105,23 +105,6 @@ class VelocityTask(LeggedTask):
     Attributes:
         control_dt: Seconds between two actions.
         reward_weights: Weights that replace those of the table, by term.
-        friction: Least and greatest factor on the friction of the robot, drawn for each episode, as are the next seven.
-        added_mass: Least and greatest mass that the trunk has more, as if denser, kg.
-        com_shift: How far the trunk's centre of mass is off at most, forward, sideways and upward, m.
-        motor_strength: Least and greatest factor on the greatest torque of each servo.
-        stiffness: Least and greatest factor on the stiffness of each servo.
-        damping: Least and greatest factor on the damping of each servo.
-        joint_offset: How far each joint is at most from where its encoder has it, rad.
-        action_delay: Least and greatest number of control steps by which actions come late.
-        observation_noise: Half the width of uniform noise, by block, in the block's unit.
-        push_speed: Change of the velocity by a push in a random direction, m/s; 0 for none.
-        push_interval: Shortest and longest time between pushes, s.
-        action_scale: Servo target shift of a unit action, rad.
-        max_tilt: Tilt that counts as a fall, rad.
-        terrain: Size of each kind of ground at the hardest level, by kind; none is a plane.
-        terrain_seed: Seed of the ground.
-        terrain_levels: Levels of difficulty.
-        height_scan: Whether the ground around the trunk is observed.
         command_low: Lowest forward and leftward velocity and yaw rate commanded, m/s, m/s, rad/s.
         command_high: Highest ones.
         command_interval: Shortest and longest time between new commands, s.
