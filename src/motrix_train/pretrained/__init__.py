@@ -57,7 +57,7 @@ def index() -> dict[str, Pretrained]:
 
 def has_policy(env_id: str) -> bool:
     """Whether an environment has a ready-made policy; the id with or without its ``module:``."""
-    return _name(env_id) in index()
+    return env_id.rpartition(":")[2] in index()
 
 
 def policy_file(env_id: str) -> Path:
@@ -69,8 +69,8 @@ def policy_file(env_id: str) -> Path:
     Raises:
         UsageError: There is none.
     """
-    name = _name(env_id)
-    if name not in index():
+    name = env_id.rpartition(":")[2]
+    if not has_policy(name):
         raise UsageError(
             f"there is no ready-made policy of {name}: train one, or take one of {', '.join(sorted(index()))}"
         )
@@ -80,8 +80,3 @@ def policy_file(env_id: str) -> Path:
 def file_of(name: str) -> Path:
     """Where the ready-made policy of an id is, or would be."""
     return HERE / f"{name.rpartition('/')[2]}{SUFFIX}"
-
-
-def _name(env_id: str) -> str:
-    """An id without its ``module:``."""
-    return env_id.rpartition(":")[2]
