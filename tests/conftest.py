@@ -1,14 +1,25 @@
-"""What all tests share. Hypothesis tries the same examples in every run on a server, new ones on a desk; no clock."""
+"""What all tests share. Hypothesis tries the same examples in every run on a server, new ones on a desk; no clock.
+
+What JAX compiles is kept for the other processes of the same run of the tests: half of the time of a short training
+with JAX is compilation.
+"""
 
 import os
 import signal
 import sys
+import tempfile
 
 import mujoco
 import pytest
 from hypothesis import HealthCheck, settings
 
 from motrix_gym.rendering import EnvRenderer, RenderingUnavailable
+
+COMPILED = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", COMPILED.name)
+os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(1 << 30))  # bytes; with a limit, JAX locks the directory
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its background processes ignore it
 

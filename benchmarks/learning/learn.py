@@ -56,7 +56,7 @@ COMPARISON = """
 
 Mean return of 1000 over the seeds above. The target is what the preset is meant to reach. Elsewhere are the returns
 that SLM-Lab reports for PPO with 100 M env steps on MuJoCo Playground's versions of the same tasks
-(https://github.com/kengz/SLM-Lab/pull/535). [FINDINGS.md](FINDINGS.md) says what is behind the targets that are missed.
+(https://github.com/kengz/SLM-Lab/pull/535 and its docs/BENCHMARKS.md). [FINDINGS.md](FINDINGS.md) says what is behind the targets that are missed.
 
 | environment | target | torch | jax | PPO elsewhere, 100 M steps |
 |---|---|---|---|---|
@@ -79,6 +79,9 @@ TARGETS = {  # Motrix/<name>-v0: the target, and the return elsewhere where ther
     "WalkerWalk": (900, 945),
     "WalkerRun": (500, 760),
     "HumanoidStand": (500, 115),
+    "BallInCup": (900, 942),
+    "FishSwim": (400, 581),
+    "Swimmer6": (500, 591),
 }
 
 
