@@ -56,7 +56,8 @@ COMPARISON = """
 
 Mean return of 1000 over the seeds above. The target is what the preset is meant to reach. Elsewhere are the returns
 that SLM-Lab reports for PPO with 100 M env steps on MuJoCo Playground's versions of the same tasks
-(https://github.com/kengz/SLM-Lab/pull/535 and its docs/BENCHMARKS.md). [FINDINGS.md](FINDINGS.md) says what is behind the targets that are missed.
+(https://github.com/kengz/SLM-Lab, docs/BENCHMARKS.md). [FINDINGS.md](FINDINGS.md) says what is behind the targets that
+are missed.
 
 | environment | target | torch | jax | PPO elsewhere, 100 M steps |
 |---|---|---|---|---|
