@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import gymnasium as gym
 import mujoco
@@ -50,6 +51,7 @@ class HierarchicalVectorEnv(BatchVectorEnv):
 
     Attributes:
         env: As given.
+        low_level: As given.
         hold: As given.
         task: The higher task, with the `control_dt` of a whole hold.
         max_episode_steps: The time limit in steps of this environment, the last of which may be a shorter hold;
@@ -70,7 +72,8 @@ class HierarchicalVectorEnv(BatchVectorEnv):
         command: str = "command",
         blocks: Sequence[str] | None = None,
     ):
-        self.env, self.hold = env, arguments.whole_number("hold", hold, at_least=1)
+        self.env, self.low_level, self.hold = env, low_level, arguments.whole_number("hold", hold, at_least=1)
+        self._command = {"command_space": command_space, "command": command, "blocks": blocks}
         columns = _columns_read(env.batch, command, blocks)
         _check_command_space(env.batch, command, command_space)
         self.task = dataclasses.replace(env.task, control_dt=self.hold * env.task.control_dt)
@@ -88,6 +91,9 @@ class HierarchicalVectorEnv(BatchVectorEnv):
         """Closes the environment of the higher task too."""
         super().close_extras(**kwargs)
         self.env.close(**kwargs)
+
+    def _arguments(self) -> dict[str, Any]:
+        return {"env": self.env, "low_level": self.low_level, "hold": self.hold, **self._command}
 
 
 class HeldBatch(Batch):

@@ -15,6 +15,7 @@ from gymnasium.wrappers import TimeLimit
 from motrix_gym.arguments import known_options
 from motrix_gym.entry_points import PlainSpec
 from motrix_gym.multi_task import MultiTask
+from motrix_gym.symmetry import Mirror
 from motrix_gym.task import Task
 from motrix_gym.vector_env import MotrixVectorEnv, warn_of_no_render_mode
 
@@ -53,11 +54,23 @@ class MotrixEnv(PlainSpec, gym.Env):  # pyright: ignore[reportIncompatibleVariab
         self.metadata = {name: self._batch_of_one.metadata[name] for name in ("render_modes", "render_fps")}
         self.observation_space = self._batch_of_one.single_observation_space
         self.action_space = self._batch_of_one.single_action_space
-        self.observation_blocks = self._batch_of_one.observation_blocks
-        self.observation_history = self._batch_of_one.observation_history
-        self.mirror = self._batch_of_one.mirror
         self.state_space = self._batch_of_one.state_space
         self._time_limits: weakref.WeakSet[TimeLimit] = weakref.WeakSet()
+
+    @property
+    def observation_blocks(self) -> dict[str, slice]:
+        """The columns of each observation block, by name, in order."""
+        return self._batch_of_one.observation_blocks
+
+    @property
+    def observation_history(self) -> dict[str, int]:
+        """The steps that each block shows, by name."""
+        return self._batch_of_one.observation_history
+
+    @property
+    def mirror(self) -> Mirror | None:
+        """The reflection of the task's robot, or None."""
+        return self._batch_of_one.mirror
 
     @property
     def np_random_seed(self) -> int:
@@ -103,6 +116,13 @@ class MotrixEnv(PlainSpec, gym.Env):  # pyright: ignore[reportIncompatibleVariab
     def close(self) -> None:
         """Frees the renderer."""
         self._batch_of_one.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What `pickle` and `copy` keep: all, as the batch of one knows how to be copied."""
+        return vars(self) | {"_time_limits": list(self._time_limits)}
+
+    def __setstate__(self, copied: dict[str, Any]) -> None:
+        vars(self).update(copied, _time_limits=weakref.WeakSet(copied["_time_limits"]))
 
 
 def _time_limits_above(env: MotrixEnv) -> Iterator[TimeLimit]:

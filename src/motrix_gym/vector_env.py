@@ -19,7 +19,9 @@ from motrix_gym.joined_batch import JoinedBatch
 from motrix_gym.multi_task import MultiTask
 from motrix_gym.task import Task, render_fps
 
-_BY_ENV = ("render", "np_random_seed")  # what `call` finds as a tuple of one value an environment
+_BY_ENV = ("render", "np_random_seed", "state")  # of which `call` finds one value for each environment
+_OF_ONE = {"observation_space": "single_observation_space", "action_space": "single_action_space"}
+_COPIED = ("_spec", "_seeds", "_was_seeded", "_was_reset", *_OF_ONE, *_OF_ONE.values())
 
 
 class BatchVectorEnv(PlainSpec, VectorEnv):  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -204,20 +206,41 @@ class BatchVectorEnv(PlainSpec, VectorEnv):  # pyright: ignore[reportIncompatibl
         return pictures
 
     def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
-        """An attribute, or a method's result, for every environment, as in Gymnasium's own vector environments."""
-        value = getattr(self, name)
+        """An attribute, or a method's result, for every environment, as in Gymnasium's own vector environments.
+
+        Spaces are those of one environment, and each environment has its own row of `state`.
+        """
+        value = getattr(self, _OF_ONE.get(name, name))
         result: Any = value(*args, **kwargs) if callable(value) else value
-        return result if name in _BY_ENV else (result,) * self.num_envs
+        if result is None or name not in _BY_ENV:
+            return (result,) * self.num_envs
+        return tuple(result)
 
     def get_attr(self, name: str) -> tuple[Any, ...]:
         """An attribute for every environment."""
         return self.call(name)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Has `pickle` and `copy` make an environment of the same arguments, which goes on from the state of this."""
+        copied = {name: getattr(self, name) for name in _COPIED}
+        saved = self.batch.save() if self._was_seeded else None
+        return _made, (type(self), self._arguments()), copied | {"saved": saved}
+
+    def __setstate__(self, copied: dict[str, Any]) -> None:
+        saved = copied.pop("saved")
+        if saved is not None:
+            self.batch.load(saved)
+        vars(self).update(copied)
 
     def close_extras(self, **kwargs: Any) -> None:
         """Frees the renderers."""
         for renderer in self._renderers.values():
             renderer.close()
         self._renderers.clear()
+
+    def _arguments(self) -> dict[str, Any]:
+        """The arguments that make such an environment once more."""
+        raise NotImplementedError
 
     def _require_episodes(self) -> None:
         if not self._was_reset:
@@ -304,6 +327,14 @@ class MotrixVectorEnv(BatchVectorEnv):
             for model in batch.models:
                 check_camera(model, render_camera)
         super().__init__(batch, **shell)
+
+    def _arguments(self) -> dict[str, Any]:
+        names = ("task", "num_envs", "max_episode_steps", "num_threads", "autoreset_mode")
+        return {name: getattr(self, name) for name in (*names, "render_mode", "render_size", "render_camera")}
+
+
+def _made(cls: type[BatchVectorEnv], arguments: dict[str, Any]) -> BatchVectorEnv:
+    return cls(**arguments)
 
 
 def warn_of_no_render_mode(spec: EnvSpec | None) -> None:

@@ -126,4 +126,4 @@ def test_without_a_render_mode_there_is_no_picture_but_a_warning(env_id):
         with pytest.warns(UserWarning, match=f'without specifying any render mode.*"{env_id}"'):
             assert env.render() is None
     with pytest.warns(UserWarning, match="without specifying any render mode"):
-        assert envs.call("render") is None
+        assert envs.call("render") == (None, None)

@@ -175,8 +175,13 @@ def test_call_and_get_attr_have_a_value_for_every_row(env_id):
     envs = gymnasium.make_vec(env_id, num_envs=2, num_threads=1)
     assert envs.call("render_size") == ((480, 360), (480, 360))
     assert envs.get_attr("max_episode_steps") == (gymnasium.spec(env_id).max_episode_steps,) * 2
+    assert envs.get_attr("observation_space") == (envs.single_observation_space,) * 2
+    assert envs.get_attr("action_space") == (envs.single_action_space,) * 2
     envs.reset(seed=3)
     assert envs.get_attr("np_random_seed") == (3, 4)
+    if envs.unwrapped.state_space is not None:
+        np.testing.assert_array_equal(envs.call("state"), envs.unwrapped.state())
+        assert envs.call("state")[1].shape == envs.unwrapped.state_space.shape
 
 
 def test_the_fields_of_the_task_are_the_keyword_arguments(env_id):
