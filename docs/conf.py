@@ -32,6 +32,7 @@ SECTIONS = {
         "docs/watching",
         "docs/viewer",
         "docs/export",
+        "docs/libraries",
         "benchmarks/learning/README",
         "benchmarks/learning/FINDINGS",
     ],

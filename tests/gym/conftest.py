@@ -1,9 +1,13 @@
 """What the tests of the environments share: every registered id, every autoreset mode."""
 
+import sys
+
 import pytest
 from gymnasium.vector import AutoresetMode
 
 from motrix_gym.registration import ENVS
+
+sys.modules["gym"] = None  # TorchRL looks for the package of old; it would find this folder
 
 
 @pytest.fixture(scope="session", params=[env.id for env in ENVS])
