@@ -53,10 +53,11 @@ ROUGH = replace(GO1, max_env_steps=12_000_000, training_env={"terrain_curriculum
 
 G1 = replace(
     GO1,
-    max_env_steps=10_000_000,
+    max_env_steps=6_000_000,
     policy_hidden_layer_sizes=(256, 128),
     value_hidden_layer_sizes=(256, 128),
     entropy_loss_scale=0.005,
+    training_env={"push_speed": 0.5, "push_interval": [2.0, 4.0]},
 )
 
 MULTI_TASK = replace(GO1, max_env_steps=8_000_000)
