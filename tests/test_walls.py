@@ -16,6 +16,7 @@ ALLOWED = {
     "motrix_gym/joined_batch.py": {"MjData"},  # as a type
     "motrix_gym/hierarchy.py": {"MjData"},  # as a type
     "motrix_gym/rendering.py": {"MjData"},  # draws what it is given
+    "motrix_gym/tasks/basic/quadruped.py": {"MjData", "mj_kinematics"},  # the shape of the robot, in data of its own
     "motrix_gym/tasks/locomotion/legged_robot.py": {"MjData", "mj_kinematics"},  # the standing pose, in data of its own
     "motrix_gym/tasks/locomotion/robot_model.py": {"MjData", "mj_kinematics"},  # the pose to weld, in data of its own
     "motrix_gym/tasks/manipulation/lift_cube.py": {"MjData", "mj_kinematics"},  # inverse kinematics, on a copy

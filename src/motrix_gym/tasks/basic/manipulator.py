@@ -105,7 +105,7 @@ class Manipulator(PlanarArmTask):
 
 @dataclass(frozen=True, kw_only=True)
 class ManipulatorBall(Manipulator):
-    """An arm with a gripper brings a ball to a target, or puts it into a cup there.
+    """A ball is brought to a target by an arm with a gripper, or into a cup there.
 
     dm_control's ``manipulator``, ``bring_ball`` or ``insert_ball``: an arm with a root 0.4 m above the ground moves in
     a vertical plane between walls that lean outwards. Each action, in [-1, 1], turns root, shoulder, elbow or wrist
@@ -155,7 +155,7 @@ class ManipulatorBall(Manipulator):
 
 @dataclass(frozen=True, kw_only=True)
 class ManipulatorPeg(Manipulator):
-    """An arm with a gripper brings a peg to a target, or puts it into a slot there.
+    """A peg is brought to a target by an arm with a gripper, or into a slot there.
 
     dm_control's ``manipulator``, ``bring_peg`` or ``insert_peg``: an arm with a root 0.4 m above the ground moves in a
     vertical plane between walls that lean outwards. Each action, in [-1, 1], turns root, shoulder, elbow or wrist with
