@@ -9,6 +9,7 @@ import argparse
 import gymnasium
 import numpy as np
 import torch
+from gymnasium.spaces import flatdim
 from torch import nn
 
 import motrix_gym  # noqa: F401  # registers the environments
@@ -22,7 +23,7 @@ GAMMA, LAMBDA, CLIP = 0.98, 0.95, 0.2
 
 torch.manual_seed(0)
 envs = gymnasium.make_vec("Motrix/CartPole-v0", num_envs=NUM_ENVS)  # same-step autoreset
-inputs, outputs = envs.single_observation_space.shape[0], envs.single_action_space.shape[0]
+inputs, outputs = flatdim(envs.single_observation_space), flatdim(envs.single_action_space)
 actor = nn.Sequential(nn.Linear(inputs, 64), nn.Tanh(), nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, outputs))
 critic = nn.Sequential(nn.Linear(inputs, 64), nn.Tanh(), nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 1))
 log_std = nn.Parameter(torch.zeros(outputs))

@@ -34,7 +34,7 @@ class Policy(GaussianMixin, Model):
         self.net = nn.Sequential(nn.Linear(self.num_observations, 64), nn.ELU(), nn.Linear(64, self.num_actions))
         self.log_std = nn.Parameter(torch.zeros(self.num_actions))
 
-    def compute(self, inputs, role):
+    def compute(self, inputs, role=""):  # pyright: ignore[reportIncompatibleMethodOverride]  # called by position
         return self.net(inputs["observations"]), {"log_std": self.log_std}
 
 
@@ -44,7 +44,7 @@ class Value(DeterministicMixin, Model):
         DeterministicMixin.__init__(self)
         self.net = nn.Sequential(nn.Linear(self.num_observations, 64), nn.ELU(), nn.Linear(64, 1))
 
-    def compute(self, inputs, role):
+    def compute(self, inputs, role=""):  # pyright: ignore[reportIncompatibleMethodOverride]  # called by position
         return self.net(inputs["observations"]), {}
 
 

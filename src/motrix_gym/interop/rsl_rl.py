@@ -51,12 +51,12 @@ class RslRlVecEnv(VecEnv):
         self._steps = torch.zeros(self.num_envs, dtype=torch.long, device=device)
 
     @property
-    def episode_length_buf(self) -> torch.Tensor:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def episode_length_buf(self) -> torch.Tensor:
         """Steps of each environment's episode so far, (N,) int64; to set them brings the time limits closer."""
         return self._steps
 
     @episode_length_buf.setter
-    def episode_length_buf(self, steps: torch.Tensor) -> None:
+    def episode_length_buf(self, steps: torch.Tensor) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
         inner: Any = self.envs.unwrapped
         state = inner.get_state()
         state["elapsed"] = steps.cpu().numpy().astype(state["elapsed"].dtype)

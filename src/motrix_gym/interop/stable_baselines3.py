@@ -39,7 +39,7 @@ class StableBaselines3VecEnv(VecEnv):
         """
         if any(self._options):
             raise ValueError(f"options are {self._options[0]}; these environments take none")
-        seeds = None if self._seeds == [None] * self.num_envs else self._seeds
+        seeds: Any = None if self._seeds == [None] * self.num_envs else self._seeds
         observations, _ = self.envs.reset(seed=seeds)
         self._reset_seeds()
         return observations

@@ -18,7 +18,7 @@ from motrix_train.errors import UsageError
 from motrix_train.ppo.backend import NAMES, installed
 
 NAMESPACE = "Motrix"
-HEADINGS = ("id", "observation", "action", "env steps", "return", "what it is")
+HEADINGS = ("id", "obs", "act", "env steps", "return", "what it is")
 UNKNOWN = "-"
 READABLE = 24  # characters; where less of a description would fit, there is none
 OF_A_FILE = 200  # characters of a line that no terminal shows
@@ -149,6 +149,7 @@ def _legend(is_narrow: bool) -> str:
     remedy = 'none; pip install "motrix-gym[torch]"'
     return "\n".join(
         [
+            "obs, act: how many numbers an observation and an action have.",
             "env steps: the budget of the preset.",
             "return: the best that was measured with it, mean of 256 episodes.",
             f"All fields of one: {PROGRAM} show ID" + ("; a wider terminal says what each is." if is_narrow else ""),

@@ -188,7 +188,7 @@ class Go1Getup(SkillTask):
         return np.concat([trunk, joints], axis=1), np.zeros((n, 6 + joints.shape[1])), self.start_state(rng)
 
     def is_valid_start(self, physics: PhysicsState) -> Array:
-        return (self.feet(physics)[:, :, 2] > self.ROBOT.foot_height).all(axis=1)
+        return np.all(self.feet(physics)[:, :, 2] > self.ROBOT.foot_height, axis=1)
 
     @reward_term(1.0)
     def reward_upright(self, t: Transition) -> Array:
