@@ -113,6 +113,13 @@ def examples(session: nox.Session) -> None:
         session.run("motrix-train", "train", env_id, *TWO_UPDATES.split(), "--set", "evaluation_episodes=8")
 
 
+@nox.session(default=False)
+def mutants(session: nox.Session) -> None:
+    """Seeds defects, one at a time, and fails where no test catches one; writes the table of docs/testing.md."""
+    install(session, ".[all,dev]")
+    session.run("python", "tests/mutants.py", *session.posargs)
+
+
 @nox.session
 def tests(session: nox.Session) -> None:
     """The tests, against the installed package."""

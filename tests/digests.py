@@ -1,4 +1,6 @@
-"""What every environment and two trainings give, as digests and as numbers: ``python tests/digests.py`` records them.
+"""What every environment and two trainings give, as digests and as numbers.
+
+``python tests/digests.py`` records all of them, ``python tests/digests.py Motrix/Go1-v0`` those that are named.
 
 A digest holds to the last bit, but only where the libraries compute alike: the same versions, and none of the wider
 instructions that not every processor has, which `PORTABLE` turns off. `platform` names how they compute. The numbers
@@ -13,7 +15,7 @@ import math
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -116,8 +118,8 @@ def parameters(env_id: str, backend: str) -> dict[str, Any]:
     return {"digest": _digest(networks), "numbers": norms}
 
 
-def record() -> None:
-    """Writes the digests of this platform beside those of others, and the numbers."""
+def record(names: Sequence[str]) -> None:
+    """Writes the digests of this platform, of all or of those named, beside those of others, and the numbers."""
     from motrix_gym.registration import ENVS
 
     recorded = json.loads(RECORDED.read_text()) if RECORDED.exists() else {"digests": {}, "numbers": {}}
@@ -129,6 +131,8 @@ def record() -> None:
             for backend in BACKENDS
         ),
     ]:
+        if names and name not in names:
+            continue
         found = measure()
         recorded["digests"].setdefault(platform(backend), {})[name] = found["digest"]
         recorded["numbers"][name] = found["numbers"]
@@ -159,6 +163,6 @@ def _leaves(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 if __name__ == "__main__":
     if os.environ.items() >= PORTABLE.items():
-        record()
+        record(sys.argv[1:])
     else:
         os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **PORTABLE})

@@ -43,7 +43,7 @@ GO1 = PPOCfg(
     staggered_starts=False,
 )
 
-SKILL = replace(GO1, max_env_steps=10_000_000, staggered_starts=True)
+SKILL = replace(GO1, max_env_steps=8_000_000, entropy_loss_scale=0.008, staggered_starts=True)
 
 COSTLY_FALLS = {"reward_weights": {"termination": -100.0}}
 

@@ -82,17 +82,17 @@ class SkillTask(LeggedTask, Holding):
             "drawn": state.drawn,
         }
 
-    @reward_term(-1e-4)
+    @reward_term(-2e-5)
     def reward_torques(self, t: Transition) -> Array:
         """sum of squared servo torques"""
         return rewards.sum_squares(t.next_physics.sensor["torque"])
 
-    @reward_term(-1e-7)
+    @reward_term(-1e-8)
     def reward_dof_acc(self, t: Transition) -> Array:
         """sum of squared joint accelerations"""
         return rewards.sum_squares((t.next_physics.qvel - t.physics.qvel)[:, JOINTS_IN_QVEL] / self.control_dt)
 
-    @reward_term(-0.02)
+    @reward_term(-0.01)
     def reward_action_rate(self, t: Transition) -> Array:
         """sum of squared changes of the action"""
         return rewards.sum_squares(t.action - t.state.action)
