@@ -17,7 +17,7 @@ def world(robot, grip=1.0, load=0.0, ahead=0.0, stiffness=1.0):
     """The model with other friction, `load` kg on the trunk, `ahead` m before its middle, and other servos."""
     model = copy.copy(robot)
     model.geom_friction[:, 0] *= grip
-    trunk = model.body("trunk").id
+    trunk = model.jnt_bodyid[0]  # of the joint by which the robot moves freely
     total = model.body_mass[trunk] + load
     model.body_ipos[trunk][0] += ahead * load / total
     model.body_mass[trunk] = total

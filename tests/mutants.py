@@ -272,9 +272,9 @@ MUTANTS = [
     Mutant(
         "the critic sees the noise",
         "motrix_gym/tasks/locomotion/velocity.py",
-        "        noiseless = self.observe(physics, state)\n        return {\n            **{f\"true_{name}\": noiseless[name]",
+        '        noiseless = self.observe(physics, state)\n        return {\n            **{f"true_{name}": noiseless[name]',
         "        noiseless = self.observe(physics, state)\n        noise = self.noise(state)\n        return {\n"
-        "            **{f\"true_{name}\": noiseless[name] + noise[name]",
+        '            **{f"true_{name}": noiseless[name] + noise[name]',
         "gym/test_domain_randomization.py gym/test_observed.py",
     ),
     Mutant(

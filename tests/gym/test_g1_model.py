@@ -213,6 +213,13 @@ def test_the_welded_robot_is_the_whole_one_as_it_stands(model):
     np.testing.assert_allclose(*places, atol=1e-9)
 
 
+def test_the_home_of_the_welded_robot_has_the_angles_that_are_left():
+    home = G1.plain.key("home")
+    np.testing.assert_allclose(home.qpos[7:], G1.default_joints, atol=1e-9)
+    np.testing.assert_allclose(home.ctrl, G1.default_joints, atol=1e-9)
+    np.testing.assert_allclose(home.qpos[:7], G1_FULL.plain.key("home").qpos[:7])
+
+
 def test_a_leg_touches_the_other_one_and_nothing_else_of_the_robot(model):
     robot = [i for i in range(model.ngeom) if model.geom_bodyid[i]]
     touching = {

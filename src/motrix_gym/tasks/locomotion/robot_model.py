@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TypeVar
@@ -49,8 +50,7 @@ def weld(spec: mujoco.MjSpec, model: mujoco.MjModel, file: str, angles: Mapping[
     """
     if not angles:
         return
-    for key in list(spec.keys):
-        spec.delete(key)  # of as many angles as there were joints
+    _shorten_keys(spec, model, angles)
     data = mujoco.MjData(model)
     for name, angle in angles.items():
         data.joint(name).qpos[:] = angle
@@ -70,6 +70,16 @@ def weld(spec: mujoco.MjSpec, model: mujoco.MjModel, file: str, angles: Mapping[
         spec.delete(actuator)
     for joint in [joint for joint in spec.joints if joint.name in angles]:
         spec.delete(joint)
+
+
+def _shorten_keys(spec: mujoco.MjSpec, model: mujoco.MjModel, joints: Collection[str]) -> None:
+    """Takes some joints, and their actuators, out of the keyframes of a model."""
+    gone = [model.joint(name).id for name in joints]
+    driven = [actuator for actuator in range(model.nu) if model.actuator_trnid[actuator, 0] in gone]
+    lost = {"qpos": model.jnt_qposadr[gone], "qvel": model.jnt_dofadr[gone], "ctrl": driven}
+    for key, (name, places) in itertools.product(spec.keys, lost.items()):
+        if len(values := getattr(key, name)):
+            setattr(key, name, np.delete(values, places))
 
 
 def _frame(model: mujoco.MjModel, data: mujoco.MjData, body: int) -> tuple[np.ndarray, np.ndarray]:
