@@ -272,9 +272,8 @@ MUTANTS = [
     Mutant(
         "the critic sees the noise",
         "motrix_gym/tasks/locomotion/velocity.py",
-        '        noiseless = self.observe(physics, state)\n        return {\n            **{f"true_{name}": noiseless[name]',
-        "        noiseless = self.observe(physics, state)\n        noise = self.noise(state)\n        return {\n"
-        '            **{f"true_{name}": noiseless[name] + noise[name]',
+        '**{f"true_{name}": noiseless[name] for',
+        '**{f"true_{name}": noiseless[name] + self.noise(state)[name] for',
         "gym/test_domain_randomization.py gym/test_observed.py",
     ),
     Mutant(
@@ -421,18 +420,22 @@ def run(mutant: Mutant) -> str | None:
     """
     with tempfile.TemporaryDirectory() as folder:
         source = shutil.copytree(ROOT / "src", Path(folder) / "src", ignore=shutil.ignore_patterns("__pycache__"))
-        path = source / mutant.file
-        path.write_text(changed(mutant), encoding="utf-8")
-        names, _, words = mutant.tests.partition(" -k ")
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--no-header", "-rfE"]
-        command += [f"tests/{name}" for name in names.split()] + (["-k", words] if words else [])
-        environment = {"PYTHONPATH": str(source), "OMP_NUM_THREADS": "1", "CI": "true", "COLUMNS": "400"}
-        try:
-            done = subprocess.run(
-                command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, timeout=SECONDS
-            )
-        except subprocess.TimeoutExpired:
-            return "a test that no longer ends"
+        (source / mutant.file).write_text(changed(mutant), encoding="utf-8")
+        return first_failure(mutant.tests, source)
+
+
+def first_failure(tests: str, source: Path) -> str | None:
+    """The first of some tests that fails with the code in `source`; None where all pass."""
+    names, _, words = tests.partition(" -k ")
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--no-header", "-rfE"]
+    command += [f"tests/{name}" for name in names.split()] + (["-k", words] if words else [])
+    environment = {"PYTHONPATH": str(source), "OMP_NUM_THREADS": "1", "CI": "true", "COLUMNS": "400"}
+    try:
+        done = subprocess.run(
+            command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, timeout=SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        return "a test that no longer ends"
     if done.returncode in (0, 5):  # passed, or no test chosen
         return None
     found = FAILED.search(done.stdout)
@@ -455,6 +458,11 @@ def main() -> None:
     chosen = [mutant for mutant in MUTANTS if not args.words or any(word in mutant.name for word in args.words)]
     lines = []
     with ThreadPoolExecutor(args.jobs) as pool:
+        sets = sorted({mutant.tests for mutant in chosen})
+        for tests, failed in zip(sets, pool.map(lambda tests: first_failure(tests, ROOT / "src"), sets), strict=True):
+            if failed:
+                sys.exit(f"without a defect, {failed} fails; mend it first")
+            print(f"without a defect, {tests} pass", flush=True)
         for mutant, caught in zip(chosen, pool.map(run, chosen), strict=True):
             print(f"{mutant.name}: {caught or 'NOT CAUGHT'}", flush=True)
             lines.append(f"| {mutant.name} | `{mutant.file}` | {f'`{caught}`' if caught else '**none**'} |\n")
