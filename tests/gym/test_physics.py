@@ -84,13 +84,29 @@ def test_a_frame_is_not_written_to_by_the_next_step():
     model = load_model("go1.xml")
     physics = CpuPhysics(model, 2, 1, CONTROL_DT)
     qpos, qvel, ctrl = random_states(model, 2, 0)
-    before = physics.reset(everywhere(2), qpos, qvel)
-    kept = before.qpos.copy(), before.qvel.copy(), {name: x.copy() for name, x in before.sensor.items()}
-    physics.step(ctrl)
-    np.testing.assert_array_equal(before.qpos, kept[0])
-    np.testing.assert_array_equal(before.qvel, kept[1])
-    for name, x in kept[2].items():
-        np.testing.assert_array_equal(before.sensor[name], x)
+    for before in (physics.reset(everywhere(2), qpos, qvel), physics.step(ctrl)[0]):
+        kept = before.qpos.copy(), before.qvel.copy(), {name: x.copy() for name, x in before.sensor.items()}
+        physics.step(ctrl)
+        np.testing.assert_array_equal(before.qpos, kept[0])
+        np.testing.assert_array_equal(before.qvel, kept[1])
+        for name, x in kept[2].items():
+            np.testing.assert_array_equal(before.sensor[name], x)
+
+
+def test_a_force_acts_on_the_body_of_its_name_and_in_its_environment():
+    model = load_model("go1.xml")
+    qpos, qvel, ctrl = random_states(model, 2, 0)
+    physics = CpuPhysics(model, 2, 1, CONTROL_DT)
+    physics.reset(everywhere(2), qpos, qvel)
+    force = np.array([[0.0] * 6, [20.0, -30.0, 10.0, 0.0, 0.0, 0.0]])
+    now, _ = physics.step(ctrl, {"trunk": force})
+    for row in range(2):
+        data = mujoco.MjData(model)
+        data.qpos[:], data.qvel[:] = qpos[row], qvel[row]
+        mujoco.mj_forward(model, data)
+        data.ctrl[:], data.body("trunk").xfrc_applied[:] = ctrl[row], force[row]
+        mujoco.mj_step(model, data, round(CONTROL_DT / model.opt.timestep))
+        np.testing.assert_array_equal(now.qvel[row], data.qvel)
 
 
 @pytest.mark.parametrize("file_name", MODELS)
