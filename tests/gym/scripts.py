@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
+import mujoco
 import numpy as np
 from panda_script import Guide
 
@@ -83,6 +85,38 @@ class ReachesAndGrips:
         return np.clip(np.column_stack([torque / self.gear, np.full(len(qpos), grip)]), -1.0, 1.0)
 
 
+class IsPlaced:
+    """Places a robot with legs where it has to come to, keeps it there, and then lets chance act.
+
+    Args:
+        envs: The environments.
+        tilt: Pitch of the trunk, rad.
+        thighs: How far the thighs are from the standing pose, and are kept, rad.
+    """
+
+    STEPS_KEPT = 40  # control steps
+
+    def __init__(self, envs: MotrixVectorEnv, tilt: float = 0.0, thighs: float = 0.0):
+        self.rng, self.steps = np.random.default_rng(0), 0
+        model, robot = envs.task.model(), envs.task.ROBOT
+        bent = np.array([thighs * name.endswith("thigh_joint") for name in robot.joints])
+        data = mujoco.MjData(model)
+        data.qpos[:] = [0, 0, 0, np.cos(tilt / 2), 0, np.sin(tilt / 2), 0, *(robot.default_joints + bent)]
+        mujoco.mj_kinematics(model, data)
+        depths = robot.foot_height - [data.geom(foot).xpos[2] for foot in robot.feet]
+        data.qpos[2] = depths.max()
+        state = envs.get_state()
+        start = mujoco.mj_stateSize(model, mujoco.mjtState.mjSTATE_TIME)
+        state["simulation"][:, start : start + model.nq] = data.qpos
+        state["simulation"][:, start + model.nq : start + model.nq + model.nv] = 0
+        envs.set_state(state)
+        self.kept = np.tile(bent / envs.task.action_scale, (envs.num_envs, 1))
+
+    def __call__(self) -> Array:
+        self.steps += 1
+        return self.kept if self.steps <= self.STEPS_KEPT else self.rng.uniform(-1.0, 1.0, self.kept.shape)
+
+
 def no_farther(way: Array, limit: float) -> Array:
     """A vector, (3,), in its direction, with a length of at most `limit`."""
     return way * min(1.0, limit / max(float(np.linalg.norm(way)), 1e-9))
@@ -90,6 +124,8 @@ def no_farther(way: Array, limit: float) -> Array:
 
 SCRIPTS: dict[str, Callable[[MotrixVectorEnv], Script]] = {
     "Motrix/FrankaOpenCabinet-v0": OpensDrawer,
+    "Motrix/Go1Getup-v0": IsPlaced,
+    "Motrix/Go1Handstand-v0": functools.partial(IsPlaced, tilt=np.pi / 2, thighs=-np.pi / 2),
     "Motrix/ManipulatorBringPeg-v0": ReachesAndGrips,
     "Motrix/ManipulatorInsertPeg-v0": ReachesAndGrips,
     "Motrix/StackerStack2-v0": ReachesAndGrips,

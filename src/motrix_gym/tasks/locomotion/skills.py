@@ -166,8 +166,8 @@ class Go1Getup(SkillTask):
     `level_tilt`, no joint more than `pose_tolerance` from the standing pose, no faster than `still_speed`.
 
     Attributes:
-        still_speed: Speed of the trunk up to which the robot stands, m/s.
         hold_time: How long the robot has to stand, s.
+        still_speed: Speed of the trunk up to which the robot stands, m/s.
         level_tilt: Tilt up to which the trunk is level, rad.
         pose_tolerance: Angle within which a joint is where it is when standing, rad.
         pose_variance: Width of the term of the pose, rad^2.
@@ -263,8 +263,8 @@ class Go1Handstand(SkillTask):
     the nose at most `nose_tilt` from straight down, the trunk no faster than `still_speed`.
 
     Attributes:
-        still_speed: Speed of the trunk up to which the robot stands, m/s.
         hold_time: How long the robot has to stand on its hands, s.
+        still_speed: Speed of the trunk up to which the robot stands, m/s.
         nose_tilt: Angle from straight down within which the nose points down, rad.
         hind_height: Height of the hind feet that is rewarded in full, m.
     """
