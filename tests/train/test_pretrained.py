@@ -48,7 +48,8 @@ def test_it_does_what_its_row_says(env_id: str):
     entry = pretrained.index()[env_id]
     found = evaluate_policy(motrix_train.load_policy(env_id), env_id, {}, EPISODES, seed=1, num_threads=1)
     error = math.hypot(entry.std_return / math.sqrt(EPISODES), entry.std_return / math.sqrt(entry.episodes))
-    assert found.mean_return == pytest.approx(entry.mean_return, abs=4 * error + 0.01 * abs(entry.mean_return))
+    one_lost = abs(entry.mean_return) / EPISODES  # an episode in some hundred may be lost from its beginning
+    assert found.mean_return == pytest.approx(entry.mean_return, abs=4 * error + one_lost)
     allowed = sum(entry.termination.values()) + 4 * math.sqrt(0.25 / EPISODES) / 2
     assert sum(found.termination.values()) <= allowed
 

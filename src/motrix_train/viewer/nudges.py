@@ -9,6 +9,8 @@ import numpy as np
 
 _WHOLE = int(mujoco.mjtState.mjSTATE_INTEGRATION)
 PUSH = 1.0  # m/s, or rad/s where only joints can move
+PUSH_IN_SIZES = 5.0  # a second; a body that moves freely and is small is pushed no faster
+WATER = 1000.0  # kg/m^3
 
 
 def main_body(model: mujoco.MjModel) -> int | None:
@@ -19,7 +21,9 @@ def main_body(model: mujoco.MjModel) -> int | None:
 
 
 def push(model: mujoco.MjModel, simulation: np.ndarray, direction: float) -> None:
-    """Changes the velocity of the main body by `PUSH`.
+    """Changes the velocity of the main body by `PUSH`, or less for a small one.
+
+    Its size is the edge of a cube of water that weighs as much.
 
     Args:
         model: The model.
@@ -33,7 +37,9 @@ def push(model: mujoco.MjModel, simulation: np.ndarray, direction: float) -> Non
     first = int(model.body_dofadr[body])
     velocity = _part(model, simulation, mujoco.mjtState.mjSTATE_QVEL)
     if model.jnt_type[model.body_jntadr[body]] == mujoco.mjtJoint.mjJNT_FREE:
-        velocity[first : first + 2] += PUSH * np.array([math.cos(direction), math.sin(direction)])
+        size = math.cbrt(model.body_subtreemass[body] / WATER)
+        speed = min(PUSH, PUSH_IN_SIZES * size)
+        velocity[first : first + 2] += speed * np.array([math.cos(direction), math.sin(direction)])
     else:
         velocity[first] += math.copysign(PUSH, math.cos(direction))
 

@@ -82,7 +82,8 @@ class LQR(SuiteTask):
         if self.motors > self.masses:
             raise ValueError(f"motors is {self.motors}; it takes at most one for each of the {self.masses} masses")
 
-    def model(self) -> mujoco.MjModel:
+    def spec(self) -> mujoco.MjSpec:
+        """The model before it is compiled."""
         spec = load_spec(self.MODEL)
         body = spec.worldbody
         for i in range(self.masses):
@@ -97,7 +98,10 @@ class LQR(SuiteTask):
         for i in range(self.motors):
             motor = spec.add_actuator(name=f"mass{i}", target=f"mass{i}", trntype=mujoco.mjtTrn.mjTRN_JOINT)
             motor.ctrlrange = [-STRONGEST, STRONGEST]
-        return compile_spec(spec, self.MODEL)
+        return spec
+
+    def model(self) -> mujoco.MjModel:
+        return compile_spec(self.spec(), self.MODEL)
 
     def reset(self, rng: RandomStreams) -> tuple[Array, Array, LQRState]:
         direction = rng.normal(self.masses)

@@ -52,11 +52,15 @@ class Manipulator(PlanarArmTask):
     insert: bool = False
     target_margin: Positive = 0.02
 
-    def model(self) -> mujoco.MjModel:
+    def spec(self) -> mujoco.MjSpec:
+        """The model before it is compiled."""
         spec = load_spec(self.MODEL)
         if not self.insert:
             spec.delete(spec.body("receptacle"))
-        return compile_spec(spec, self.MODEL)
+        return spec
+
+    def model(self) -> mujoco.MjModel:
+        return compile_spec(self.spec(), self.MODEL)
 
     @cached_property
     def placed_bodies(self) -> list[int]:

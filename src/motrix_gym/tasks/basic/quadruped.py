@@ -207,7 +207,8 @@ class QuadrupedFetch(Quadruped, TargetTask):
 
     target_radius: Positive = 0.4
 
-    def model(self) -> mujoco.MjModel:
+    def spec(self) -> mujoco.MjSpec:
+        """The model before it is compiled."""
         spec = load_spec(self.MODEL)
         spec.geom("floor").size[:2] = ARENA
         for name, (x, y) in WALLS.items():
@@ -230,7 +231,10 @@ class QuadrupedFetch(Quadruped, TargetTask):
         spec.worldbody.add_site(
             name="target", type=mujoco.mjtGeom.mjGEOM_CYLINDER, size=size, pos=TARGET, material="target", group=0
         )
-        return compile_spec(spec, self.MODEL)
+        return spec
+
+    def model(self) -> mujoco.MjModel:
+        return compile_spec(self.spec(), self.MODEL)
 
     def reset(self, rng: RandomStreams) -> tuple[Array, Array, QuadrupedState]:
         n, rotation = len(rng), rotations.from_yaw(rng.uniform(0.0, 2 * np.pi)[:, 0])

@@ -83,7 +83,8 @@ class Stacker(PlanarArmTask):
     boxes: Annotated[int, Bound(low=1, high=MOST_BOXES)] = 2
     target_margin: Positive = 2 * BOX
 
-    def model(self) -> mujoco.MjModel:
+    def spec(self) -> mujoco.MjSpec:
+        """The model before it is compiled."""
         spec = load_spec(self.MODEL)
         kind = mujoco.mjtGeom.mjGEOM_BOX
         for i in range(self.boxes):
@@ -106,7 +107,10 @@ class Stacker(PlanarArmTask):
         )
         for geom in spec.geoms:
             geom.solref[0] = SOLVER_TIME
-        return compile_spec(spec, self.MODEL)
+        return spec
+
+    def model(self) -> mujoco.MjModel:
+        return compile_spec(self.spec(), self.MODEL)
 
     def reset(self, rng: RandomStreams) -> tuple[Array, Array, StackerState]:
         arm = self.random_arm(rng)

@@ -73,7 +73,8 @@ class Swimmer(TargetTask):
     target_radius: Positive = 0.1
     links: Annotated[int, Bound(low=3, high=MOST_LINKS)] = 6
 
-    def model(self) -> mujoco.MjModel:
+    def spec(self) -> mujoco.MjSpec:
+        """The model before it is compiled."""
         spec = load_spec(self.MODEL)
         link, shape = spec.find_default("link"), spec.find_default("shape")
         body = spec.body("head")
@@ -95,7 +96,10 @@ class Swimmer(TargetTask):
         spec.site("target").size[0] = self.target_radius
         middle, height = SPACING * (self.links - 1) / 2, 0.4 + SPACING * self.links  # m
         spec.camera("track").pos = [0.0, middle - VIEW_SLOPE * height, height]
-        return compile_spec(spec, self.MODEL)
+        return spec
+
+    def model(self) -> mujoco.MjModel:
+        return compile_spec(self.spec(), self.MODEL)
 
     @property
     def reach(self) -> float:
