@@ -77,7 +77,7 @@ def package(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Types, with both backends there to be checked against; of another system with `-- --pythonplatform Windows`."""
-    install(session, "--no-compile", ".[all,docs,sb3,rsl-rl]", "pyright[nodejs]")
+    install(session, "--no-compile", ".[all,docs,sb3,rsl-rl]", "torchrl", "pyright[nodejs]")
     session.run("pyright", *session.posargs)
 
 
