@@ -4,6 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from motrix_gym.random_streams import RandomStreams
+
+
+def uniform(rng: RandomStreams) -> np.ndarray:
+    """A rotation for each random stream, any as likely as any other, (N, 4)."""
+    turn = rng.normal(4)  # of a direction that is uniform on the sphere in four dimensions, which are the rotations
+    return turn / np.linalg.vector_norm(turn, axis=1, keepdims=True)
+
 
 def from_yaw(yaw: np.ndarray) -> np.ndarray:
     """The quaternions of turns by `yaw` about z; (N,) rad to (N, 4)."""

@@ -105,16 +105,21 @@ class IsPlaced:
         mujoco.mj_kinematics(model, data)
         depths = robot.foot_height - [data.geom(foot).xpos[2] for foot in robot.feet]
         data.qpos[2] = depths.max()
-        state = envs.get_state()
-        start = mujoco.mj_stateSize(model, mujoco.mjtState.mjSTATE_TIME)
-        state["simulation"][:, start : start + model.nq] = data.qpos
-        state["simulation"][:, start + model.nq : start + model.nq + model.nv] = 0
-        envs.set_state(state)
+        place(envs, data.qpos)
         self.kept = np.tile(bent / envs.task.action_scale, (envs.num_envs, 1))
 
     def __call__(self) -> Array:
         self.steps += 1
         return self.kept if self.steps <= self.STEPS_KEPT else self.rng.uniform(-1.0, 1.0, self.kept.shape)
+
+
+def place(envs: MotrixVectorEnv, qpos: np.ndarray) -> None:
+    """Puts all robots of a task into one pose, at rest."""
+    state, model = envs.get_state(), envs.task.model()
+    time = mujoco.mj_stateSize(model, mujoco.mjtState.mjSTATE_TIME)
+    state["simulation"][:, time : time + model.nq] = qpos
+    state["simulation"][:, time + model.nq : time + model.nq + model.nv] = 0
+    envs.set_state(state)
 
 
 def no_farther(way: Array, limit: float) -> Array:

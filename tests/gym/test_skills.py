@@ -4,6 +4,7 @@ import gymnasium
 import mujoco
 import numpy as np
 import pytest
+from scripts import place
 
 from motrix_gym.tasks.locomotion.skills import Go1Getup, Go1Handstand
 from motrix_gym.vector_env import MotrixVectorEnv
@@ -14,15 +15,6 @@ STILL = np.zeros((NUM_ENVS, 12), dtype=np.float32)
 
 def make(name: str, **fields: object) -> MotrixVectorEnv:
     return gymnasium.make_vec(f"Motrix/{name}-v0", num_envs=NUM_ENVS, num_threads=1, **fields).unwrapped
-
-
-def place(envs: MotrixVectorEnv, qpos: np.ndarray) -> None:
-    """Puts all robots of a task into one pose, at rest."""
-    state, model = envs.get_state(), envs.task.model()
-    time = mujoco.mj_stateSize(model, mujoco.mjtState.mjSTATE_TIME)
-    state["simulation"][:, time : time + model.nq] = qpos
-    state["simulation"][:, time + model.nq : time + model.nq + model.nv] = 0
-    envs.set_state(state)
 
 
 def home(envs: MotrixVectorEnv) -> np.ndarray:

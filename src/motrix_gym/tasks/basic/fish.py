@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from motrix_gym import rotations
 from motrix_gym.fields import Positive
 from motrix_gym.random_streams import RandomStreams
 from motrix_gym.reward_terms import reward_term
@@ -40,8 +41,7 @@ class Fish(SuiteTask):
     control_dt: float = 0.04
 
     def reset(self, rng: RandomStreams) -> tuple[Array, Array, Any]:
-        n, turn = len(rng), rng.normal(4)
-        rotation = turn / np.linalg.vector_norm(turn, axis=1, keepdims=True)
+        n, rotation = len(rng), rotations.uniform(rng)
         qpos = np.concat([np.tile(START, (n, 1)), rotation, rng.uniform(-BENT, BENT, 7)], axis=1)
         return qpos, np.zeros((n, 13)), TaskState()  # a rotation has three velocities
 

@@ -144,8 +144,7 @@ class QuadrupedMove(Quadruped):
     move_speed: Positive = 0.5
 
     def reset(self, rng: RandomStreams) -> tuple[Array, Array, QuadrupedState]:
-        turn = rng.normal(4)
-        rotation = turn / np.linalg.vector_norm(turn, axis=1, keepdims=True)
+        rotation = rotations.uniform(rng)
         middle = np.zeros((len(rng), 2))
         return self.beginning(np.concat([middle, lifted(middle, rotation), rotation], axis=1))
 

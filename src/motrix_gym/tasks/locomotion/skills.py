@@ -182,9 +182,7 @@ class Go1Getup(SkillTask):
         n = len(rng)
         low, high = self.reference_model().jnt_range[1:].T
         joints = rng.uniform(low, high, len(self.ROBOT.joints))
-        turn = rng.normal(4)  # of a direction that is uniform on the sphere in four dimensions, which are the rotations
-        turn = turn / np.linalg.vector_norm(turn, axis=1, keepdims=True)
-        trunk = np.concat([np.zeros((n, 2)), np.full((n, 1), DROP_HEIGHT), turn], axis=1)
+        trunk = np.concat([np.zeros((n, 2)), np.full((n, 1), DROP_HEIGHT), rotations.uniform(rng)], axis=1)
         return np.concat([trunk, joints], axis=1), np.zeros((n, 6 + joints.shape[1])), self.start_state(rng)
 
     def is_valid_start(self, physics: PhysicsState) -> Array:
