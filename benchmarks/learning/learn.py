@@ -6,8 +6,8 @@
     python benchmarks/learning/learn.py            # the table and the curves again, from the results kept
 
 Each run is one `results/<env>_<backend>_seed<N>.json`, and each curriculum one named after its plan, with its command,
-wall time, evaluation over 256 fresh episodes and curve; README.md and the PNGs beside this file, and the returns that
-`motrix-train list` shows, are made from those files alone.
+wall time, evaluation over 256 fresh episodes and curve; README.md and the PNGs beside this file are made from those
+files alone.
 """
 
 import argparse
@@ -29,7 +29,6 @@ from motrix_train.operating_system import usable_cpus
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
-REFERENCE = HERE.parents[1] / "src" / "motrix_train" / "presets" / "reference.json"
 CURVE = ("env_steps", "mean_return", "metrics/velocity_error", "metrics/yaw_rate_error")
 EVALUATED = "evaluation/mean_return"
 TRAINER = [sys.executable, "-m", "motrix_train"]
@@ -102,7 +101,6 @@ def main() -> None:
                 keep(train(args.what, args.backend, seed, folder))
     results = [json.loads(path.read_text("utf-8")) for path in sorted(RESULTS.glob("*.json"))]
     write_table(results)
-    REFERENCE.write_text(json.dumps(best_returns(results), indent=1) + "\n", "utf-8")
     for name in sorted({_name(result) for result in results}):
         draw([result for result in results if _name(result) == name], HERE / f"{name}.png")
 
@@ -199,15 +197,6 @@ def write_table(results: list[dict]) -> None:
     lines += [COMPARISON + "\n".join(_compared(name, results) for name in TARGETS)]
     pictures = [f"\n![{path.stem}]({path.name})" for path in sorted({HERE / f"{_name(r)}.png" for r in results})]
     (HERE / "README.md").write_text(INTRODUCTION + "\n".join(lines + pictures) + "\n", "utf-8")
-
-
-def best_returns(results: list[dict]) -> dict[str, float]:
-    """The greatest mean return of each environment, over all its runs."""
-    best: dict[str, float] = {}
-    for result in results:
-        found = result["evaluation"]["mean_return"]
-        best[result["env_id"]] = max(found, best.get(result["env_id"], found))
-    return {env_id: float(f"{best[env_id]:.6g}") for env_id in sorted(best)}
 
 
 def _falls(evaluation: dict) -> str:

@@ -65,6 +65,11 @@ def find_spec(env_id: str) -> EnvSpec:
         raise UsageError(f"no environment {short(env_id)}: {hint}") from unknown
 
 
+def without_module(env_id: str) -> str:
+    """An id without the ``module:`` that may stand before it."""
+    return env_id.rpartition(":")[2]
+
+
 def import_and_find_spec(env_id: str) -> EnvSpec:
     """Finds the registration of an environment whose id the user has typed; imports a ``module:`` before it.
 

@@ -120,6 +120,7 @@ def evaluate(
     episodes: int = 256,
     seed: int = 0,
     stochastic: bool = False,
+    pretrained: bool = False,
     env_id: str | None = None,
     env_kwargs: Mapping[str, Any] | None = None,
     num_threads: int = 0,
@@ -131,6 +132,7 @@ def evaluate(
         episodes: How many episodes.
         seed: Which episodes; never those of a training.
         stochastic: Whether to act with the exploration noise of training.
+        pretrained: Whether to take the ready-made policy of the environment that `target` names.
         env_id: Another environment with the same spaces.
         env_kwargs: Fields of the task beside those that it was trained with.
         num_threads: Physics threads, 0 for all CPUs.
@@ -139,7 +141,7 @@ def evaluate(
         UsageError: There is no such policy, or it does not fit the environment.
         RunError: The file is damaged.
     """
-    trained = TrainedPolicy.open(str(target), None, env_id, env_kwargs)
+    trained = TrainedPolicy.open(str(target), None, env_id, env_kwargs, ready_made=pretrained)
     act = trained.acting(np.random.default_rng(seed) if stochastic else None)
     return evaluate_policy(act, trained.env_id, trained.env_kwargs, episodes, seed, num_threads)
 

@@ -1,19 +1,14 @@
 """`motrix-train list`: one line for each environment, at every width of the terminal."""
 
-import importlib.util
-import json
 import re
-import sys
-from pathlib import Path
 
 import gymnasium
 import pytest
 
 from motrix_gym.registration import ENVS
-from motrix_train import presets
+from motrix_train import presets, pretrained
 from motrix_train.cli import run
 
-LEARNING = Path(__file__).parents[2] / "benchmarks" / "learning"
 ROW = re.compile(r"^(Motrix/\S+) +(\d+) +(\d+) +(\S+ M)( \(\w+ \S+ M\))? +(-|\d+)(?:  (.+))?$", re.MULTILINE)
 
 
@@ -43,8 +38,8 @@ def test_a_narrow_terminal_shows_one_line_for_each(listed):
         assert (int(action),) == envs.single_action_space.shape
         envs.close()
         assert budget == f"{presets.preset(env_id, 'torch').max_env_steps / 1e6:g} M"
-        known = presets.reference(env_id)
-        assert reached == ("-" if known is None else f"{known:.0f}")
+        known = pretrained.index().get(env_id)
+        assert reached == ("-" if known is None else f"{known.mean_return:.0f}")
         assert description == ""
     assert "\n\nLocomotion\nMotrix/Go1-v0 " in shown
     assert "5 M (jax 8 M)" in shown
@@ -57,17 +52,3 @@ def test_a_wide_terminal_tells_ids_of_one_task_apart(listed, width):
     described = [row[-1] for row in ROW.findall(shown)]
     assert len(described) == len(set(described)) == len(ENVS)
     assert "A planar biped stands, walks or runs. (move_speed 8)" in described or width == 120
-
-
-def test_the_returns_are_those_of_the_learning_results(monkeypatch):
-    spec = importlib.util.spec_from_file_location("learn", LEARNING / "learn.py")
-    assert spec is not None
-    assert spec.loader is not None
-    learn = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "learn", learn)
-    spec.loader.exec_module(learn)
-    results = [json.loads(path.read_text("utf-8")) for path in sorted(learn.RESULTS.glob("*.json"))]
-    assert json.loads(learn.REFERENCE.read_text("utf-8")) == learn.best_returns(results)
-    best = max(r["evaluation"]["mean_return"] for r in results if r["env_id"] == "Motrix/Go1-v0")
-    assert presets.reference("Motrix/Go1-v0") == pytest.approx(best, rel=1e-5)
-    assert presets.reference("Motrix/Nothing-v0") is None

@@ -77,7 +77,9 @@ def test_without_a_run_the_refusal_says_that_there_is_one(work: Path):
 def test_the_commands_take_it(work: Path, capsys):
     cartpole = "Motrix/CartPole-v0"
     assert run(["evaluate", cartpole, "--pretrained", "--episodes=2", "--num-threads=1", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["mean_return"] > 900
+    found = json.loads(capsys.readouterr().out)["mean_return"]
+    assert found > 900
+    assert motrix_train.evaluate(cartpole, pretrained=True, episodes=2, num_threads=1).mean_return == found
     assert run(["evaluate", "Motrix/HumanoidRun-v0", "--pretrained"]) == 2
     assert run(["evaluate", "runs", "--pretrained"]) == 2
     tiny = ["--num-envs=8", "--max-env-steps=1", "--set=rollouts=16", "--set=check_point_interval=16", "--quiet"]

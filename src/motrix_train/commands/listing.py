@@ -12,8 +12,9 @@ from gymnasium.spaces import Space, flatdim
 from rich.console import Console
 
 from motrix_gym.entry_points import imported, task_of
-from motrix_train import environment, presets
+from motrix_train import environment, presets, pretrained
 from motrix_train.commands.options import PROGRAM
+from motrix_train.environment import without_module
 from motrix_train.errors import UsageError
 from motrix_train.ppo.backend import NAMES, installed
 
@@ -30,7 +31,7 @@ class Row:
 
     Attributes:
         group: The heading that it stands below.
-        cells: Its id, its sizes, the budget of its preset and the return that it is known to reach.
+        cells: Its id, its sizes, the budget of its preset and the return of its ready-made policy.
         description: What the robot does.
         fields: What sets it apart from another id of the same task.
     """
@@ -42,7 +43,7 @@ class Row:
 
 
 def list_environments() -> None:
-    """Lists the environments to train: sizes, budgets, and the returns that are reached.
+    """Lists the environments to train: sizes, budgets, and the returns of ready-made policies.
 
     Those of installed packages are at the end. A wide terminal shows what each is.
 
@@ -75,8 +76,8 @@ def _row(env_id: str, package: str | None) -> Row:
     except (UsageError, ValueError) as refusal:
         description = str(refusal)
     budget = _budget(env_id) if package else UNKNOWN
-    reached = presets.reference(env_id)
-    cells = (env_id, *sizes, budget, UNKNOWN if reached is None else f"{reached:.0f}")
+    policy = pretrained.index().get(without_module(env_id))
+    cells = (env_id, *sizes, budget, UNKNOWN if policy is None else f"{policy.mean_return:.0f}")
     return Row(_group(spec, package), cells, description, _differing(spec.kwargs))
 
 
@@ -151,7 +152,7 @@ def _legend(is_narrow: bool) -> str:
         [
             "obs, act: how many numbers an observation and an action have.",
             "env steps: the budget of the preset.",
-            "return: the best that was measured with it, mean of 256 episodes.",
+            "return: that of the ready-made policy, mean of 256 episodes.",
             f"All fields of one: {PROGRAM} show ID" + ("; a wider terminal says what each is." if is_narrow else ""),
             f"Backends installed here: {', '.join(present) or remedy}",
         ]

@@ -4,10 +4,10 @@ import functools
 from dataclasses import replace
 
 from motrix_train.config import PPOCfg
+from motrix_train.environment import without_module
 from motrix_train.presets.installed import InstalledPreset, installed_presets
-from motrix_train.presets.references import reference
 
-__all__ = ["packages", "preset", "preset_ids", "reference"]
+__all__ = ["packages", "preset", "preset_ids"]
 
 PACKAGE = "motrix-gym"
 
@@ -210,7 +210,7 @@ def preset(env_id: str, backend: str) -> PPOCfg:
         env_id: A registered id, with or without the ``module:`` prefix.
         backend: ``"torch"`` or ``"jax"``; the two differ only where they must.
     """
-    name = env_id.rpartition(":")[2]
+    name = without_module(env_id)
     other = _installed().get(name)
     cfg = other.cfg if other else _PRESETS.get(name, PPOCfg())
     return replace(cfg, **_BACKEND_DIFFERENCES.get((name, backend), {}))

@@ -12,6 +12,7 @@ from typing import Any
 
 from motrix_train import schema
 from motrix_train.config import BackendName
+from motrix_train.environment import without_module
 from motrix_train.errors import UsageError
 from motrix_train.storage.array_file import SUFFIX
 from motrix_train.storage.json_file import read_json_object
@@ -57,7 +58,7 @@ def index() -> dict[str, Pretrained]:
 
 def has_policy(env_id: str) -> bool:
     """Whether an environment has a ready-made policy; the id with or without its ``module:``."""
-    return env_id.rpartition(":")[2] in index()
+    return without_module(env_id) in index()
 
 
 def policy_file(env_id: str) -> Path:
@@ -69,7 +70,7 @@ def policy_file(env_id: str) -> Path:
     Raises:
         UsageError: There is none.
     """
-    name = env_id.rpartition(":")[2]
+    name = without_module(env_id)
     if not has_policy(name):
         raise UsageError(
             f"there is no ready-made policy of {name}: train one, or take one of {', '.join(sorted(index()))}"

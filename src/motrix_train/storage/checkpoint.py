@@ -25,6 +25,7 @@ from gymnasium import Space
 from motrix_gym.fields import Bound, NumberOrInfinity, annotations_of
 from motrix_train import schema
 from motrix_train.config import BackendName, PPOCfg, from_json
+from motrix_train.environment import without_module
 from motrix_train.errors import RunError, UsageError
 from motrix_train.storage import array_file
 from motrix_train.storage.array_file import SUFFIX
@@ -140,7 +141,7 @@ class Checkpoint(Header):
 
     def require_environment(self, env_id: str) -> None:
         """Raise an error if this policy was not trained for an environment."""
-        if self.env_id.rpartition(":")[2] != env_id.rpartition(":")[2]:
+        if without_module(self.env_id) != without_module(env_id):
             raise UsageError(
                 f"the policy was trained for {self.env_id}, not for {env_id}: give one of {env_id}; "
                 f"`evaluate POLICY --env-id {env_id}` and `train {env_id} --init-from POLICY` take it across"

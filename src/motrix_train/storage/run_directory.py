@@ -30,6 +30,7 @@ from typing import Any
 
 import numpy as np
 
+from motrix_train.environment import without_module
 from motrix_train.errors import RunError, UsageError
 from motrix_train.operating_system import locked
 from motrix_train.storage import progress_table
@@ -131,7 +132,7 @@ class RunDirectory:
         content = {"env_id": env_id, "backend": backend, "seed": seed, "created": created.isoformat(), **resolved}
         if path is None:
             name = f"{created.astimezone():%Y-%m-%d_%H-%M-%S}_{backend}_seed{seed}"
-            candidates = numbered(root / env_id.rpartition(":")[2] / name)
+            candidates = numbered(root / without_module(env_id) / name)
         elif path.exists():
             raise _taken(path)
         else:
@@ -179,7 +180,7 @@ class RunDirectory:
             NoTrainedRun: There is none.
         """
         return cls._newest(
-            (root / env_id.rpartition(":")[2]).glob("*/config.json"),
+            (root / without_module(env_id)).glob("*/config.json"),
             NoTrainedRun(
                 f"no trained run of {env_id} under {root}/: train it first, with `motrix-train train {env_id}`"
             ),
