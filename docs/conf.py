@@ -40,6 +40,7 @@ SECTIONS = {
         "docs/coming_from/motrixlab",
         "docs/coming_from/isaac_lab",
         "docs/coming_from/mujoco_playground",
+        "docs/coming_from/dm_control",
         "docs/coming_from/stable_baselines3",
     ],
     "Reference": ["docs/api", "docs/troubleshooting", "docs/testing", "docs/architecture", "CONTRIBUTING", "CHANGELOG"],

@@ -78,6 +78,11 @@ def test_change_an_existing_task(tmp_path, module, line):
         ("motrixlab", "hello.py", "reward terms: tracking_lin_vel, "),
         ("isaac_lab", "powerful.py", "(64,) ['diverged', 'tilted', 'too_high', 'trunk_contact']\n"),
         ("mujoco_playground", "branch.py", "{'backward': "),
+        (
+            "dm_control",
+            "suite.py",
+            "{'orientations': (8, 14), 'height': (8, 1), 'velocity': (8, 9)}\nall episodes are over: True",
+        ),
         ("stable_baselines3", "learn.py", "best True\n"),
     ],
 )
