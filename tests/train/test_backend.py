@@ -1,5 +1,9 @@
 """Which backend is chosen: a GPU first, then what is installed; nothing installed is said clearly."""
 
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -24,10 +28,20 @@ def machine(monkeypatch: pytest.MonkeyPatch, installed: dict[str, bool]) -> None
         ({"torch": False}, "torch"),
     ],
 )
-def test_auto(monkeypatch: pytest.MonkeyPatch, installed: dict[str, bool], chosen: str):
+def test_auto(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, installed: dict[str, bool], chosen: str):
     machine(monkeypatch, installed)
+    (tmp_path / "jax_plugins").mkdir()  # as the package that brings JAX to a GPU
+    monkeypatch.syspath_prepend(tmp_path)
     name = backend.select().NAME
     assert name == chosen
+
+
+@pytest.mark.skipif(find_spec("jax_plugins") is not None, reason="JAX has a plugin here, and is asked for a GPU")
+def test_jax_is_not_imported_to_look_for_a_gpu_that_it_cannot_have():
+    pytest.importorskip("torch")
+    script = "import sys; from motrix_train.ppo.backend import select; print(select().NAME, 'jax' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=300)
+    assert found.stdout == "torch False\n"
 
 
 def test_nothing_installed(monkeypatch: pytest.MonkeyPatch):

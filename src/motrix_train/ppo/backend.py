@@ -1,6 +1,7 @@
 """Which framework trains: Torch or JAX. Neither is imported before it is chosen."""
 
 import importlib
+import importlib.metadata
 import importlib.util
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -218,14 +219,20 @@ def select(name: str = "auto") -> Backend:
     present = [candidate for candidate in NAMES if installed(candidate)]
     if not present:
         raise UsageError("no training backend is installed: pip install 'motrix-gym[torch]' (or 'motrix-gym[jax]')")
-    backends = [_load(candidate) for candidate in present]
-    return next((backend for backend in backends if backend.has_gpu()), backends[0])
+    backends = (_load(candidate) for candidate in present if _may_have_gpu(candidate))
+    return next((backend for backend in backends if backend.has_gpu()), None) or _load(present[0])
 
 
 def installed(name: str) -> bool:
     """Whether everything that a backend needs can be imported."""
     needs = {"torch": ("torch", "skrl"), "jax": ("jax", "flax", "skrl")}[name]
     return all(importlib.util.find_spec(module) is not None for module in needs)
+
+
+def _may_have_gpu(name: str) -> bool:
+    """Whether a backend is worth importing to look for a GPU: JAX has one through a plugin alone."""
+    has_plugin = importlib.util.find_spec("jax_plugins") or importlib.metadata.entry_points(group="jax_plugins")
+    return name != "jax" or bool(has_plugin)
 
 
 def _load(name: str) -> Backend:
