@@ -72,7 +72,7 @@ def test_a_truncation_is_bootstrapped_from_the_last_observation_and_a_terminatio
     env = make("CartPole", max_episode_steps=40, max_angle=0.1)
     model = algorithm("MlpPolicy", env, n_steps=120, batch_size=NUM_ENVS * 120, n_epochs=1, gamma=0.9, seed=0)
     if library == "sbx":
-        model.vf.apply = lambda _parameters, observations: known(observations)
+        model.vf.apply = lambda _parameters, observations: known(observations).numpy()
     else:
         model.policy.predict_values = known
     seen = Keep()
