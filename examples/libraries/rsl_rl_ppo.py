@@ -25,11 +25,12 @@ CONFIG = {
     "obs_groups": {"actor": ["policy"], "critic": ["policy"]},  # "critic": ["critic"] where the task has a state
     "actor": {**MODEL, "distribution_cfg": {"class_name": "GaussianDistribution", "init_std": 1.0}},
     "critic": MODEL,
-    "algorithm": {"class_name": "PPO", "learning_rate": 1e-3, "schedule": "fixed", "gamma": 0.98},
+    "algorithm": {"class_name": "PPO", "learning_rate": 1e-3, "schedule": "adaptive", "gamma": 0.99},
 }
 
 torch.manual_seed(0)
-envs = gymnasium.make_vec("Motrix/CartPole-v0", num_envs=NUM_ENVS)
+reward_weights = {"alive": 0.1}  # returns of some 10, which a critic learns sooner than 100
+envs = gymnasium.make_vec("Motrix/CartPole-v0", num_envs=NUM_ENVS, reward_weights=reward_weights)
 runner = OnPolicyRunner(to_rsl_rl(envs, seed=0), CONFIG)
 runner.learn(max(args.env_steps // (NUM_ENVS * STEPS), 1), init_at_random_ep_len=True)
 

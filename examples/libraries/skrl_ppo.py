@@ -14,6 +14,7 @@ from skrl.envs.wrappers.torch import wrap_env
 from skrl.memories.torch import RandomMemory
 from skrl.models.torch import DeterministicMixin, GaussianMixin, Model
 from skrl.resources.preprocessors.torch import RunningStandardScaler
+from skrl.resources.schedulers.torch import KLAdaptiveLR
 from skrl.trainers.torch import SequentialTrainer
 from skrl.utils import set_seed
 from torch import nn
@@ -60,15 +61,19 @@ class TrueLastObservations(PPO):
 
 
 set_seed(0)
-env = wrap_env(gymnasium.make_vec("Motrix/CartPole-v0", num_envs=NUM_ENVS), wrapper="gymnasium")
+reward_weights = {"alive": 0.1}  # returns of some 10, which a critic learns sooner than 100
+envs = gymnasium.make_vec("Motrix/CartPole-v0", num_envs=NUM_ENVS, reward_weights=reward_weights)
+env = wrap_env(envs, wrapper="gymnasium")
 spaces = {"observation_space": env.observation_space, "action_space": env.action_space, "device": env.device}
 models = {"policy": Policy(**spaces), "value": Value(**spaces)}
 cfg = PPO_CFG(
     rollouts=STEPS,
     learning_epochs=5,
     mini_batches=4,
-    discount_factor=0.98,
+    discount_factor=0.99,
     learning_rate=1e-3,
+    learning_rate_scheduler=KLAdaptiveLR,
+    learning_rate_scheduler_kwargs={"kl_threshold": 0.008},
     time_limit_bootstrap=True,
     observation_preprocessor=RunningStandardScaler,
     observation_preprocessor_kwargs={"size": env.observation_space, "device": env.device},

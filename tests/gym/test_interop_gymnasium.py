@@ -2,6 +2,8 @@
 
 import dataclasses
 import importlib.util
+import multiprocessing
+import pickle
 import subprocess
 import sys
 from typing import Any
@@ -52,12 +54,12 @@ def test_ids_are_registered_once():
 
 
 @pytest.mark.parametrize("vector", [False, True], ids=["single", "vector"])
-def test_a_spec_goes_through_json(env_id, vector):
+def test_a_spec_goes_through_json_and_pickle(env_id, vector):
     make = gymnasium.make_vec if vector else gymnasium.make
     kwargs = {"num_envs": 2, "autoreset_mode": "NextStep", "num_threads": 1} if vector else {"max_episode_steps": 7}
     env = make(env_id, reward_weights={}, **kwargs)
     spec = EnvSpec.from_json(env.spec.to_json())
-    assert spec == env.spec
+    assert spec == env.spec == pickle.loads(pickle.dumps(env.spec))
     again = make(spec)
     assert again.spec == env.spec
     assert again.unwrapped.task == env.unwrapped.task
@@ -208,6 +210,23 @@ def test_gymnasium_can_step_single_environments_instead(env_id):
     for mine, gymnasiums in zip(*results, strict=True):
         for x, y in zip(mine[:3], gymnasiums[:3], strict=True):
             np.testing.assert_array_equal(x, y)
+
+
+@pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
+@pytest.mark.parametrize("method", sorted(set(multiprocessing.get_all_start_methods()) & {"fork", "spawn"}))
+@pytest.mark.parametrize("some_id", ["Motrix/CartPole-v0", "Motrix/Go1-v0"])
+def test_gymnasium_can_step_them_in_processes_instead(some_id, method):
+    limit = {"max_episode_steps": 7}
+    theirs = gymnasium.make_vec(
+        some_id, num_envs=2, vectorization_mode="async", vector_kwargs={"context": method}, **limit
+    )
+    ours = gymnasium.make_vec(some_id, num_envs=2, num_threads=1, autoreset_mode="NextStep", **limit)
+    np.testing.assert_array_equal(ours.reset(seed=9)[0], theirs.reset(seed=9)[0])
+    for action in actions_for(some_id, 2, 17):
+        action = np.clip(action, ours.action_space.low, ours.action_space.high).astype(np.float32)
+        for mine, gymnasiums in zip(ours.step(action)[:4], theirs.step(action)[:4], strict=True):
+            np.testing.assert_array_equal(mine, gymnasiums)
+    theirs.close()
 
 
 def test_wrapped_environments_keep_the_laws():

@@ -1,4 +1,4 @@
-"""Stable-Baselines3 on a vector environment: the transitions of single environments, and the right targets."""
+"""Stable-Baselines3 and SBX on a vector environment: the transitions of single environments, and the right targets."""
 
 import gymnasium
 import numpy as np
@@ -61,11 +61,20 @@ class Keep(BaseCallback):
         return True
 
 
-def test_a_truncation_is_bootstrapped_from_the_last_observation_and_a_termination_is_not():
+def known(observations: object) -> torch.Tensor:
+    """A value function, (N, k) to (N, 1)."""
+    return torch.as_tensor(np.asarray(observations)).sum(dim=1, keepdim=True) * 3 + 1
+
+
+@pytest.mark.parametrize("library", ["stable_baselines3", "sbx"])
+def test_a_truncation_is_bootstrapped_from_the_last_observation_and_a_termination_is_not(library):
+    algorithm = pytest.importorskip(library).PPO
     env = make("CartPole", max_episode_steps=40, max_angle=0.1)
-    model = PPO("MlpPolicy", env, n_steps=120, batch_size=NUM_ENVS * 120, n_epochs=1, gamma=0.9, seed=0)
-    known = lambda observations: observations.sum(dim=1, keepdim=True) * 3 + 1  # noqa: E731
-    model.policy.predict_values = lambda observations: known(torch.as_tensor(observations))
+    model = algorithm("MlpPolicy", env, n_steps=120, batch_size=NUM_ENVS * 120, n_epochs=1, gamma=0.9, seed=0)
+    if library == "sbx":
+        model.vf.apply = lambda _parameters, observations: known(observations).numpy()
+    else:
+        model.policy.predict_values = known
     seen = Keep()
     model.learn(480, callback=seen)
     kept = model.rollout_buffer.rewards
@@ -74,8 +83,7 @@ def test_a_truncation_is_bootstrapped_from_the_last_observation_and_a_terminatio
         for row, info in enumerate(infos):
             expected = rewards[row]
             if info.get("TimeLimit.truncated"):
-                last = torch.as_tensor(info["terminal_observation"])[None]
-                expected += 0.9 * known(last).item()
+                expected += 0.9 * known(info["terminal_observation"][None]).item()
                 truncated += 1
             terminated += bool(info.get("termination"))
             assert kept[step, row] == pytest.approx(expected, rel=1e-6)
