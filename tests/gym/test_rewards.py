@@ -18,7 +18,7 @@ BOUNDS = st.one_of(
     NUMBERS.map(lambda x: (x, x)),
 )
 SHAPES = array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4)
-VALUES = st.floats(0.0, 1.0)
+VALUES = st.sampled_from([0.0, 1.0]) | st.floats(1e-9, 1 - 1e-9)
 
 
 @given(
