@@ -43,7 +43,15 @@ SECTIONS = {
         "docs/coming_from/dm_control",
         "docs/coming_from/stable_baselines3",
     ],
-    "Reference": ["docs/api", "docs/troubleshooting", "docs/testing", "docs/architecture", "CONTRIBUTING", "CHANGELOG"],
+    "Reference": [
+        "docs/api",
+        "docs/troubleshooting",
+        "docs/determinism",
+        "docs/testing",
+        "docs/architecture",
+        "CONTRIBUTING",
+        "CHANGELOG",
+    ],
     "Examples": ["examples/balancer/README", "examples/my_dog/README"],
 }
 NAVIGATION = {root_doc: SECTIONS, "docs/environments/README": {"Families": ["docs/environments/*"]}}

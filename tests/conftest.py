@@ -1,5 +1,7 @@
 """What all tests share. Hypothesis tries the same examples in every run on a server, new ones on a desk; no clock.
 
+Where a defect was seeded, the first example that fails will do.
+
 What JAX compiles is kept for the other processes of the same run of the tests: half of the time of a short training
 with JAX is compilation.
 """
@@ -11,7 +13,7 @@ import tempfile
 
 import mujoco
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from motrix_gym.rendering import EnvRenderer, RenderingUnavailable
 
@@ -25,6 +27,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its back
 
 settings.register_profile("desk", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("server", parent=settings.get_profile("desk"), derandomize=True)
+settings.register_profile("defects", parent=settings.get_profile("server"), phases=[Phase.explicit, Phase.generate])
 settings.load_profile("server" if os.environ.get("CI") else "desk")
 
 

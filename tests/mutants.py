@@ -1,7 +1,7 @@
 """Seeds realistic defects, one at a time, and shows which test catches each: ``python tests/mutants.py``.
 
 Every defect is a change of a few characters in a copy of `src`. The tests that are named with it run against the copy,
-and one of them has to fail. The table of docs/testing.md is written anew when all defects were tried.
+and one of them has to fail. The table of docs/testing.md gets the rows of the defects that were tried.
 
     python tests/mutants.py                  all of them
     python tests/mutants.py delay mirror     those with one of these words in their name
@@ -47,6 +47,7 @@ class Mutant(NamedTuple):
 
 LAWS = "gym/test_laws.py gym/test_vector_env.py gym/test_single_env.py -k CartPole-v0"
 LEGS = "gym/test_laws.py -k Go1-v0"
+ANY_ORDER = "gym/test_any_order.py"
 CHECKED = "gym/test_check_task.py -k our_own_tasks and Go1"
 
 MUTANTS = [
@@ -144,6 +145,27 @@ MUTANTS = [
         LAWS,
     ),
     Mutant(
+        "a partial reset seeds all",
+        "motrix_gym/vector_env.py",
+        "for env in np.flatnonzero(mask) if",
+        "for env in range(self.num_envs) if",
+        ANY_ORDER,
+    ),
+    Mutant(
+        "a copy does not know its seeds",
+        "motrix_gym/vector_env.py",
+        '_COPIED = ("_spec", "_seeds", "_was_seeded"',
+        '_COPIED = ("_spec", "_was_seeded"',
+        ANY_ORDER,
+    ),
+    Mutant(
+        "a restored environment has the model of the last episode",
+        "motrix_gym/batch.py",
+        "        self._put_state(from_arrays(arrays, like=self.state))",
+        "        self.state = from_arrays(arrays, like=self.state)",
+        ANY_ORDER,
+    ),
+    Mutant(
         "actions are not clipped",
         "motrix_gym/arguments.py",
         "return np.clip(action, space.low, space.high)",
@@ -186,6 +208,13 @@ MUTANTS = [
         "gym/test_rotations.py",
     ),
     Mutant(
+        "the yaw of a robot is right while it stands level",
+        "motrix_gym/rotations.py",
+        "np.atan2(2 * (x * y + w * z), w * w + x * x - y * y - z * z)",
+        "2 * np.atan2(z, w) + 0 * (x + y)",
+        "gym/test_rotations.py",
+    ),
+    Mutant(
         "a rotation has one sign wrong",
         "motrix_gym/rotations.py",
         "2 * (x * y - w * z), 2 * (x * z + w * y)]",
@@ -198,6 +227,20 @@ MUTANTS = [
         '"gaussian": lambda d, v: v ** (d**2)',
         '"gaussian": lambda d, v: v**d',
         "gym/test_rewards.py",
+    ),
+    Mutant(
+        "a reward rises again far from its target",
+        "motrix_gym/rewards.py",
+        "np.minimum(d * np.acos(2 * v - 1), np.pi)",
+        "d * np.acos(2 * v - 1)",
+        "gym/test_rewards.py",
+    ),
+    Mutant(
+        "whoever is off target earns more than 1",
+        "motrix_gym/rewards.py",
+        "np.exp(-sum_squares(target - value) / variance)",
+        "np.exp(sum_squares(target - value) / variance)",
+        "gym/test_rewards.py gym/test_laws.py -k Go1-v0 or bounded",
     ),
     Mutant(
         "the mirror image of an action keeps its signs",
@@ -254,6 +297,20 @@ MUTANTS = [
         '"gravity": physics.sensor["gravity_direction"],',
         '"gravity": np.zeros_like(physics.sensor["gravity_direction"]) - np.array([0.0, 0.0, 1.0]),',
         "gym/test_velocity.py gym/test_laws.py -k Go1-v0 or gravity",
+    ),
+    Mutant(
+        "a velocity is seen in the world's axes",
+        "motrix_gym/tasks/locomotion/velocity.py",
+        '"linear_velocity": physics.sensor["linear_velocity"],',
+        '"linear_velocity": physics.qvel[:, :3],',
+        "gym/test_invariance.py -k Go1",
+    ),
+    Mutant(
+        "a goal is seen in the world's axes",
+        "motrix_gym/tasks/navigation/goal.py",
+        "return np.stack([(way * ahead).sum(axis=1), (way * leftward).sum(axis=1)], axis=1)",
+        "return way",
+        "gym/test_invariance.py -k Navigation",
     ),
     Mutant(
         "a level of the terrain never sinks",
@@ -428,6 +485,7 @@ def first_failure(tests: str, source: Path) -> str | None:
     """The first of some tests that fails with the code in `source`; None where all pass."""
     names, _, words = tests.partition(" -k ")
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--no-header", "-rfE"]
+    command += ["--hypothesis-profile", "defects"]
     command += [f"tests/{name}" for name in names.split()] + (["-k", words] if words else [])
     environment = {"PYTHONPATH": str(source), "OMP_NUM_THREADS": "1", "CI": "true", "COLUMNS": "400"}
     try:
@@ -450,6 +508,15 @@ def changed(mutant: Mutant) -> str:
     return text.replace(mutant.old, mutant.new)
 
 
+def write(tried: dict[str, str]) -> None:
+    """Puts the lines of defects that were tried, by name, into the table; the others keep theirs."""
+    page = PAGE.read_text(encoding="utf-8")
+    heading, rule, *known = TABLE.search(page)[0].splitlines(keepends=True)
+    line_of = {line[2:].partition(" | ")[0]: line for line in known} | tried
+    table = [heading, rule, *(line_of[mutant.name] for mutant in MUTANTS if mutant.name in line_of)]
+    PAGE.write_text(TABLE.sub(lambda _: "".join(table), page), encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("words", nargs="*", help="of the names of the defects; by default all")
@@ -467,9 +534,7 @@ def main() -> None:
             print(f"{mutant.name}: {caught or 'NOT CAUGHT'}", flush=True)
             lines.append(f"| {mutant.name} | `{mutant.file}` | {f'`{caught}`' if caught else '**none**'} |\n")
     survivors = sum("**none**" in line for line in lines)
-    if len(chosen) == len(MUTANTS):
-        table = "| defect | file | caught by |\n|---|---|---|\n" + "".join(lines)
-        PAGE.write_text(TABLE.sub(lambda _: table, PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    write({mutant.name: line for mutant, line in zip(chosen, lines, strict=True)})
     sys.exit(f"{survivors} of {len(chosen)} defects were not caught" if survivors else None)
 
 

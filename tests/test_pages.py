@@ -84,6 +84,22 @@ def test_the_gallery_and_the_page_show_the_clip_or_the_still_of_an_environment(e
     assert there.name == shown
 
 
+def test_every_claim_of_what_is_exact_names_a_test_that_there_is():
+    page = (ROOT / "docs" / "determinism.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| ") and "proved by" not in line]
+    assert len(rows) > 20
+    for row in rows:
+        proofs = re.findall(r"\[`(test_\w+)`\]\(\.\./(tests/\S+\.py)\)", row.split(" | ")[-1])
+        assert proofs, row
+    for test, file in re.findall(r"\[`(\w+)`\]\(\.\./(\S+)\)", page):
+        assert re.search(rf"^def {test}\(", (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE), test
+
+
+def test_what_is_exact_can_be_found():
+    assert "(docs/determinism.md)" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert '"docs/determinism"' in (ROOT / "docs" / "conf.py").read_text(encoding="utf-8")
+
+
 def test_clips_are_small_and_play_for_ever():
     image = pytest.importorskip("PIL.Image", reason="Pillow comes with an extra")
     clips = sorted((ROOT / "docs" / "clips").iterdir())

@@ -23,8 +23,8 @@ def test_every_command_is_one_of_the_noxfile(name: str):
     called = [step["run"] for step in steps if "nox" in step.get("run", "") and "pip install" not in step["run"]]
     assert called
     for command in called:
-        assert re.fullmatch(r"python -m nox( -s( \w+)+( -- --pythonplatform \w+)?)?", command)
-        assert set(command.partition(" -- ")[0].partition(" -s ")[2].split()) <= SESSIONS
+        assert re.fullmatch(r"python -m nox( -s( \w+)+)?", command)
+        assert set(command.partition(" -s ")[2].split()) <= SESSIONS
 
 
 def test_the_tests_run_on_three_systems_and_four_pythons():

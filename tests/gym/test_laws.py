@@ -19,6 +19,10 @@ from motrix_gym.vector_env import MotrixVectorEnv
 
 NUM_ACTIONS = 16
 SEEDS = st.integers(0, 2**63 - 1)
+EXCEPTIONS = {  # lowest and highest value of terms that may be negative, or as high as they like
+    "feet_air_time": (-np.inf, np.inf),  # what a step was longer than it had to be
+    "in_the_middle": (-np.inf, 1.0),  # 1 less a square, as in dm_control
+}
 MODES = st.sampled_from(list(AutoresetMode))
 
 
@@ -263,6 +267,16 @@ def test_every_reward_term_acts(task, long_run):
     _, terms = long_run
     assert not [name for name, weight in task.weights.items() if weight == 0]
     assert not [name for name, x in terms.items() if not x.any()]
+
+
+def test_a_bonus_is_from_0_to_1_and_a_cost_is_never_negative(task, long_run):
+    """Law 9: what a term without its weight can be."""
+    _, terms = long_run
+    for name, weight in task.weights.items():
+        low, high = EXCEPTIONS.get(name.rpartition("/")[2], (0.0, 1.0 if weight > 0 else np.inf))
+        unweighted = terms[name] / weight
+        assert low <= unweighted.min(), name
+        assert unweighted.max() <= high, name
 
 
 def test_every_observation_element_varies(task, long_run):

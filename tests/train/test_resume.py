@@ -1,5 +1,7 @@
 """A run that was stopped and resumed is the run that was never stopped, bit for bit."""
 
+import re
+import shutil
 import signal
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +18,7 @@ from motrix_train.storage import checkpoint
 from motrix_train.storage.run_directory import RunDirectory
 from motrix_train.training.records import RolloutStats, TrainingPlan, TrainingSummary
 from motrix_train.training.request import TrainRequest
+from motrix_train.training.resume import ResumeRequest
 from motrix_train.training.run import train_run
 
 TINY = PPOCfg(
@@ -116,7 +119,7 @@ def test_a_mirrored_robot_resumes(tmp_path: Path):
 
 def lengthened(run: RunDirectory, updates: int) -> None:
     """Trains an ended run up to so many updates."""
-    assert command(["train", "--resume", str(run.path), f"--max-env-steps={128 * updates}", "--quiet"]) == 0
+    train_run(run, Stopper(), resume=ResumeRequest(command="", max_env_steps=128 * updates))
 
 
 def test_a_longer_budget_goes_on_where_the_shorter_ended(whole: RunDirectory, tmp_path: Path):
@@ -126,7 +129,7 @@ def test_a_longer_budget_goes_on_where_the_shorter_ended(whole: RunDirectory, tm
     train_run(at_once, Stopper())
     extended = TrainRequest.from_run(whole).create_run("", tmp_path / "extended")
     train_run(extended, Stopper())
-    lengthened(extended, 16)
+    assert command(["train", "--resume", str(extended.path), "--max-env-steps=2048", "--quiet"]) == 0
     assert everything(extended) == everything(at_once)
 
 
@@ -176,6 +179,15 @@ def test_what_cannot_be_resumed(whole: RunDirectory, capsys: pytest.CaptureFixtu
     )
     with whole.exclusive(), pytest.raises(UsageError, match="another process is training"), whole.exclusive():
         pass
+
+
+def test_other_versions_are_said_before_the_run_goes_on(whole: RunDirectory, capsys: Any, tmp_path: Path):
+    run = RunDirectory.open(shutil.copytree(whole.path, tmp_path / "run"))
+    run.update_config(versions={**run.config()["versions"], "numpy": "0.1"})
+    with run.exclusive():  # so it ends before it has begun
+        assert command(["train", "--resume", str(run.path), "--max-env-steps=2048"]) == 2
+    said = " ".join("".join(capsys.readouterr()).split())
+    assert re.search(r"with numpy \S+ it goes on, but not bit for bit", said), said
 
 
 def test_an_environment_without_a_state_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -88,6 +88,7 @@ def run(
     record: Record | None = None,
     seed: int = 7,
     device: str = "cpu",
+    num_threads: int = 1,
 ) -> Run:
     pytest.importorskip(name)
     chosen, record = backend.select(name), record or Record()
@@ -99,7 +100,7 @@ def run(
         backend=name,
         cfg=replace(cfg, seed=seed),
         device=device,
-        num_threads=1,
+        num_threads=num_threads,
     )
     summary = train_policy(request, run=RunDirectory(path), callback=record)
     assert summary is not None
@@ -197,7 +198,7 @@ def test_tensorboard_events(done: Run):
 
 
 def test_the_same_seed_gives_the_same_run(done: Run, tmp_path: Path):
-    again = run(done.backend.NAME, tmp_path)
+    again = run(done.backend.NAME, tmp_path, num_threads=2)
     assert comparable(again.record) == comparable(done.record)
     first, second = (checkpoint.read(r.summary.last).state["policy"] for r in (done, again))
     assert repr(first) == repr(second)

@@ -79,8 +79,8 @@ def mirrored_step(s: TaskSubject) -> Iterator[Finding]:
         return
     t = s.random.transitions[-1]
     qpos, qvel, state, action = t.physics.qpos, t.physics.qvel, t.state, t.action
-    mine = _stepped(s.task, model, qpos, qvel, state, action)
-    theirs = _stepped(s.task, model, mirror.qpos(qpos), mirror.qvel(qvel), mirror.state(state), mirror.action(action))
+    mine = stepped(s.task, model, qpos, qvel, state, action)
+    theirs = stepped(s.task, model, mirror.qpos(qpos), mirror.qvel(qvel), mirror.state(state), mirror.action(action))
     for name, flip in mirror.blocks.items():
         pairs = [(mine.before, theirs.before, np.full(len(action), True)), (mine.after, theirs.after, mine.undrawn)]
         for ours, other, envs in pairs:
@@ -107,7 +107,7 @@ def _undoes_itself(flip: Flip) -> bool:
     return sorted(flip.index) == list(range(size)) and np.array_equal(flip(flip(x)), x)
 
 
-def _stepped(task: Task, model: mujoco.MjModel, qpos: Array, qvel: Array, state: Any, action: Array) -> Step:
+def stepped(task: Task, model: mujoco.MjModel, qpos: Array, qvel: Array, state: Any, action: Array) -> Step:
     """One control step from given states, on a model that is the same in all environments."""
     n = len(qpos)
     physics = CpuPhysics(model, n, 1, task.control_dt)

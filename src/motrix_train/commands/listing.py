@@ -43,7 +43,7 @@ class Row:
 
 
 def list_environments() -> None:
-    """Lists the environments to train: sizes, budgets, and the returns of ready-made policies.
+    """Lists the environments to train, with sizes, budgets and returns.
 
     Those of installed packages are at the end. A wide terminal shows what each is.
 
