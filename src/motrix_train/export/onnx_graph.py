@@ -13,8 +13,8 @@ from onnx import helper, numpy_helper
 
 from motrix_train.config import from_json
 from motrix_train.export.actuation import Affine
-from motrix_train.ppo.policy import CLIP_THRESHOLD, EPSILON, layers
-from motrix_train.ppo.symmetry import NetworkSymmetry, SignedPermutation
+from motrix_train.learning.policy import CLIP_THRESHOLD, EPSILON, layers
+from motrix_train.learning.symmetry import NetworkSymmetry, SignedPermutation
 from motrix_train.storage.checkpoint import Checkpoint
 
 OPSET, IR_VERSION = 17, 8  # of 2022: old enough for the runtimes that are in use
