@@ -137,13 +137,15 @@ class Agent(ABC):
     def values(self, observations: np.ndarray, states: np.ndarray | None = None) -> np.ndarray:  # (N, k) -> (N,)
         """The values that the critic predicts, in the units that it learns in."""
 
+    @abstractmethod
     def session_state(self) -> dict[str, Any]:
         """What an exact resumption needs beside networks and optimizers, as nested dicts of arrays and numbers."""
-        return {}
 
+    @abstractmethod
     def restore_session(self, state: Mapping[str, Any]) -> None:
         """Restores what `session_state` returned."""
 
+    @abstractmethod
     def flush(self) -> None:
         """Brings to the disk what a `session_state` refers to."""
 

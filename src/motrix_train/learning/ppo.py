@@ -1,7 +1,7 @@
 """SKRL's PPO behind NumPy arrays, alike on Torch and on JAX: act, record a transition, learn from a rollout."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -94,6 +94,15 @@ class PPOAgent(Agent):
             inputs = normalized_inputs(self.skrl, *on_device)
             values, _ = self.skrl.value.act(inputs, role="value")
         return self._to_host(values)[:, 0]
+
+    def session_state(self) -> dict[str, Any]:
+        return {}
+
+    def restore_session(self, state: Mapping[str, Any]) -> None:
+        """Nothing: a rollout is not kept."""
+
+    def flush(self) -> None:
+        """Nothing is on the disk."""
 
 
 def log_probability(actions: np.ndarray, mean: np.ndarray, standard_deviation: np.ndarray) -> np.ndarray:

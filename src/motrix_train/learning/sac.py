@@ -32,7 +32,7 @@ class SACAgent(Agent):
         cfg: How to train.
         memory: Where `skrl` keeps its transitions.
         learn_normalizers: Teaches the normalizers observations and states.
-        gradient_norm: Mean norm of the critics' gradients since its last call.
+        gradient_norm: Mean norm of the policy's gradients since its last call.
         parts: Further arguments of `Agent`.
     """
 

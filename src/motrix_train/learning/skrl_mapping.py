@@ -120,28 +120,28 @@ def sac_cfg(
     """
     normalized = {"epsilon": EPSILON, "clip_threshold": CLIP_THRESHOLD}
     states = state_normalizer_kwargs
-    values: dict[str, Any] = dict(
-        experiment=_no_files(experiment_cfg),
-        gradient_steps=cfg.gradient_steps,
-        batch_size=cfg.batch_size,
-        discount_factor=cfg.discount_factor,
-        polyak=cfg.polyak,
-        learning_rate=cfg.learning_rate,
-        learning_rate_scheduler=None,
-        learning_rate_scheduler_kwargs={},
-        observation_preprocessor=normalizer,
-        observation_preprocessor_kwargs={**normalized, **observation_normalizer_kwargs},
-        state_preprocessor=None if states is None else normalizer,
-        state_preprocessor_kwargs={} if states is None else {**normalized, **states},
-        random_timesteps=cfg.random_timesteps,
-        learning_starts=cfg.learning_starts,
-        grad_norm_clip=cfg.grad_norm_clip,
-        learn_entropy=cfg.learn_entropy,
-        initial_entropy_value=cfg.initial_entropy_value,
-        target_entropy=-num_actions / 2 if cfg.target_entropy is None else cfg.target_entropy,
-        rewards_shaper=_scale(cfg.rewards_shaper_scale),
-        mixed_precision=False,
-    )
+    values = {
+        "experiment": _no_files(experiment_cfg),
+        "gradient_steps": cfg.gradient_steps,
+        "batch_size": cfg.batch_size,
+        "discount_factor": cfg.discount_factor,
+        "polyak": cfg.polyak,
+        "learning_rate": cfg.learning_rate,
+        "learning_rate_scheduler": None,
+        "learning_rate_scheduler_kwargs": {},
+        "observation_preprocessor": normalizer,
+        "observation_preprocessor_kwargs": {**normalized, **observation_normalizer_kwargs},
+        "state_preprocessor": None if states is None else normalizer,
+        "state_preprocessor_kwargs": {} if states is None else {**normalized, **states},
+        "random_timesteps": cfg.random_timesteps,
+        "learning_starts": cfg.learning_starts,
+        "grad_norm_clip": cfg.grad_norm_clip,
+        "learn_entropy": cfg.learn_entropy,
+        "initial_entropy_value": cfg.initial_entropy_value,
+        "target_entropy": -num_actions / 2 if cfg.target_entropy is None else cfg.target_entropy,
+        "rewards_shaper": _scale(cfg.rewards_shaper_scale),
+        "mixed_precision": False,
+    }
     return sac_cfg_class(**values)
 
 

@@ -118,7 +118,7 @@ class TorchBackend(Backend):
             cfg,
             memory=memory,
             learn_normalizers=lambda observations, states: sac.learn_normalizers(agent, observations, states),
-            gradient_norm=GradientNorm(agent.critic_optimizer),
+            gradient_norm=GradientNorm(agent.policy_optimizer),
             policy=sac.mean_policy(agent, target),
             all_finite=lambda: _all_finite(agent, sac.learned_moments(agent)),
             bootstraps_at_time_limit=cfg.time_limit_bootstrap,
