@@ -13,6 +13,7 @@ The code is here, in `learning/torch/skrl_oddities.py` and in `learning/jax/skrl
 | pooled_moments | normalizers update through `_parallel_variance(mean, variance, count)` | passes pooled moments |
 | checkpoint_modules | networks, normalizers and optimizers, by the names that SKRL saves them under | saves these |
 | tracking_data | losses, noise and learning rate of an update, by tag | reads the means |
+| sac_coefficient | SAC's first update takes the entropy coefficient from its configuration | sets it |
 | sac_tracking | SAC tracks its losses only where `write_interval` is above 0 | sets it for an update |
 | truncation | the reward of a truncated step gets the value of `next_observations` | passes the true last ones |
 | policy_then_value | Torch asks the policy, then the value, for the same tensor object | computes shared layers once |

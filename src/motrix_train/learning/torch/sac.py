@@ -77,6 +77,7 @@ def make_sac(
     )
     agent.init()
     agent.enable_training_mode(True)
+    _follow_coefficient(agent)
     return agent, memory
 
 
@@ -128,6 +129,12 @@ def load_optimizer_state(agent: SAC, state: Mapping[str, Any]) -> None:
     if agent.cfg.learn_entropy:
         with torch.no_grad():
             agent.log_entropy_coefficient.copy_(torch.tensor(state[LOG_COEFFICIENT]))
+    _follow_coefficient(agent)
+
+
+def _follow_coefficient(agent: SAC) -> None:
+    """sac_coefficient: the coefficient in use is that of the learned logarithm, from the first update on."""
+    if agent.cfg.learn_entropy:
         agent._entropy_coefficient = torch.exp(agent.log_entropy_coefficient.detach())
 
 
