@@ -12,7 +12,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from motrix_train.config import PPOCfg
+from motrix_train.config import PPOCfg, SACCfg
 from motrix_train.learning import skrl_oddities
 from motrix_train.learning.agent import Agent, Update
 from motrix_train.learning.backend import select
@@ -243,3 +243,27 @@ def test_default_device():
     jax = pytest.importorskip("jax")
     made("jax")
     assert importlib.import_module("skrl").config.jax.device == jax.devices("cpu")[0]
+
+
+def soft() -> Agent:
+    """An agent of SAC."""
+    pytest.importorskip("torch")
+    changes = {"learning_starts": 0, "random_timesteps": 0, "batch_size": 4, "memory_size": 100}
+    chosen = select("torch")
+    return chosen.make_agent(*SPACES, ROWS, SACCfg(num_envs=ROWS, rollouts=STEPS, **changes), None, "cpu")
+
+
+def test_sac_tracking():
+    agent = soft()
+    assert set(updated(agent).losses) == set(skrl_oddities.SAC_LOSSES.values())
+    agent.skrl.tracking_data.clear()
+    agent.skrl.update(timestep=0, timesteps=0)
+    assert not agent.skrl.tracking_data
+
+
+def test_sac_coefficient():
+    agent = soft()
+    torch = importlib.import_module("torch")
+    assert isinstance(agent.skrl._entropy_coefficient, torch.Tensor)
+    type(agent.skrl).__init__(agent.skrl, models=agent.skrl.models, cfg=agent.skrl.cfg, action_space=SPACES[1])
+    assert agent.skrl._entropy_coefficient == SACCfg().initial_entropy_value  # not yet float32

@@ -38,7 +38,7 @@ def show(
     as_json: AsJson = False,
     as_toml: Annotated[bool, typer.Option("--toml", help="A file for --config instead of a table.")] = False,
 ) -> None:
-    """Shows what `train` would use: every field of the task and of the training, with your changes.
+    """Shows what `train` would use: every field of task and training, with your changes.
 
     Example: motrix-train show Motrix/Go1-v0 --set rollouts=32 --env reward_weights.torques=0
 
