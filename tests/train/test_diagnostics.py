@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from test_training import TINY, Run, run
 
-from motrix_train.learning.agent import Agent, Update, explained_variance, log_probability
+from motrix_train.learning.agent import Agent, Update
+from motrix_train.learning.ppo import explained_variance, log_probability
 
 NAMES = {"approximate_kl", "clip_fraction", "explained_variance", "gradient_norm"}
 FINITE = st.floats(-1e3, 1e3)
