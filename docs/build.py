@@ -18,7 +18,7 @@ from wording import attribute_docstrings, code, docstring, lines
 
 from motrix_gym.registration import ENVS
 from motrix_train import presets
-from motrix_train.config import PPOCfg, to_json
+from motrix_train.config import BaseRLCfg, PPOCfg, SACCfg, to_json
 
 ROOT = Path(__file__).parents[1]
 PAGES = ROOT / "docs"
@@ -49,12 +49,13 @@ def pages() -> dict[str, str]:
 
 def configuration_page() -> str:
     """Every field of a training configuration, and what each preset makes of it."""
-    meanings = attribute_docstrings(PPOCfg)
-    default = to_json(PPOCfg())
+    meanings, default = attribute_docstrings(PPOCfg), to_json(PPOCfg())
+    meanings_of_sac, sac = attribute_docstrings(SACCfg), to_json(SACCfg())
+    own = {name: value for name, value in sac.items() if name not in default or value != default[name]}
     return lines(
         "# The fields of a training configuration",
         "",
-        docstring(PPOCfg)[0],
+        docstring(BaseRLCfg)[0],
         "",
         "`motrix-train show ENV` prints the configuration of an environment, `--set FIELD=VALUE` changes it.",
         "[Presets](presets.md) says how to keep changes in a file, and how a package brings its own presets.",
@@ -62,6 +63,16 @@ def configuration_page() -> str:
         "| field | default | meaning |",
         "|---|---|---|",
         *(f"| `{name}` | {code(value)} | {meanings[name]} |" for name, value in default.items()),
+        "",
+        "## SAC",
+        "",
+        docstring(SACCfg)[0],
+        "",
+        "It has the fields above but those of PPO alone, these with other defaults, and more:",
+        "",
+        "| field | default | meaning |",
+        "|---|---|---|",
+        *(f"| `{name}` | {code(value)} | {meanings_of_sac[name]} |" for name, value in own.items()),
         "",
         "## Presets",
         "",

@@ -27,7 +27,7 @@ from motrix_gym.tasks.locomotion.velocity import VelocityTask
 from motrix_gym.tasks.navigation.goal import AnymalCNavigation
 from motrix_train import pretrained
 from motrix_train.errors import RunError, UsageError
-from motrix_train.ppo.policy import NumpyPolicy
+from motrix_train.learning.policy import NumpyPolicy
 from motrix_train.storage.checkpoint import Checkpoint
 
 CLIPS = Path(__file__).parent / "clips"

@@ -27,7 +27,7 @@ from PIL import Image
 from motrix_gym import terrain
 from motrix_gym.rendering import grid, strip
 from motrix_train.errors import RunError, UsageError
-from motrix_train.ppo.policy import NumpyPolicy
+from motrix_train.learning.policy import NumpyPolicy
 from motrix_train.storage import checkpoint
 from motrix_train.storage.checkpoint import Checkpoint
 

@@ -23,9 +23,15 @@ def docstring(cls: type) -> tuple[str, dict[str, str]]:
 
 
 def attribute_docstrings(cls: type) -> dict[str, str]:
-    """The strings below the fields of a class."""
+    """The strings below the fields of a dataclass, those of its bases too."""
+    inherited = {
+        name: text
+        for base in reversed(cls.__bases__)
+        if base is not object
+        for name, text in attribute_docstrings(base).items()
+    }
     body = ast.parse(inspect.getsource(cls)).body[0].body  # type: ignore[attr-defined]
-    return {
+    return inherited | {
         field.target.id: " ".join(text.value.value.split()).replace("``", "`")  # type: ignore[attr-defined]
         for field, text in itertools.pairwise(body)
         if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr)

@@ -5,14 +5,16 @@ A preset is a difference, ``replace(GO1, rollouts=32)``. Every mistake is a
 """
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from motrix_gym.fields import Bound, Length, annotations_of
+from motrix_gym.fields import Bound, Length, annotations_of, nearest, short
 from motrix_train import schema
 from motrix_train.errors import UsageError
 
 BackendName = Literal["torch", "jax"]
+AlgorithmName = Literal["ppo", "sac"]
 Activation = Literal["elu", "relu", "tanh"]
 MirrorUse = Literal["none", "policy", "policy_and_value"]
 CriticInput = Literal["observation", "state"]
@@ -21,12 +23,15 @@ LayerSizes = Annotated[tuple[Annotated[int, Bound(1, 4096)], ...], Length(1, 16)
 
 
 @dataclass(frozen=True, kw_only=True)
-class PPOCfg:
-    """How Proximal Policy Optimization trains one environment.
+class BaseRLCfg:
+    """What the trainings of all algorithms have in common.
 
     Steps come in two units. A *vector step* steps every environment of the batch once; an *env step* is
     one environment stepped once, so a vector step is ``num_envs`` env steps.
     """
+
+    algorithm: AlgorithmName
+    """What trains."""
 
     seed: Annotated[int, Bound(0, 2**63)] | None = 42
     """Seed of the run, 0 or more; None draws one."""
@@ -64,15 +69,8 @@ class PPOCfg:
     privileged quantities. A policy needs no state, so that a state is necessary in training only. Only for
     environments that have one."""
 
-    share_policy_value_features: bool = False
-    """Whether policy and value are two heads on the same hidden layers. Torch only: SKRL gives the two
-    networks of JAX an optimizer each, so there they stay separate. The hidden layer sizes must be equal."""
-
     activation: Activation = "elu"
     """Nonlinearity after every hidden layer."""
-
-    initial_log_std: float = 0.0
-    """Natural logarithm of the exploration noise at the start, in units of the action."""
 
     min_log_std: float = -20.0
     """Lower limit of the logarithm of the exploration noise."""
@@ -85,25 +83,16 @@ class PPOCfg:
     policy and the value. Only for environments that say how they are mirrored."""
 
     rollouts: Annotated[int, Bound(1, 10**6)] = 24
-    """Steps of each environment between two updates, which an update learns from."""
-
-    learning_epochs: Annotated[int, Bound(1, 10**6)] = 5
-    """Passes over the collected steps in one update."""
-
-    mini_batches: Annotated[int, Bound(1, 10**6)] = 4
-    """Parts that the collected steps are split into, two steps or more each; must divide ``rollouts * num_envs``."""
+    """Steps of each environment between two updates."""
 
     discount_factor: Annotated[float, Bound(0, 1)] = 0.99
     """Weight of a reward one step later, 0 to 1."""
 
-    gae_lambda: Annotated[float, Bound(0, 1)] = 0.95
-    """Lambda of generalized advantage estimation, 0 to 1."""
-
     learning_rate: Annotated[float, Bound(0, above=True)] = 3e-4
     """Step size of Adam at the start."""
 
-    learning_rate_scheduler_kl_threshold: Annotated[float, Bound(0)] = 0.008
-    """KL divergence between successive policies that the learning rate is adapted to; 0 keeps the rate."""
+    grad_norm_clip: Annotated[float, Bound(0)] = 1.0
+    """Largest norm of the gradient; 0 does not clip."""
 
     staggered_starts: bool = True
     """Whether the first episode of each environment is cut, at moments spread over the time limit, so that the
@@ -114,18 +103,97 @@ class PPOCfg:
     initial states in the same number of steps. Evaluations use the environment without them. A keyword argument that
     the user gives holds for both; of a table, such as ``reward_weights``, the entries that the user gives."""
 
+    time_limit_bootstrap: bool = True
+    """Whether to bootstrap from the value of the final observation when the time limit truncates an episode. False
+    treats the time limit as a termination."""
+
+    rewards_shaper_scale: Annotated[float, Bound(0, above=True)] = 1.0
+    """Factor on every reward before learning. Logged returns are those of the environment."""
+
+    @classmethod
+    def class_of(cls, values: Any) -> type["BaseRLCfg"]:
+        """The class of a configuration in JSON, by its ``algorithm``; without one it is PPO's.
+
+        Raises:
+            UsageError: There is no such algorithm.
+        """
+        if cls is not BaseRLCfg:
+            return cls
+        name = values.get("algorithm", "ppo") if isinstance(values, Mapping) else "ppo"
+        if not isinstance(name, str) or name not in CONFIGURATIONS:
+            raise UsageError(f"unknown algorithm {short(name)}{nearest(str(name), CONFIGURATIONS)}")
+        return CONFIGURATIONS[name]
+
+    def __post_init__(self) -> None:
+        for name, (annotation, *_) in annotations_of(type(self)).items():
+            schema.check(name, getattr(self, name), annotation)
+        self._check_combinations()
+
+    @property
+    def updates(self) -> int:
+        """Updates of the run: as many whole rollouts as fit into `max_batch_env_steps`, at least one."""
+        return max(1, self.max_batch_env_steps // self.rollouts)
+
+    def env_steps(self, workers: int = 1) -> int:
+        """Env steps that all workers of a run take together, after rounding."""
+        return self.for_one_of(workers).updates * self.rollouts * self.num_envs * workers
+
+    def for_one_of(self: "AnyCfg", workers: int) -> "AnyCfg":
+        """The configuration of each of several equal workers, which share the budget."""
+        return replace(self, max_env_steps=max(1, self.max_env_steps // workers))
+
+    @property
+    def max_batch_env_steps(self) -> int:
+        """Budget of the run, in vector steps: a whole number of checkpoint intervals, never 0.
+
+        ``max_env_steps / num_envs`` is rounded down to whole checkpoint intervals. A budget smaller than one
+        interval is rounded up to one, so that a run always trains and always leaves a checkpoint.
+        """
+        intervals = self.max_env_steps // self.num_envs // self.check_point_interval
+        return max(1, intervals) * self.check_point_interval
+
+    def _check_combinations(self) -> None:
+        """Raises a UsageError where fields do not go together."""
+
+
+AnyCfg = TypeVar("AnyCfg", bound=BaseRLCfg)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PPOCfg(BaseRLCfg):
+    """How Proximal Policy Optimization trains one environment.
+
+    Steps come in two units. A *vector step* steps every environment of the batch once; an *env step* is
+    one environment stepped once, so a vector step is ``num_envs`` env steps.
+    """
+
+    algorithm: Literal["ppo"] = "ppo"
+    """What trains."""
+
+    share_policy_value_features: bool = False
+    """Whether policy and value are two heads on the same hidden layers. Torch only: SKRL gives the two
+    networks of JAX an optimizer each, so there they stay separate. The hidden layer sizes must be equal."""
+
+    initial_log_std: float = 0.0
+    """Natural logarithm of the exploration noise at the start, in units of the action."""
+
+    learning_epochs: Annotated[int, Bound(1, 10**6)] = 5
+    """Passes over the collected steps in one update."""
+
+    mini_batches: Annotated[int, Bound(1, 10**6)] = 4
+    """Parts that the collected steps are split into, two steps or more each; must divide ``rollouts * num_envs``."""
+
+    gae_lambda: Annotated[float, Bound(0, 1)] = 0.95
+    """Lambda of generalized advantage estimation, 0 to 1."""
+
+    learning_rate_scheduler_kl_threshold: Annotated[float, Bound(0)] = 0.008
+    """KL divergence between successive policies that the learning rate is adapted to; 0 keeps the rate."""
+
     random_timesteps: int = 0
     """Random actions before learning. SKRL 2 has no such phase, so only 0 is accepted."""
 
     learning_starts: int = 0
     """Steps before the first update. SKRL 2 has no such phase, so only 0 is accepted."""
-
-    grad_norm_clip: Annotated[float, Bound(0)] = 1.0
-    """Largest norm of the gradient; 0 does not clip."""
-
-    time_limit_bootstrap: bool = True
-    """Whether to bootstrap from the value of the final observation when the time limit truncates an episode. False
-    treats the time limit as a termination."""
 
     ratio_clip: Annotated[float, Bound(0, above=True)] = 0.2
     """Clip range of the probability ratio."""
@@ -144,37 +212,6 @@ class PPOCfg:
 
     kl_threshold: Annotated[float, Bound(0)] = 0.0
     """KL divergence at which an epoch stops early; 0 never does."""
-
-    rewards_shaper_scale: Annotated[float, Bound(0, above=True)] = 1.0
-    """Factor on every reward before learning. Logged returns are those of the environment."""
-
-    def __post_init__(self) -> None:
-        for name, (annotation, *_) in annotations_of(PPOCfg).items():
-            schema.check(name, getattr(self, name), annotation)
-        self._check_combinations()
-
-    @property
-    def updates(self) -> int:
-        """Updates of the run: as many whole rollouts as fit into `max_batch_env_steps`, at least one."""
-        return max(1, self.max_batch_env_steps // self.rollouts)
-
-    def env_steps(self, workers: int = 1) -> int:
-        """Env steps that all workers of a run take together, after rounding."""
-        return self.for_one_of(workers).updates * self.rollouts * self.num_envs * workers
-
-    def for_one_of(self, workers: int) -> "PPOCfg":
-        """The configuration of each of several equal workers, which share the budget."""
-        return replace(self, max_env_steps=max(1, self.max_env_steps // workers))
-
-    @property
-    def max_batch_env_steps(self) -> int:
-        """Budget of the run, in vector steps: a whole number of checkpoint intervals, never 0.
-
-        ``max_env_steps / num_envs`` is rounded down to whole checkpoint intervals. A budget smaller than one
-        interval is rounded up to one, so that a run always trains and always leaves a checkpoint.
-        """
-        intervals = self.max_env_steps // self.num_envs // self.check_point_interval
-        return max(1, intervals) * self.check_point_interval
 
     def _check_combinations(self) -> None:
         for name in ("random_timesteps", "learning_starts"):
@@ -214,13 +251,123 @@ class PPOCfg:
             )
 
 
-def to_json(cfg: PPOCfg) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class SACCfg(BaseRLCfg):
+    """How Soft Actor-Critic trains one environment, from the transitions of a replay memory.
+
+    After each rollout an update makes `gradient_steps`, one for each ``1 / updates_per_env_step`` env steps, so what is
+    learned from an env step does not depend on `num_envs`. Source: Haarnoja et al., "Soft Actor-Critic Algorithms and
+    Applications", arXiv:1812.05905.
+    """
+
+    algorithm: Literal["sac"] = "sac"
+    """What trains."""
+
+    num_envs: Annotated[int, Bound(1, 2**20)] = 64
+    """Environments that are stepped together while training."""
+
+    max_env_steps: Annotated[int, Bound(1, 10**15)] = 500_000
+    """Budget of the run, in env steps; see `max_batch_env_steps` for the rounding."""
+
+    policy_hidden_layer_sizes: LayerSizes = (256, 256)
+    """Width of each hidden layer of the policy network."""
+
+    value_hidden_layer_sizes: LayerSizes = (256, 256)
+    """Width of each hidden layer of the two critics."""
+
+    activation: Activation = "relu"
+    """Nonlinearity after every hidden layer."""
+
+    rollouts: Annotated[int, Bound(1, 10**6)] = 4
+    """Steps of each environment between two updates."""
+
+    grad_norm_clip: Annotated[float, Bound(0)] = 0.0
+    """Largest norm of the gradient; 0 does not clip."""
+
+    updates_per_env_step: Annotated[float, Bound(0, above=True)] = 0.5
+    """Gradient steps for each env step."""
+
+    batch_size: Annotated[int, Bound(2, 2**20)] = 256
+    """Transitions that a gradient step learns from."""
+
+    memory_size: Annotated[int, Bound(1, 10**9)] = 1_000_000
+    """Transitions that the replay memory holds, the newest; rounded down to whole vector steps."""
+
+    random_timesteps: Annotated[int, Bound(0, 10**12)] = 50
+    """Vector steps at the start with actions that are uniform within their bounds."""
+
+    learning_starts: Annotated[int, Bound(0, 10**12)] = 50
+    """Vector steps before the first update."""
+
+    polyak: Annotated[float, Bound(0, 1, above=True)] = 0.005
+    """Share of the critics that their target networks take over in a gradient step."""
+
+    layer_norm: bool = True
+    """Whether each hidden layer of the critics is normalized over its neurons, before its nonlinearity."""
+
+    learn_entropy: bool = True
+    """Whether the entropy coefficient is adapted, so that the entropy of the policy comes to `target_entropy`."""
+
+    initial_entropy_value: Annotated[float, Bound(0, above=True)] = 0.1
+    """Entropy coefficient at the start: what a unit of entropy is worth, in units of the reward."""
+
+    target_entropy: float | None = None
+    """Entropy of the policy, of actions scaled to -1..1; None is minus half the number of actions."""
+
+    min_log_std: float = -5.0
+    """Lower limit of the logarithm of the exploration noise, before the tanh."""
+
+    @property
+    def gradient_steps(self) -> int:
+        """Gradient steps of an update."""
+        return round(self.updates_per_env_step * self.rollouts * self.num_envs)
+
+    @property
+    def memory_steps(self) -> int:
+        """Vector steps that the replay memory holds."""
+        return self.memory_size // self.num_envs
+
+    def _check_combinations(self) -> None:
+        if not self.min_log_std < self.max_log_std:
+            raise UsageError(f"min_log_std {self.min_log_std} is not below max_log_std {self.max_log_std}")
+        if self.mirror == "policy_and_value":
+            raise UsageError("mirror 'policy_and_value' is not possible with SAC: give mirror=policy")
+        if self.gradient_steps < 1:
+            least = 0.5 / (self.rollouts * self.num_envs)
+            raise UsageError(
+                f"updates_per_env_step {self.updates_per_env_step:g} with rollouts {self.rollouts} * num_envs "
+                f"{self.num_envs} is no gradient step in an update: give updates_per_env_step {2 * least:g} or more "
+                "rollouts"
+            )
+        if self.memory_steps < self.rollouts:
+            raise UsageError(
+                f"memory_size {self.memory_size} is less than the {self.rollouts * self.num_envs} transitions of a "
+                f"rollout: give at least that"
+            )
+        if self.batch_size > self.memory_steps * self.num_envs:
+            raise UsageError(
+                f"batch_size {self.batch_size} is more than the {self.memory_steps * self.num_envs} transitions that "
+                f"memory_size {self.memory_size} holds: give a smaller batch_size or a greater memory_size"
+            )
+        found = max(self.learning_starts, self.rollouts) * self.num_envs
+        if self.batch_size > found:
+            raise UsageError(
+                f"batch_size {self.batch_size} is more than the {found} transitions that the first update finds: "
+                f"give learning_starts {-(-self.batch_size // self.num_envs)}"
+            )
+
+
+CONFIGURATIONS: Mapping[str, type[BaseRLCfg]] = {"ppo": PPOCfg, "sac": SACCfg}
+"""The configuration of each algorithm, by its name."""
+
+
+def to_json(cfg: BaseRLCfg) -> dict[str, Any]:
     """The fields as plain JSON values."""
     values = dataclasses.asdict(cfg)
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
-def from_json(values: Any, place: str = "") -> PPOCfg:
+def from_json(values: Any, place: str = "") -> BaseRLCfg:
     """The configuration that `to_json` wrote. Unknown fields are an error, absent ones keep their default.
 
     Args:
@@ -230,7 +377,7 @@ def from_json(values: Any, place: str = "") -> PPOCfg:
     Raises:
         UsageError: A field is unknown, of another type, out of bounds, or does not go with another one.
     """
-    return schema.build(PPOCfg, values, place)
+    return schema.build(BaseRLCfg, values, place)
 
 
 def _divisors_near(number: int, wanted: int) -> str:

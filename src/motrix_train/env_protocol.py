@@ -1,8 +1,8 @@
 """The members that `motrix_train` reads from a vector environment beyond Gymnasium's `VectorEnv`.
 
-`EnvProtocol` lists them; the functions below read them, and `motrix_train.ppo.symmetry` reads the mirror. Every member
-may be missing: an environment of another package is trained, evaluated and shown without it. `motrix_train.infos` reads
-the infos of a step.
+`EnvProtocol` lists them; the functions below read them, and `motrix_train.learning.symmetry` reads the mirror. Every
+member may be missing: an environment of another package is trained, evaluated and shown without it.
+`motrix_train.infos` reads the infos of a step.
 """
 
 from __future__ import annotations

@@ -21,10 +21,9 @@ from rich.console import Console
 
 from motrix_train import environment, presets
 from motrix_train.errors import UsageError
+from motrix_train.learning.backend import select
+from motrix_train.learning.transfer import InitFrom
 from motrix_train.policies import TrainedPolicy, locate
-from motrix_train.ppo.backend import select
-from motrix_train.ppo.transfer import InitFrom
-from motrix_train.settings import changed
 from motrix_train.storage import checkpoint
 from motrix_train.storage.run_directory import RunDirectory
 from motrix_train.training.callbacks import Callback, CallbackList
@@ -82,7 +81,7 @@ def train(
         seed: Seed of the run, None for the preset's.
         num_envs: Environments stepped together, None for the preset's.
         max_env_steps: Budget in env steps, None for the preset's.
-        settings: Fields of `PPOCfg` that differ from the preset.
+        settings: Fields of the configuration that differ from the preset; ``{"algorithm": "sac"}`` trains with SAC.
         env_kwargs: Fields of the task.
         init_from: A run, or a policy file, whose networks the training starts from.
         device: Of the networks, as in ``"cpu"``; None takes a GPU if there is one.
@@ -166,7 +165,7 @@ def train_request(
         backend: "torch", "jax" or "auto".
         seed: Of the run, None for the preset's.
         random_seed: Whether to draw a seed.
-        settings: Fields of `PPOCfg`, as values or as text.
+        settings: Fields of the configuration, as values or as text.
         env_kwargs: Fields of the task.
         origin: A policy to start from.
         device: Of the networks.
@@ -178,7 +177,7 @@ def train_request(
     """
     spec = environment.import_and_find_spec(env_id)
     chosen = select(backend)
-    cfg = changed(presets.preset(spec.id, chosen.NAME), settings)
+    cfg = presets.configured(spec.id, chosen.NAME, settings)
     if random_seed and seed is not None:
         raise UsageError(f"--seed {seed} and --random-seed exclude each other: give one of them")
     if seed is None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from motrix_train import environment, pretrained
 from motrix_train.errors import UsageError
-from motrix_train.ppo.policy import NumpyPolicy
+from motrix_train.learning.policy import NumpyPolicy
 from motrix_train.storage.array_file import SUFFIX
 from motrix_train.storage.checkpoint import Checkpoint, read
 from motrix_train.storage.run_directory import RUNS, NoTrainedRun, RunDirectory

@@ -44,6 +44,8 @@ def check(name: str, value: Any, annotation: Any) -> None:
 def build(record: type[AnyRecord], values: Any, place: str = "") -> AnyRecord:
     """A dataclass from a JSON object. Lists become tuples, and objects the dataclasses of their fields' annotations.
 
+    A dataclass with a method ``class_of`` says by it which of its subclasses an object is of.
+
     Args:
         record: The dataclass; fields without a default must be there.
         values: The JSON object.
@@ -52,6 +54,7 @@ def build(record: type[AnyRecord], values: Any, place: str = "") -> AnyRecord:
     Raises:
         UsageError: A field is unknown, missing, of another type or out of bounds.
     """
+    record = getattr(record, "class_of", lambda _: record)(values)
     converted = check_known(record, values, place)
     for field in dataclasses.fields(record):
         needed = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING

@@ -1,4 +1,4 @@
-"""Changes of a `PPOCfg` by the user: values, texts such as ``--set rollouts=32``, or a TOML file."""
+"""Changes of a configuration by the user: values, texts such as ``--set rollouts=32``, or a TOML file."""
 
 import typing
 from collections.abc import Iterable, Mapping
@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from motrix_gym.fields import annotations_of, in_words, nearest, short
 from motrix_train import environment, schema, toml_file
-from motrix_train.config import PPOCfg, to_json
+from motrix_train.config import AnyCfg, BaseRLCfg, to_json
 from motrix_train.errors import UsageError, within
 
 _FORMS: dict[Any, str] = {
@@ -17,11 +17,15 @@ _FORMS: dict[Any, str] = {
 }
 
 
-def read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def read_config(path: Path, algorithm: str | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
     """Reads the TOML file of ``--config``.
 
+    Args:
+        path: The file.
+        algorithm: Whose fields it has; None for the one that the file names, PPO where it names none.
+
     Returns:
-        Fields of `PPOCfg`, which stand at the top of the file, and fields of the task, its table ``env``.
+        Fields of the configuration, which stand at the top of the file, and fields of the task, its table ``env``.
 
     Raises:
         UsageError: There is no such file, or a field in it is unknown or does not take its value.
@@ -29,15 +33,17 @@ def read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """
     table = toml_file.read(path, "configuration", "write one with `motrix-train show ENV --toml > my.toml`")
     with within(str(path)):
-        _require_known(table, also=("env",))
+        table |= {"algorithm": algorithm} if algorithm else {}
+        cls = BaseRLCfg.class_of(table)
+        _require_known(cls, table, also=("env",))
         env_fields = table.pop("env", {})
         if not isinstance(env_fields, dict):
             raise UsageError(f"env is {short(env_fields)}; it takes a table of fields of the task")
         environment.require_task_fields(env_fields)
-        return parsed(table), env_fields
+        return parsed(cls, table), env_fields
 
 
-def to_toml(cfg: PPOCfg, env_fields: Mapping[str, Any]) -> str:
+def to_toml(cfg: BaseRLCfg, env_fields: Mapping[str, Any]) -> str:
     """The file that `read_config` reads as the same configuration and fields of the task.
 
     Raises:
@@ -47,32 +53,33 @@ def to_toml(cfg: PPOCfg, env_fields: Mapping[str, Any]) -> str:
     return toml_file.write(to_json(cfg) | seed | ({"env": env_fields} if env_fields else {}))
 
 
-def changed(cfg: PPOCfg, settings: Mapping[str, Any]) -> PPOCfg:
+def changed(cfg: AnyCfg, settings: Mapping[str, Any]) -> AnyCfg:
     """Replaces fields by values, or by texts as in ``--set rollouts=32``.
 
     Raises:
         UsageError: There is no such field, it does not take the value, or it does not go with another one.
     """
-    return replace(cfg, **parsed(settings))
+    return replace(cfg, **parsed(type(cfg), settings))
 
 
-def parsed(settings: Mapping[str, Any]) -> dict[str, Any]:
+def parsed(cls: type[BaseRLCfg], settings: Mapping[str, Any]) -> dict[str, Any]:
     """The values of fields, each checked alone.
 
     Args:
+        cls: The configuration that has the fields.
         settings: Field name to value, or to text: layer sizes ``256,128``, whole numbers also ``8e6``, no seed
             ``none``. Lists are layer sizes too, and whole floats whole numbers.
 
     Raises:
         UsageError: There is no such field, or it does not take the value.
     """
-    _require_known(settings)
-    types = typing.get_type_hints(PPOCfg)
-    return schema.check_known(PPOCfg, {name: _parse(name, value, types[name]) for name, value in settings.items()})
+    _require_known(cls, settings)
+    types = typing.get_type_hints(cls)
+    return schema.check_known(cls, {name: _parse(name, value, types[name]) for name, value in settings.items()})
 
 
-def _require_known(names: Iterable[str], also: Iterable[str] = ()) -> None:
-    known = [*annotations_of(PPOCfg), *also]
+def _require_known(cls: type[BaseRLCfg], names: Iterable[str], also: Iterable[str] = ()) -> None:
+    known = [*annotations_of(cls), *also]
     for name in names:
         if name not in known:
             raise UsageError(f"unknown setting {short(name)}{nearest(name, known)}")

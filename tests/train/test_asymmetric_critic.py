@@ -18,10 +18,10 @@ from motrix_train import environment
 from motrix_train.cli import run as command
 from motrix_train.config import PPOCfg, from_json
 from motrix_train.errors import UsageError
-from motrix_train.ppo import backend
-from motrix_train.ppo.agent import Agent, successors
-from motrix_train.ppo.policy import NumpyPolicy
-from motrix_train.ppo.transfer import InitFrom, Transfer
+from motrix_train.learning import backend
+from motrix_train.learning.agent import Agent, successors
+from motrix_train.learning.policy import NumpyPolicy
+from motrix_train.learning.transfer import InitFrom, Transfer
 from motrix_train.settings import changed
 from motrix_train.storage import checkpoint
 from motrix_train.storage.run_directory import RunDirectory
@@ -119,7 +119,7 @@ def values(run: RunDirectory) -> tuple[np.ndarray, np.ndarray]:  # (N,), (N,)
     states = env.state()
     agent.act(observations, states if cfg.critic == "state" else None)
     env.close()
-    return states[:, -2], np.asarray(agent.ppo._current_values)[:, 0]
+    return states[:, -2], np.asarray(agent.skrl._current_values)[:, 0]
 
 
 def network(name: str, seed: int = 0) -> tuple[backend.Backend, Agent]:
@@ -155,7 +155,7 @@ def test_the_value_sees_the_state_and_the_policy_the_observation(name: str):
     def seen(observations: np.ndarray, states: np.ndarray) -> tuple[list, list]:
         chosen.set_random_state(agent, noise)
         actions = agent.act(observations, states)
-        return actions.tolist(), np.asarray(agent.ppo._current_values).tolist()
+        return actions.tolist(), np.asarray(agent.skrl._current_values).tolist()
 
     observations, others, states, other_states = (rows(rng, width) for width in (2, 2, 3, 3))
     actions, values = seen(observations, states)
@@ -171,7 +171,7 @@ def test_the_value_sees_the_state_and_the_policy_the_observation(name: str):
 @pytest.mark.parametrize("name", ["torch", "jax"])
 def test_truncated_rows_are_continued_by_the_value_of_their_last_state(name: str):
     _, agent = network(name)
-    agent.ppo.value.act = lambda inputs, role, params=None: (inputs["states"][:, :1], {})
+    agent.skrl.value.act = lambda inputs, role, params=None: (inputs["states"][:, :1], {})
     rng = np.random.default_rng(1)
     after, final = rows(rng, 3), rows(rng, 3)
     agent.act(rows(rng, 2), rows(rng, 3))
@@ -188,9 +188,9 @@ def test_truncated_rows_are_continued_by_the_value_of_their_last_state(name: str
         },
         after,
     )
-    rewards = np.asarray(agent.ppo.memory.get_tensor_by_name("rewards"))[0, :, 0]
+    rewards = np.asarray(agent.skrl.memory.get_tensor_by_name("rewards"))[0, :, 0]
     assert rewards == pytest.approx([1.0 + GAMMA * np.clip(final[0, 0], -5, 5), 1.0, 1.0], rel=1e-5)
-    assert np.asarray(agent.ppo._current_next_states).tolist() == [*final[:2].tolist(), after[2].tolist()]
+    assert np.asarray(agent.skrl._current_next_states).tolist() == [*final[:2].tolist(), after[2].tolist()]
 
 
 @pytest.mark.parametrize("staggered", [True, False])

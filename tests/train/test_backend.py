@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from motrix_train.errors import UsageError
-from motrix_train.ppo import backend
+from motrix_train.learning import backend
 
 
 def machine(monkeypatch: pytest.MonkeyPatch, installed: dict[str, bool]) -> None:
@@ -39,7 +39,7 @@ def test_auto(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, installed: dict[s
 @pytest.mark.skipif(find_spec("jax_plugins") is not None, reason="JAX has a plugin here, and is asked for a GPU")
 def test_jax_is_not_imported_to_look_for_a_gpu_that_it_cannot_have():
     pytest.importorskip("torch")
-    script = "import sys; from motrix_train.ppo.backend import select; print(select().NAME, 'jax' in sys.modules)"
+    script = "import sys; from motrix_train.learning.backend import select; print(select().NAME, 'jax' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=300)
     assert found.stdout == "torch False\n"
 

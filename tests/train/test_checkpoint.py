@@ -16,10 +16,10 @@ import safetensors.numpy
 from motrix_train import config
 from motrix_train.config import PPOCfg
 from motrix_train.errors import RunError, UsageError
-from motrix_train.ppo import backend
-from motrix_train.ppo.agent import Agent
-from motrix_train.ppo.policy import NumpyPolicy
-from motrix_train.ppo.symmetry import NetworkSymmetry, SignedPermutation
+from motrix_train.learning import backend
+from motrix_train.learning.agent import Agent
+from motrix_train.learning.policy import NumpyPolicy
+from motrix_train.learning.symmetry import NetworkSymmetry, SignedPermutation
 from motrix_train.storage import checkpoint
 from motrix_train.storage.checkpoint import Checkpoint
 

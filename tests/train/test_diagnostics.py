@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from test_training import TINY, Run, run
 
-from motrix_train.ppo.agent import Agent, Update, explained_variance, log_probability
+from motrix_train.learning.agent import Agent, Update
+from motrix_train.learning.ppo import explained_variance, log_probability
 
 NAMES = {"approximate_kl", "clip_fraction", "explained_variance", "gradient_norm"}
 FINITE = st.floats(-1e3, 1e3)
@@ -68,7 +69,7 @@ class Oracle:
     def _compare(self, agent: Agent, update: Update | None) -> Update | None:
         if update is None:
             return None
-        ppo, memory = agent.ppo, agent.ppo.memory
+        ppo, memory = agent.skrl, agent.skrl.memory
         sampled = {name: memory.get_tensor_by_name(name) for name in ("observations", "actions", "log_prob")}
         observations, actions, before = (x.reshape(-1, x.shape[-1]) for x in sampled.values())
         inputs = {"observations": ppo._observation_preprocessor(observations), "states": None}

@@ -15,9 +15,9 @@ from test_resume import TINY, Stopper, job
 
 from motrix_train.cli import run as command
 from motrix_train.errors import RunError
-from motrix_train.ppo.agent import Agent
-from motrix_train.ppo.backend import select
-from motrix_train.ppo.divergence import first_not_finite, require_finite
+from motrix_train.learning.agent import Agent
+from motrix_train.learning.backend import select
+from motrix_train.learning.divergence import first_not_finite, require_finite
 from motrix_train.storage import checkpoint
 from motrix_train.storage.run_directory import RunDirectory
 from motrix_train.training import evaluation

@@ -25,9 +25,9 @@ from motrix_train.cli import run
 from motrix_train.config import PPOCfg, to_json
 from motrix_train.errors import RunError, UsageError
 from motrix_train.export import actuation, export
-from motrix_train.ppo import backend
-from motrix_train.ppo.policy import NumpyPolicy
-from motrix_train.ppo.symmetry import NetworkSymmetry
+from motrix_train.learning import backend
+from motrix_train.learning.policy import NumpyPolicy
+from motrix_train.learning.symmetry import NetworkSymmetry
 from motrix_train.storage import checkpoint
 from motrix_train.storage.checkpoint import Checkpoint
 from motrix_train.storage.run_directory import RunDirectory

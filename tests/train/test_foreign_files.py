@@ -201,7 +201,7 @@ BOMBS: dict[str, Callable[[Path], None]] = {
 MEASURE = """
     import importlib, resource, sys, time
     from motrix_train.cli import run
-    importlib.import_module(f"motrix_train.ppo.{sys.argv[1]}.backend")
+    importlib.import_module(f"motrix_train.learning.{sys.argv[1]}.backend")
     peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # MB
     for path in sys.argv[2:]:
         before, start = peak(), time.process_time()

@@ -13,7 +13,7 @@ from motrix_gym.vector_env import MotrixVectorEnv
 from motrix_train import environment
 from motrix_train.cli import run
 from motrix_train.errors import UsageError
-from motrix_train.ppo.policy import NumpyPolicy
+from motrix_train.learning.policy import NumpyPolicy
 from motrix_train.storage import checkpoint
 from motrix_train.storage.run_directory import RunDirectory
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from motrix_train.config import PPOCfg, to_json
-from motrix_train.ppo import backend
-from motrix_train.ppo.agent import Agent
-from motrix_train.ppo.policy import NumpyPolicy
-from motrix_train.ppo.symmetry import NetworkSymmetry, SignedPermutation
+from motrix_train.learning import backend
+from motrix_train.learning.agent import Agent
+from motrix_train.learning.policy import NumpyPolicy
+from motrix_train.learning.symmetry import NetworkSymmetry, SignedPermutation
 from motrix_train.storage.checkpoint import Checkpoint
 
 SYMMETRY = NetworkSymmetry(
@@ -95,8 +95,8 @@ def test_the_value_is_invariant_where_asked(name: str):
 
 def value_of(agent: Any, observations: np.ndarray) -> np.ndarray:  # (N, k) -> (N, 1)
     with agent._inference():
-        scaled = agent.ppo._observation_preprocessor(agent._to_device(observations))
-        return agent._to_host(agent.ppo.value.act({"observations": scaled}, role="value")[0])
+        scaled = agent.skrl._observation_preprocessor(agent._to_device(observations))
+        return agent._to_host(agent.skrl.value.act({"observations": scaled}, role="value")[0])
 
 
 @pytest.mark.parametrize("name", ["torch", "jax"])
@@ -111,7 +111,7 @@ def test_without_a_mirror_it_is_not_equivariant(name: str):
 @pytest.mark.parametrize("name", ["torch", "jax"])
 def test_statistics_are_those_of_the_data_and_its_image(name: str):
     _, agent, _ = train(name, mirror="policy")
-    scaler = agent.ppo._observation_preprocessor
+    scaler = agent.skrl._observation_preprocessor
     mean, variance = np.asarray(scaler.running_mean), np.asarray(scaler.running_variance)
     assert mean == pytest.approx(SYMMETRY.observation(mean), abs=1e-6)
     assert variance == pytest.approx(variance[SYMMETRY.observation.index], rel=1e-6)

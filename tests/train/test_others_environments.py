@@ -22,7 +22,7 @@ from motrix_train import infos as step_infos
 from motrix_train.cli import run as command
 from motrix_train.config import PPOCfg
 from motrix_train.errors import UsageError
-from motrix_train.ppo.agent import Agent, successors
+from motrix_train.learning.agent import Agent, successors
 from motrix_train.storage.run_directory import RunDirectory
 from motrix_train.training import evaluation
 from motrix_train.training.request import TrainRequest

@@ -1,4 +1,4 @@
-"""Each behaviour that `motrix_train.ppo.skrl_oddities` lists, by its name there: a failure means that SKRL changed."""
+"""Each behaviour that `learning.skrl_oddities` lists, by its name there: a failure means that SKRL changed."""
 
 import importlib
 import itertools
@@ -12,10 +12,10 @@ import gymnasium
 import numpy as np
 import pytest
 
-from motrix_train.config import PPOCfg
-from motrix_train.ppo import skrl_oddities
-from motrix_train.ppo.agent import Agent, Update
-from motrix_train.ppo.backend import select
+from motrix_train.config import PPOCfg, SACCfg
+from motrix_train.learning import skrl_oddities
+from motrix_train.learning.agent import Agent, Update
+from motrix_train.learning.backend import select
 from motrix_train.storage.checkpoint import leaves
 
 ROWS, STEPS, EPOCHS, BATCHES = 4, 3, 2, 2
@@ -106,11 +106,11 @@ def test_memory_tensors(name: str):
     updated(agent)
     widths = {"observations": 3, "actions": 2, "log_prob": 1, "values": 1, "returns": 1}
     for tensor, width in widths.items():
-        assert skrl_oddities.rollout_tensor(agent.ppo, tensor).shape == (STEPS, ROWS, width)
+        assert skrl_oddities.rollout_tensor(agent.skrl, tensor).shape == (STEPS, ROWS, width)
 
 
 def test_normalizers(name: str):
-    ppo = made(name).ppo
+    ppo = made(name).skrl
     modules = skrl_oddities.saved_modules(ppo)
     assert ppo._observation_preprocessor is modules["observation_normalizer"]
     assert ppo._value_preprocessor is modules["value_normalizer"]
@@ -119,7 +119,7 @@ def test_normalizers(name: str):
 
 def test_pooled_moments(name: str, monkeypatch: pytest.MonkeyPatch):
     agent = made(name)
-    normalizer = skrl_oddities.observation_normalizer(agent.ppo)
+    normalizer = skrl_oddities.observation_normalizer(agent.skrl)
     monkeypatch.setattr(type(normalizer._pooling), "is_needed", True)
     monkeypatch.setattr(type(normalizer._pooling), "__call__", lambda self, mean, var, count, **how: (mean, var, count))
     rows = np.random.default_rng(1).normal(5, 2, (1000, 3))
@@ -129,7 +129,7 @@ def test_pooled_moments(name: str, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_checkpoint_modules(name: str):
-    everything = made(name).ppo.checkpoint_modules
+    everything = made(name).skrl.checkpoint_modules
     optimizers = {"optimizer"} if name == "torch" else {"policy_optimizer", "value_optimizer"}
     assert set(everything) == {"policy", "value", "observation_preprocessor", "value_preprocessor"} | optimizers
 
@@ -139,16 +139,16 @@ def test_tracking_data(name: str):
     update = updated(agent)
     assert set(update.losses) == {"policy", "value", "entropy"}
     assert update.policy_std == pytest.approx(1.0, abs=0.1)
-    assert [tag in agent.ppo.tracking_data for tag in skrl_oddities.LEARNING_RATES] == [name == "torch", name == "jax"]
+    assert [tag in agent.skrl.tracking_data for tag in skrl_oddities.LEARNING_RATES] == [name == "torch", name == "jax"]
 
 
 def test_truncation(name: str):
     agent = made(name, discount_factor=0.5)
-    agent.ppo.value.act = lambda inputs, role, params=None: (inputs["observations"][:, :1], {})
+    agent.skrl.value.act = lambda inputs, role, params=None: (inputs["observations"][:, :1], {})
     agent.act(np.zeros((ROWS, 3), np.float32))
     truncated = np.array([True, False, False, False])
     agent.record(np.ones(ROWS), np.full((ROWS, 3), 2, np.float32), ~truncated, truncated, {})
-    rewards = np.asarray(skrl_oddities.rollout_tensor(agent.ppo, "rewards"))[0, :, 0]
+    rewards = np.asarray(skrl_oddities.rollout_tensor(agent.skrl, "rewards"))[0, :, 0]
     assert rewards == pytest.approx([2.0, 1.0, 1.0, 1.0])
 
 
@@ -156,7 +156,7 @@ def test_policy_then_value():
     pytest.importorskip("torch")
     agent = made("torch", share_policy_value_features=True)
     batches: list[int] = []
-    agent.ppo.policy.hidden.register_forward_hook(lambda module, inputs, output: batches.append(len(output)))
+    agent.skrl.policy.hidden.register_forward_hook(lambda module, inputs, output: batches.append(len(output)))
     updated(agent)
     every_step, values_after_the_rollout, comparison = [ROWS] * STEPS, [ROWS], [ROWS * STEPS]
     mini_batches = [ROWS * STEPS // BATCHES] * (EPOCHS * BATCHES)
@@ -167,7 +167,7 @@ def test_worker_globals():
     pytest.importorskip("torch")
     select("torch")
     config = importlib.import_module("skrl").config.torch
-    averaging_over = importlib.import_module("motrix_train.ppo.torch.skrl_oddities").averaging_over
+    averaging_over = importlib.import_module("motrix_train.learning.torch.skrl_oddities").averaging_over
     assert (config.world_size, config.is_distributed) == (1, False)
     with averaging_over(SimpleNamespace(size=2)):
         assert (config.world_size, config.is_distributed) == (2, True)
@@ -187,12 +187,12 @@ def test_gradient_norm(name: str):
 def test_optimizers():
     pytest.importorskip("jax")
     agent = made("jax")
-    ours = type(agent.ppo.policy_optimizer)
-    before = agent.ppo.policy_optimizer.state
+    ours = type(agent.skrl.policy_optimizer)
+    before = agent.skrl.policy_optimizer.state
     updated(agent)
-    assert ours.__module__ == "motrix_train.ppo.jax.skrl_oddities"
-    assert (type(agent.ppo.policy_optimizer), type(agent.ppo.value_optimizer)) == (ours, ours)
-    assert agent.ppo.policy_optimizer.state is not before
+    assert ours.__module__ == "motrix_train.learning.jax.skrl_oddities"
+    assert (type(agent.skrl.policy_optimizer), type(agent.skrl.value_optimizer)) == (ours, ours)
+    assert agent.skrl.policy_optimizer.state is not before
 
 
 @pytest.mark.parametrize(("scheduler", "gets_kl"), [("kl_adaptive_recorder", True), ("recorder", False)])
@@ -218,18 +218,18 @@ def test_kl_adaptive(scheduler: str, gets_kl: bool, monkeypatch: pytest.MonkeyPa
 def test_noise():
     pytest.importorskip("jax")
     agent = made("jax")
-    oddities = importlib.import_module("motrix_train.ppo.jax.skrl_oddities")
-    before, observations = oddities.noise_state(agent.ppo.policy), np.zeros((ROWS, 3), np.float32)
+    oddities = importlib.import_module("motrix_train.learning.jax.skrl_oddities")
+    before, observations = oddities.noise_state(agent.skrl.policy), np.zeros((ROWS, 3), np.float32)
     first, second = agent.act(observations), agent.act(observations)
-    assert oddities.noise_state(agent.ppo.policy)["draws"] == before["draws"] + 2
-    oddities.set_noise_state(agent.ppo.policy, before)
+    assert oddities.noise_state(agent.skrl.policy)["draws"] == before["draws"] + 2
+    oddities.set_noise_state(agent.skrl.policy, before)
     np.testing.assert_array_equal(agent.act(observations), first)
     assert (first != second).any()
 
 
 def test_noise_counter():
     pytest.importorskip("jax")
-    policy = made("jax").ppo.policy
+    policy = made("jax").skrl.policy
     observations, actions = np.zeros((ROWS, 3), np.float32), np.zeros((ROWS, 2), np.float32)
     mixin = importlib.import_module("skrl.models.jax").GaussianMixin
     draws = policy._g_i
@@ -243,3 +243,27 @@ def test_default_device():
     jax = pytest.importorskip("jax")
     made("jax")
     assert importlib.import_module("skrl").config.jax.device == jax.devices("cpu")[0]
+
+
+def soft() -> Agent:
+    """An agent of SAC."""
+    pytest.importorskip("torch")
+    changes = {"learning_starts": 0, "random_timesteps": 0, "batch_size": 4, "memory_size": 100}
+    chosen = select("torch")
+    return chosen.make_agent(*SPACES, ROWS, SACCfg(num_envs=ROWS, rollouts=STEPS, **changes), None, "cpu")
+
+
+def test_sac_tracking():
+    agent = soft()
+    assert set(updated(agent).losses) == set(skrl_oddities.SAC_LOSSES.values())
+    agent.skrl.tracking_data.clear()
+    agent.skrl.update(timestep=0, timesteps=0)
+    assert not agent.skrl.tracking_data
+
+
+def test_sac_coefficient():
+    agent = soft()
+    torch = importlib.import_module("torch")
+    assert isinstance(agent.skrl._entropy_coefficient, torch.Tensor)
+    type(agent.skrl).__init__(agent.skrl, models=agent.skrl.models, cfg=agent.skrl.cfg, action_space=SPACES[1])
+    assert agent.skrl._entropy_coefficient == SACCfg().initial_entropy_value  # not yet float32

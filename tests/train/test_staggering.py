@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_resume import TINY, Stopper, job
 
-from motrix_train.ppo.agent import Agent, successors
+from motrix_train.learning.agent import Agent, successors
 from motrix_train.training.episode_cuts import FirstEpisodeCuts
 from motrix_train.training.run import train_run
 

@@ -14,7 +14,7 @@ pytest.importorskip("torch")
 ASK = """
     import sys, torch
     import gymnasium
-    from motrix_train.ppo.backend import select
+    from motrix_train.learning.backend import select
     from motrix_train.config import PPOCfg
 
     spaces = gymnasium.spaces.Box(-9, 9, (3,)), gymnasium.spaces.Box(-1, 1, (2,))

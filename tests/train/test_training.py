@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from motrix_train import presets
 from motrix_train.config import PPOCfg
 from motrix_train.errors import RunError, UsageError
-from motrix_train.ppo import backend
-from motrix_train.ppo.agent import Agent
-from motrix_train.ppo.backend import Backend
-from motrix_train.ppo.policy import NumpyPolicy
+from motrix_train.learning import backend
+from motrix_train.learning.agent import Agent
+from motrix_train.learning.backend import Backend
+from motrix_train.learning.policy import NumpyPolicy
 from motrix_train.storage import checkpoint
 from motrix_train.storage.array_file import SUFFIX
 from motrix_train.storage.run_directory import RunDirectory
@@ -249,7 +249,7 @@ def test_shared_features_train_with_torch_only(tmp_path: Path):
 
 
 def test_an_environment_without_a_mirror_image_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("motrix_train.ppo.symmetry.NetworkSymmetry.of", lambda env: None)
+    monkeypatch.setattr("motrix_train.learning.symmetry.NetworkSymmetry.of", lambda env: None)
     with pytest.raises(UsageError, match=r"mirror 'policy' is not possible: .* give mirror=none"):
         run("torch", tmp_path, replace(TINY, mirror="policy"))
 

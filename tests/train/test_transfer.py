@@ -9,7 +9,7 @@ from test_resume import TINY, Stopper, job
 
 from motrix_train.cli import run as command
 from motrix_train.errors import UsageError
-from motrix_train.ppo.transfer import InitFrom, Transfer
+from motrix_train.learning.transfer import InitFrom, Transfer
 from motrix_train.storage import checkpoint
 from motrix_train.storage.run_directory import RunDirectory
 from motrix_train.training.run import train_run

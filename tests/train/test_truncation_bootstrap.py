@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from motrix_train.config import PPOCfg
-from motrix_train.ppo import backend
-from motrix_train.ppo.agent import Agent, successors
+from motrix_train.learning import backend
+from motrix_train.learning.agent import Agent, successors
 
 GAMMA, LAMBDA = 0.9, 0.8
 ROWS = 3
@@ -39,15 +39,15 @@ def known_agent(name: str, steps: int, **changes: Any) -> Agent:
     chosen.seed_everything(0)
     spaces = gymnasium.spaces.Box(-10, 10, (2,)), gymnasium.spaces.Box(-1, 1, (1,))
     agent = chosen.make_agent(*spaces, ROWS, cfg, None, "cpu")
-    agent.ppo.value.act = lambda inputs, role, params=None: (inputs["observations"][:, :1], {})
-    scaler = agent.ppo._value_preprocessor
+    agent.skrl.value.act = lambda inputs, role, params=None: (inputs["observations"][:, :1], {})
+    scaler = agent.skrl._value_preprocessor
     scaler.running_mean = scaler.running_mean + VALUE_MEAN
     scaler.running_variance = scaler.running_variance * VALUE_STD**2
     return agent
 
 
 def stored(agent: Agent, name: str) -> np.ndarray:  # (steps, N)
-    return np.asarray(agent.ppo.memory.get_tensor_by_name(name))[..., 0]
+    return np.asarray(agent.skrl.memory.get_tensor_by_name(name))[..., 0]
 
 
 def episodes(steps: int, seed: int) -> SimpleNamespace:

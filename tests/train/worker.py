@@ -19,8 +19,8 @@ from motrix_train import environment
 from motrix_train.distributed import SINGLE_PROCESS, ProcessGroup
 from motrix_train.errors import EndedElsewhere, RunError, UsageError
 from motrix_train.launcher import ProcessInfo
-from motrix_train.ppo.agent import Agent
-from motrix_train.ppo.backend import select
+from motrix_train.learning.agent import Agent
+from motrix_train.learning.backend import select
 from motrix_train.storage import checkpoint
 from motrix_train.storage.run_directory import RunDirectory
 from motrix_train.training.loop import TrainingLoop
@@ -120,9 +120,9 @@ def pooled_scaler(name: str, group: ProcessGroup) -> dict[str, np.ndarray]:
     spaces = gymnasium.spaces.Box(-9, 9, (KAPPA,)), gymnasium.spaces.Box(-1, 1, (2,))
     agent = select(name).make_agent(*spaces, TINY.num_envs, TINY, None, "cpu", group, spaces[0])
     for rows in batches()[group.rank]:
-        agent.ppo._observation_preprocessor(agent._to_device(rows), train=True)
-        agent.ppo._state_preprocessor(agent._to_device(rows[:, ::-1].copy()), train=True)
-        agent.ppo._value_preprocessor(agent._to_device(rows[:, None, :1]), train=True)
+        agent.skrl._observation_preprocessor(agent._to_device(rows), train=True)
+        agent.skrl._state_preprocessor(agent._to_device(rows[:, ::-1].copy()), train=True)
+        agent.skrl._value_preprocessor(agent._to_device(rows[:, None, :1]), train=True)
     state = select(name).network_state(agent)
     scalers = {part: state[part] for part in state if part.endswith("_normalizer")}
     return {f"scaler/{path}": value for path, value in checkpoint.leaves(scalers)}
@@ -173,10 +173,10 @@ def learned_from(name: str, group: ProcessGroup, rows: slice) -> dict[str, Any]:
     for step in range(steps):
         agent.act(observations[step])
         agent._actions = agent._to_device(actions[step])
-        inputs = {"observations": agent.ppo._observation_preprocessor(agent._observations)}
+        inputs = {"observations": agent.skrl._observation_preprocessor(agent._observations)}
         with agent._inference():
-            _, outputs = agent.ppo.policy.act({**inputs, "taken_actions": agent._actions}, role="policy")
-        agent.ppo._current_log_prob = outputs["log_prob"]
+            _, outputs = agent.skrl.policy.act({**inputs, "taken_actions": agent._actions}, role="policy")
+        agent.skrl._current_log_prob = outputs["log_prob"]
         agent.record(rewards[step], observations[step + 1], terminated[step], np.zeros_like(terminated[step]), {})
         agent.learn()
     return chosen.agent_state(agent)
@@ -185,10 +185,10 @@ def learned_from(name: str, group: ProcessGroup, rows: slice) -> dict[str, Any]:
 def mean_gradient(name: str, agent: Agent, rank: int) -> np.ndarray:
     """What an update would use where every worker's gradient is its rank plus one."""
     if name == "jax":
-        from motrix_train.ppo.jax.process_group import mean_of_all_workers
+        from motrix_train.learning.jax.process_group import mean_of_all_workers
 
         return np.array(mean_of_all_workers({"weight": np.full((2, 3), rank + 1.0, np.float32)})["weight"])
-    policy = agent.ppo.policy
+    policy = agent.skrl.policy
     for parameter in policy.parameters():
         parameter.grad = parameter.detach() * 0 + rank + 1.0
     with agent._learning():

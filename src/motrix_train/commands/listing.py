@@ -16,7 +16,7 @@ from motrix_train import environment, presets, pretrained
 from motrix_train.commands.options import PROGRAM
 from motrix_train.environment import without_module
 from motrix_train.errors import UsageError
-from motrix_train.ppo.backend import NAMES, installed
+from motrix_train.learning.backend import NAMES, installed
 
 NAMESPACE = "Motrix"
 HEADINGS = ("id", "obs", "act", "env steps", "return", "what it is")

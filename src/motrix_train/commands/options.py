@@ -14,7 +14,7 @@ import typer
 
 from motrix_train import environment
 from motrix_train.errors import UsageError
-from motrix_train.ppo.backend import NAMES
+from motrix_train.learning.backend import NAMES
 from motrix_train.settings import read_config
 from motrix_train.storage.run_directory import RUNS, RunDirectory
 
@@ -79,13 +79,17 @@ BackendName = Annotated[
         autocompletion=complete_backend,
     ),
 ]
+Algorithm = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", show_default=False, help="What trains: ppo, the default, or sac."),
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
         metavar="FIELD=VALUE",
         rich_help_panel=CHANGES,
-        help="A field of the PPO configuration; may be repeated.",
+        help="A field of the configuration; may be repeated.",
     ),
 ]
 ConfigFile = Annotated[
@@ -169,14 +173,18 @@ def parse_count(text: str) -> int:
 
 
 def read_changes(
-    env_id: str, config: Path | None, settings: Sequence[str] | None, env_fields: Sequence[str] | None
+    env_id: str,
+    config: Path | None,
+    settings: Sequence[str] | None,
+    env_fields: Sequence[str] | None,
+    algorithm: str | None = None,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The fields of PPO and of the task that --config, --set and --env give for an environment.
+    """The fields of the training and of the task that --algorithm, --config, --set and --env give for an environment.
 
     Raises:
         UsageError: A field or its value is wrong; that of a file is named with the file.
     """
-    settings_of_file, env_of_file = read_config(config) if config else ({}, {})
+    settings_of_file, env_of_file = read_config(config, algorithm) if config else ({}, {})
     typed = environment.parse_kwargs(env_fields or ())
     env_kwargs = environment.merged(env_of_file, typed)
     if env_of_file:
@@ -186,7 +194,8 @@ def read_changes(
         except UsageError as refusal:
             environment.make_env(env_id, 1, typed).close()  # what is typed may be wrong
             raise UsageError(f"{config}: {refusal}") from refusal
-    return settings_of_file | _split_assignments(settings or ()), env_kwargs
+    named = {"algorithm": algorithm} if algorithm else {}
+    return settings_of_file | _split_assignments(settings or ()) | named, env_kwargs
 
 
 def _split_assignments(settings: Sequence[str]) -> dict[str, str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from motrix_train.distributed import SINGLE_PROCESS, ProcessGroup
 from motrix_train.errors import UsageError
 from motrix_train.launcher import ProcessInfo
-from motrix_train.ppo.backend import select
+from motrix_train.learning.backend import select
 from motrix_train.storage.run_directory import RunDirectory
 from motrix_train.training.request import TrainRequest
 

@@ -12,11 +12,20 @@ from rich.console import Console
 from rich.table import Table
 
 from motrix_train import env_protocol, environment, presets
-from motrix_train.commands.options import AsJson, BackendName, ConfigFile, EnvFields, EnvId, Settings, read_changes
+from motrix_train.commands.options import (
+    Algorithm,
+    AsJson,
+    BackendName,
+    ConfigFile,
+    EnvFields,
+    EnvId,
+    Settings,
+    read_changes,
+)
 from motrix_train.config import to_json
 from motrix_train.errors import UsageError
-from motrix_train.ppo.backend import select
-from motrix_train.settings import changed, to_toml
+from motrix_train.learning.backend import select
+from motrix_train.settings import to_toml
 
 
 def show(
@@ -24,11 +33,12 @@ def show(
     config: ConfigFile = None,
     settings: Settings = None,
     env_fields: EnvFields = None,
+    algorithm: Algorithm = None,
     backend: BackendName = "auto",
     as_json: AsJson = False,
     as_toml: Annotated[bool, typer.Option("--toml", help="A file for --config instead of a table.")] = False,
 ) -> None:
-    """Shows what `train` would use: every field of the task and of PPO, with your changes.
+    """Shows what `train` would use: every field of task and training, with your changes.
 
     Example: motrix-train show Motrix/Go1-v0 --set rollouts=32 --env reward_weights.torques=0
 
@@ -38,9 +48,9 @@ def show(
         raise UsageError("--json and --toml exclude each other: give one of them")
     spec = environment.import_and_find_spec(env_id)
     name = select(backend).NAME
-    default = presets.preset(spec.id, name)
-    given, env_kwargs = read_changes(spec.id, config, settings, env_fields)
-    cfg = changed(default, given)
+    given, env_kwargs = read_changes(spec.id, config, settings, env_fields, algorithm)
+    cfg = presets.configured(spec.id, name, given)
+    default = presets.configured(spec.id, name, {"algorithm": cfg.algorithm})
     task = _task_fields(spec.id, env_kwargs)
     if as_toml:
         print(f"# {spec.id} with {name}\n{to_toml(cfg, env_kwargs)}", end="")
@@ -59,7 +69,7 @@ def show(
         return
     console = Console()
     console.print(f"{spec.id} with {name}: {cfg.max_batch_env_steps:,} vector steps of {cfg.num_envs:,} environments")
-    console.print(_fields_table("PPO (--set)", to_json(cfg), to_json(default)))
+    console.print(_fields_table(f"{cfg.algorithm.upper()} (--set)", to_json(cfg), to_json(default)))
     if task:
         console.print(_fields_table("Task (--env)", task, _default_fields(spec.id) or task))
 

@@ -14,6 +14,7 @@ from motrix_train import environment
 from motrix_train.commands.options import (
     MACHINE,
     PROGRAM,
+    Algorithm,
     BackendName,
     ConfigFile,
     Device,
@@ -32,8 +33,8 @@ from motrix_train.commands.processes import LAUNCHERS, connect_processes
 from motrix_train.distributed import ProcessGroup
 from motrix_train.errors import UsageError
 from motrix_train.interface import train_request
+from motrix_train.learning.transfer import InitFrom
 from motrix_train.policies import locate, locate_ready_made
-from motrix_train.ppo.transfer import InitFrom
 from motrix_train.storage.checkpoint import read
 from motrix_train.storage.run_directory import RunDirectory
 from motrix_train.storage.run_record import RunRecord
@@ -100,6 +101,7 @@ def train(
     max_env_steps: Annotated[
         int | None, typer.Option(parser=parse_count, metavar="N", help="Environment steps in all, 8000000 or 8e6.")
     ] = None,
+    algorithm: Algorithm = None,
     config: ConfigFile = None,
     settings: Settings = None,
     env_fields: EnvFields = None,
@@ -177,7 +179,7 @@ def train(
             return _resumed(resume, request, group, backend, console, video_every, wandb)
         _require_environment(env_id, init_from, partial, fresh_normaliser)
         chosen_seeds = _parse_seeds(seeds, seed, random_seed, group) if seeds else [seed]
-        given, env_kwargs = read_changes(env_id or "", config, settings, env_fields)
+        given, env_kwargs = read_changes(env_id or "", config, settings, env_fields, algorithm)
         given |= _given(num_envs=num_envs, max_env_steps=max_env_steps)
         requests = [request_for(chosen, given, env_kwargs) for chosen in chosen_seeds]
         _print_budget(console, max_env_steps, requests[0])

@@ -17,12 +17,11 @@ from gymnasium.vector import VectorEnv
 
 from motrix_gym.fields import Length, nearest, short
 from motrix_train import config, environment, presets, schema, toml_file
-from motrix_train.config import BackendName, PPOCfg
+from motrix_train.config import BackendName, BaseRLCfg, PPOCfg
 from motrix_train.curriculum.condition import Condition
 from motrix_train.errors import UsageError, within
-from motrix_train.ppo.backend import select
-from motrix_train.ppo.transfer import fit
-from motrix_train.settings import changed
+from motrix_train.learning.backend import select
+from motrix_train.learning.transfer import fit
 from motrix_train.storage.progress_table import flat
 from motrix_train.training.agents import fresh_agent
 from motrix_train.training.records import RolloutStats
@@ -71,7 +70,7 @@ class Stage:
     name: str
     env_id: str
     env_kwargs: dict[str, Any]
-    cfg: PPOCfg
+    cfg: BaseRLCfg
     advance_when: tuple[Condition, ...] = ()
     otherwise: Literal["go_on", "stop"] = GO_ON
     partial: bool = False
@@ -199,7 +198,7 @@ def _stage(table: Mapping[str, Any], backend: str, seed: int) -> Stage:
         if field in _ELSEWHERE:
             raise UsageError(f"set.{field}: {_ELSEWHERE[field]}")
         settings[field] = value
-    cfg = changed(presets.preset(spec.id, backend), settings)
+    cfg = presets.configured(spec.id, backend, settings)
     env_kwargs = table.get("env", {})
     environment.require_task_fields(env_kwargs)
     otherwise = table.get("otherwise", GO_ON)

@@ -27,7 +27,7 @@ from motrix_gym.fields import Bound
 from motrix_train import schema
 from motrix_train.curriculum.plan import STOP, Plan, Stage
 from motrix_train.errors import RunError, UsageError
-from motrix_train.ppo.transfer import InitFrom
+from motrix_train.learning.transfer import InitFrom
 from motrix_train.storage import checkpoint
 from motrix_train.storage.files import atomic_write, numbered
 from motrix_train.storage.json_file import json_bytes, read_json_object

@@ -13,8 +13,8 @@ from onnx import helper, numpy_helper
 
 from motrix_train.config import from_json
 from motrix_train.export.actuation import Affine
-from motrix_train.ppo.policy import CLIP_THRESHOLD, EPSILON, layers
-from motrix_train.ppo.symmetry import NetworkSymmetry, SignedPermutation
+from motrix_train.learning.policy import CLIP_THRESHOLD, EPSILON, layers
+from motrix_train.learning.symmetry import NetworkSymmetry, SignedPermutation
 from motrix_train.storage.checkpoint import Checkpoint
 
 OPSET, IR_VERSION = 17, 8  # of 2022: old enough for the runtimes that are in use
@@ -41,6 +41,8 @@ def policy_model(
     graph = _Graph()
     outputs = {"action": checkpoint.action_shape[0]}
     mean = _mean_action(graph, checkpoint, _normalized(graph, checkpoint, "observation"))
+    if checkpoint.is_squashed:
+        mean = _within_bounds(graph, checkpoint, mean)
     raised = graph.add("Max", mean, graph.constant("action_low", checkpoint.action_low))
     graph.add("Min", raised, graph.constant("action_high", checkpoint.action_high), output="action")
     if control is not None:
@@ -105,7 +107,7 @@ def _normalized(graph: _Graph, checkpoint: Checkpoint, observation: str) -> str:
 
 
 def _mean_action(graph: _Graph, checkpoint: Checkpoint, observation: str) -> str:
-    """The mean of the policy's Gaussian; with a mirror ``(f(o) + M_a f(M_o o)) / 2``."""
+    """The mean of the policy's Gaussian, for SAC before its tanh; with a mirror ``(f(o) + M_a f(M_o o)) / 2``."""
     if from_json(checkpoint.config).mirror == "none":
         return _perceptron(graph, checkpoint, observation)
     symmetry = NetworkSymmetry.from_arrays(checkpoint.state["mirror"])
@@ -116,19 +118,26 @@ def _mean_action(graph: _Graph, checkpoint: Checkpoint, observation: str) -> str
     return graph.add("Div", total, graph.constant("two", 2.0))
 
 
+def _within_bounds(graph: _Graph, checkpoint: Checkpoint, u: str) -> str:
+    """``center + half * tanh(u)``."""
+    low, high = np.float32(checkpoint.action_low), np.float32(checkpoint.action_high)
+    swung = graph.add("Mul", graph.add("Tanh", u), graph.constant("action_half", (high - low) / 2))
+    return graph.add("Add", swung, graph.constant("action_center", (low + high) / 2))
+
+
 def _mirrored(graph: _Graph, mirror: SignedPermutation, vectors: str, name: str) -> str:
     permuted = graph.add("Gather", vectors, graph.constant(f"{name}_index", np.int64(mirror.index)), axis=1)
     return graph.add("Mul", permuted, graph.constant(f"{name}_sign", mirror.sign))
 
 
 def _perceptron(graph: _Graph, checkpoint: Checkpoint, x: str) -> str:
-    """Hidden layers with their nonlinearity, and the linear head."""
+    """Hidden layers with their nonlinearity, and the linear head of the means."""
     cfg = from_json(checkpoint.config)
     *hidden, head = layers(checkpoint.state["policy"], len(cfg.policy_hidden_layer_sizes))
     for i, (weight, bias) in enumerate(hidden):
         x = graph.add("Gemm", x, graph.constant(f"weight_{i}", weight), graph.constant(f"bias_{i}", bias))
         x = graph.add(_ACTIVATIONS[cfg.activation], x)
-    weight, bias = head
+    weight, bias = (part[..., : checkpoint.action_shape[0]] for part in head)
     return graph.add("Gemm", x, graph.constant("head_weight", weight), graph.constant("head_bias", bias))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from motrix_train import environment, schema
-from motrix_train.config import PPOCfg, to_json
+from motrix_train.config import from_json, to_json
 from motrix_train.errors import RunError, UsageError
 from motrix_train.storage.progress_table import measured
 from motrix_train.storage.run_directory import RUNS, RunDirectory
@@ -168,8 +168,8 @@ def _below(path: Path) -> Iterator[RunDirectory]:
 
 def _settings(config: Mapping[str, Any]) -> Iterator[tuple[tuple[str, str], str]]:
     """The settings that change what a run learns; fields that are newer than the run have their default."""
-    ppo = {**to_json(PPOCfg()), **config["config"]}
-    yield from _flat("config", {name: value for name, value in ppo.items() if name not in NOT_LEARNT_WITH})
+    fields = to_json(from_json(config["config"]))
+    yield from _flat("config", {name: value for name, value in fields.items() if name not in NOT_LEARNT_WITH})
     for section, value in config.items():
         if section not in ("config", *RECORDS, *REPEATED):
             yield from _flat(section, value)

@@ -1,13 +1,16 @@
-"""The tuned configuration of each environment: a difference from the defaults of `PPOCfg`."""
+"""The tuned configuration of each environment: a difference from the defaults of `PPOCfg` or of `SACCfg`."""
 
 import functools
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
-from motrix_train.config import PPOCfg
+from motrix_train.config import BaseRLCfg, PPOCfg, SACCfg
 from motrix_train.environment import without_module
 from motrix_train.presets.installed import InstalledPreset, installed_presets
+from motrix_train.settings import changed
 
-__all__ = ["packages", "preset", "preset_ids"]
+__all__ = ["configured", "packages", "preset", "preset_ids"]
 
 PACKAGE = "motrix-gym"
 
@@ -198,13 +201,34 @@ _PRESETS: dict[str, PPOCfg] = {
     "Motrix/MultiTask-v0": MULTI_TASK,
 }
 
+_SAC_PRESETS: dict[str, SACCfg] = {
+    "Motrix/Pendulum-v0": SACCfg(num_envs=16, max_env_steps=200_000, discount_factor=0.99),
+    "Motrix/CartPoleSwingup-v0": SACCfg(num_envs=16, max_env_steps=200_000, discount_factor=0.99),
+}
+
 _BACKEND_DIFFERENCES: dict[tuple[str, str], dict[str, object]] = {
     ("Motrix/Go1-v0", "jax"): {"max_env_steps": 8_000_000},
 }
 
 
+def configured(env_id: str, backend: str, settings: Mapping[str, Any]) -> BaseRLCfg:
+    """The preset of an environment with changes, of the algorithm that the settings name, by default PPO.
+
+    Args:
+        env_id: As in `preset`.
+        backend: As in `preset`.
+        settings: Fields of the configuration, as values or as text.
+
+    Raises:
+        UsageError: There is no such field, it does not take the value, or it does not go with another one.
+    """
+    if BaseRLCfg.class_of(settings) is SACCfg:
+        return changed(_SAC_PRESETS.get(without_module(env_id), SACCfg()), settings)
+    return changed(preset(env_id, backend), settings)
+
+
 def preset(env_id: str, backend: str) -> PPOCfg:
-    """The tuned configuration of an environment; the defaults of `PPOCfg` where there is none.
+    """The tuned configuration of PPO for an environment; the defaults of `PPOCfg` where there is none.
 
     Args:
         env_id: A registered id, with or without the ``module:`` prefix.

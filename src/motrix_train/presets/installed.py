@@ -15,7 +15,8 @@ from importlib.metadata import EntryPoint
 
 from motrix_gym.fields import short
 from motrix_gym.installed import entry_points
-from motrix_train.config import PPOCfg, from_json, to_json
+from motrix_train import schema
+from motrix_train.config import PPOCfg, to_json
 
 GROUP = "motrix_train.presets"
 
@@ -65,7 +66,7 @@ def _load(point: EntryPoint) -> dict[str, PPOCfg]:
     for env_id, cfg in table.items():
         if not isinstance(env_id, str) or not isinstance(cfg, PPOCfg):
             raise TypeError(f"it has {short(env_id)}: {short(cfg)}; it takes environment ids with a PPOCfg each")
-    return {env_id: from_json(json.loads(json.dumps(to_json(cfg)))) for env_id, cfg in table.items()}
+    return {env_id: schema.build(PPOCfg, json.loads(json.dumps(to_json(cfg)))) for env_id, cfg in table.items()}
 
 
 def _warn(line: str) -> None:

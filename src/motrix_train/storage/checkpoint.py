@@ -5,6 +5,8 @@ are numbered from the input::
 
     policy/hidden/0/weight   policy/hidden/0/bias   ...   policy/output/weight   policy/output/bias   policy/log_std
     value/...                                       the same without log_std; policy/value_output if layers are shared
+    critic_1/..., target_critic_1/..., critic_2/... those of SAC, with norm/0/weight where layers are normalized; its
+                                                    policy has no log_std, since half of its outputs are that
     observation_normalizer/mean, variance, count    state_normalizer/...   value_normalizer/...
     mirror/observation_index, observation_sign, action_index, action_sign
 
@@ -24,7 +26,7 @@ from gymnasium import Space
 
 from motrix_gym.fields import Bound, NumberOrInfinity, annotations_of
 from motrix_train import schema
-from motrix_train.config import BackendName, PPOCfg, from_json
+from motrix_train.config import BackendName, BaseRLCfg, PPOCfg, SACCfg, from_json
 from motrix_train.environment import without_module
 from motrix_train.errors import RunError, UsageError
 from motrix_train.storage import array_file
@@ -61,7 +63,7 @@ class Header:
     backend: BackendName
     """What trained it, and what can resume its run."""
     config: dict[str, Any]
-    """The `PPOCfg` as JSON: sizes of the layers, activation, limits of the noise."""
+    """The `PPOCfg` or `SACCfg` as JSON: sizes of the layers, activation, limits of the noise."""
     observation_shape: tuple[Annotated[int, Bound(1)], ...]
     action_shape: tuple[Annotated[int, Bound(1)], ...]
     action_low: tuple[NumberOrInfinity, ...]
@@ -72,8 +74,8 @@ class Header:
     """Env steps trained so far."""
     seed: Annotated[int, Bound(0)]
     versions: dict[str, str]
-    distribution: Literal["gaussian"] = "gaussian"
-    """Of the actions around the output of the network."""
+    distribution: Literal["gaussian", "squashed_gaussian"] = "gaussian"
+    """Of the actions around the output of the network; that of SAC is squashed by a tanh to the bounds of an action."""
     observation_blocks: tuple[ObservationBlock, ...] = ()
     """The parts of the observation in their order; none where the environment does not name them."""
 
@@ -89,9 +91,14 @@ class Checkpoint(Header):
     file that a run is resumed from has it."""
 
     @property
-    def cfg(self) -> PPOCfg:
+    def cfg(self) -> BaseRLCfg:
         """How it was trained."""
         return from_json(self.config)
+
+    @property
+    def is_squashed(self) -> bool:
+        """Whether its actions are within their bounds, and its noise depends on the observation."""
+        return self.distribution == "squashed_gaussian"
 
     def policy_alone(self) -> "Checkpoint":
         """The same without what only a resumed run reads."""
@@ -125,18 +132,20 @@ class Checkpoint(Header):
         """The shapes of the arrays that acting needs, and of the value network as far as they are known."""
         cfg = self.cfg
         inputs, outputs = int(np.prod(self.observation_shape)), int(np.prod(self.action_shape))
+        per_action = 2 if self.is_squashed else 1  # mean and noise, or the mean alone
         shapes = {
-            **_layer_shapes("policy", (inputs, *cfg.policy_hidden_layer_sizes), outputs),
-            "policy/log_std": (outputs,),
+            **_layer_shapes("policy", (inputs, *cfg.policy_hidden_layer_sizes), per_action * outputs),
             "observation_normalizer/mean": (inputs,),
             "observation_normalizer/variance": (inputs,),
         }
         if cfg.mirror != "none":
             for name, width in (("observation", inputs), ("action", outputs)):
                 shapes |= {f"mirror/{name}_{part}": (width,) for part in ("index", "sign")}
-        if not cfg.share_policy_value_features:  # its first layer may see less than the policy
-            shapes |= _layer_shapes("value", (0, *cfg.value_hidden_layer_sizes), 1)
-            del shapes["value/hidden/0/weight"]
+        if isinstance(cfg, PPOCfg):
+            shapes["policy/log_std"] = (outputs,)
+        for critic in _critics(cfg):
+            shapes |= _layer_shapes(critic, (0, *cfg.value_hidden_layer_sizes), 1)
+            del shapes[f"{critic}/hidden/0/weight"]  # it may see less or more than the policy
         return shapes
 
     def require_environment(self, env_id: str) -> None:
@@ -237,6 +246,13 @@ def env_steps_of(path: str | Path) -> int | None:
         return read(path).env_steps
     except (RunError, UsageError):
         return None
+
+
+def _critics(cfg: BaseRLCfg) -> tuple[str, ...]:
+    """The networks of values that have layers of their own."""
+    if isinstance(cfg, SACCfg):
+        return ("critic_1", "critic_2", "target_critic_1", "target_critic_2")
+    return () if isinstance(cfg, PPOCfg) and cfg.share_policy_value_features else ("value",)
 
 
 def _layer_shapes(network: str, widths: tuple[int, ...], outputs: int) -> dict[str, tuple[int, ...]]:

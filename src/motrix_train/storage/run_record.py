@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from motrix_gym.fields import Bound
 from motrix_train import schema
-from motrix_train.config import BackendName, PPOCfg
+from motrix_train.config import BackendName, BaseRLCfg
 from motrix_train.errors import RunError, UsageError
 from motrix_train.storage.run_directory import RunDirectory
 
@@ -79,7 +79,7 @@ class RunRecord:
     workers: Annotated[int, Bound(1, 2**16)]
     device: str | None
     origin: OriginRecord | None
-    config: PPOCfg
+    config: BaseRLCfg
     versions: dict[str, str]
     command: str
     resumed: tuple[ResumedRecord, ...] = ()

@@ -10,11 +10,11 @@ from gymnasium.vector import VectorEnv
 
 from motrix_train import env_protocol
 from motrix_train import infos as step_infos
-from motrix_train.config import PPOCfg
+from motrix_train.config import BaseRLCfg
 from motrix_train.env_protocol import PrivilegedEnv, ResumableEnv
 from motrix_train.errors import UsageError
-from motrix_train.ppo.agent import Agent
-from motrix_train.ppo.divergence import require_finite
+from motrix_train.learning.agent import Agent
+from motrix_train.learning.divergence import require_finite
 from motrix_train.training.divergence_check import DivergenceCheck
 from motrix_train.training.episode_cuts import FirstEpisodeCuts, with_last_of_cut_envs
 from motrix_train.training.statistics import EpisodeStatistics, RolloutStatistics
@@ -41,7 +41,7 @@ class RolloutCollector:
         self,
         env: VectorEnv,
         agent: Agent,
-        cfg: PPOCfg,
+        cfg: BaseRLCfg,
         cuts: FirstEpisodeCuts | None,
         check: DivergenceCheck,
         vector_size: int,

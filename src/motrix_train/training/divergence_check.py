@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 
-from motrix_train.config import PPOCfg
+from motrix_train.config import BaseRLCfg
 from motrix_train.errors import RunError
-from motrix_train.ppo.agent import Agent, Update
-from motrix_train.ppo.backend import Backend
-from motrix_train.ppo.divergence import first_not_finite, is_finite
+from motrix_train.learning.agent import Agent, Update
+from motrix_train.learning.backend import Backend
+from motrix_train.learning.divergence import first_not_finite, is_finite
 from motrix_train.storage.run_directory import RunDirectory
 
 
@@ -24,7 +24,7 @@ class DivergenceCheck:
         run: Names the last good checkpoint; None in a process that does not write.
     """
 
-    def __init__(self, agent: Agent, backend: Backend, cfg: PPOCfg, run: RunDirectory | None) -> None:
+    def __init__(self, agent: Agent, backend: Backend, cfg: BaseRLCfg, run: RunDirectory | None) -> None:
         self._agent, self._backend, self._cfg, self._run = agent, backend, cfg, run
 
     def check_actions(self, actions: np.ndarray, env_steps: int) -> None:
@@ -52,7 +52,7 @@ class DivergenceCheck:
             raise self._error("the values of the new value network are not finite", env_steps)
 
     def _error(self, what: str, env_steps: int) -> RunError:
-        rate = min(self._cfg.learning_rate / 3, PPOCfg.learning_rate)
+        rate = min(self._cfg.learning_rate / 3, type(self._cfg).learning_rate)
         last = None if self._run is None else self._run.checkpoint("last")
         remedy = "" if last is None else f", with --init-from {last}, its last good checkpoint"
         return RunError(

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from motrix_train.ppo.agent import successors
+from motrix_train.learning.agent import successors
 
 
 class FirstEpisodeCuts:

@@ -14,7 +14,7 @@ from gymnasium.vector import VectorEnv
 from motrix_train import env_protocol, environment
 from motrix_train import infos as step_infos
 from motrix_train.errors import RunError, UsageError
-from motrix_train.ppo.divergence import require_finite
+from motrix_train.learning.divergence import require_finite
 
 PolicyFunction = Callable[[np.ndarray], np.ndarray]  # observations (N, k) float32 -> actions (N, m) float32
 

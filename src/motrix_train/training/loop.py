@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from motrix_train import env_protocol
-from motrix_train.config import PPOCfg
+from motrix_train.config import BaseRLCfg
 from motrix_train.distributed import ProcessGroup
-from motrix_train.ppo.agent import Agent, Update
-from motrix_train.ppo.backend import Backend
+from motrix_train.learning.agent import Agent, Update
+from motrix_train.learning.backend import Backend
 from motrix_train.training.collector import RolloutCollector
 from motrix_train.training.divergence_check import DivergenceCheck
 from motrix_train.training.interrupts import stop_requests
@@ -38,7 +38,7 @@ class TrainingLoop:
         collector: RolloutCollector,
         agent: Agent,
         backend: Backend,
-        cfg: PPOCfg,
+        cfg: BaseRLCfg,
         group: ProcessGroup,
         check: DivergenceCheck,
         reporter: Reporter | None,
@@ -75,6 +75,7 @@ class TrainingLoop:
         own = resume_state["workers"][str(self._group.rank)]
         self.collector.restore(own)
         self._backend.set_random_state(self.agent, own["random"])
+        self.agent.restore_session(own)
         self._take_snapshot()
 
     def learn(self) -> TrainingSummary | None:
@@ -135,10 +136,15 @@ class TrainingLoop:
             self._common_state["ranking"] = self._reporter.best.state()
         self._own_state: dict[str, Any] = {}
         if env_protocol.is_resumable(self.collector.env):
-            self._own_state = {**self.collector.state(), "random": self._backend.random_state(self.agent)}
+            self._own_state = {
+                **self.collector.state(),
+                "random": self._backend.random_state(self.agent),
+                **self.agent.session_state(),
+            }
 
     def _write_checkpoints(self, *, with_step: bool) -> Path | None:
         """Writes ``last`` on rank 0 and returns its path; before it, a checkpoint named after the env steps."""
+        self._group.run(self.agent.flush)
         own_states = self._group.gather(self._own_state)
 
         def write() -> Path | None:

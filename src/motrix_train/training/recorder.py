@@ -88,7 +88,7 @@ class Recorder:
         return path
 
 
-def _hyperparameters(template: Checkpoint, cfg: config.PPOCfg) -> dict[str, Any]:
+def _hyperparameters(template: Checkpoint, cfg: config.BaseRLCfg) -> dict[str, Any]:
     """The settings of a run by name, for TensorBoard."""
     return {
         "env_id": template.env_id,
@@ -98,7 +98,7 @@ def _hyperparameters(template: Checkpoint, cfg: config.PPOCfg) -> dict[str, Any]
     }
 
 
-def _rewind(run: RunDirectory, resumed: Checkpoint | None, cfg: config.PPOCfg, workers: int) -> None:
+def _rewind(run: RunDirectory, resumed: Checkpoint | None, cfg: config.BaseRLCfg, workers: int) -> None:
     """Restores the files of a run at a checkpoint, as a run with this budget has written them.
 
     Removes an evaluation at the end of a shorter budget, and the best policy that this evaluation chose.

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from motrix_train.config import PPOCfg
-from motrix_train.ppo.transfer import Transfer
+from motrix_train.config import BaseRLCfg
+from motrix_train.learning.transfer import Transfer
 from motrix_train.storage.run_directory import RunDirectory
 from motrix_train.training.evaluation import PolicyFunction
 
@@ -19,7 +19,7 @@ class TrainingPlan:
     env_id: str
     backend: str
     seed: int
-    cfg: PPOCfg
+    cfg: BaseRLCfg
     total_env_steps: int
     run: RunDirectory
     env_steps: int
@@ -72,7 +72,7 @@ class RolloutStats:
     With several workers, the mean of their shares."""
     losses: dict[str, float]
     update: dict[str, float]
-    """Diagnostics of the update beside its losses; see `motrix_train.ppo.agent.Update.diagnostics`."""
+    """Diagnostics of the update beside its losses; see `motrix_train.learning.agent.Update.diagnostics`."""
     evaluation: dict[str, float]
     """Evaluation of the policy without exploration after this update: its mean return with standard error, mean
     episode length and the task's metrics; empty if there was none."""

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from motrix_train import environment
-from motrix_train.config import PPOCfg, to_json
+from motrix_train.config import BaseRLCfg, to_json
 from motrix_train.errors import RunError
-from motrix_train.ppo.transfer import InitFrom
+from motrix_train.learning.transfer import InitFrom
 from motrix_train.storage import checkpoint
 from motrix_train.storage.array_file import SUFFIX
 from motrix_train.storage.run_directory import RUNS, RunDirectory
@@ -36,7 +36,7 @@ class TrainRequest:
     env_id: str
     env_kwargs: Mapping[str, Any]
     backend: str
-    cfg: PPOCfg
+    cfg: BaseRLCfg
     device: str | None = None
     num_threads: int = 0
     origin: InitFrom | None = None

@@ -14,7 +14,7 @@ from typing import Any
 
 from motrix_train import schema
 from motrix_train.distributed import SINGLE_PROCESS, ProcessGroup
-from motrix_train.ppo.transfer import InitFrom
+from motrix_train.learning.transfer import InitFrom
 from motrix_train.storage.checkpoint import Checkpoint
 from motrix_train.storage.run_directory import RunDirectory
 from motrix_train.storage.run_record import RunRecord

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 from gymnasium.vector import VectorEnv
 
 from motrix_train import config, env_protocol, environment
+from motrix_train.config import PPOCfg, SACCfg
 from motrix_train.distributed import SINGLE_PROCESS, ProcessGroup
 from motrix_train.errors import RunError, UsageError
-from motrix_train.ppo.agent import Agent
-from motrix_train.ppo.backend import Backend, select
-from motrix_train.ppo.divergence import first_not_finite
-from motrix_train.ppo.transfer import Transfer, transfer
+from motrix_train.learning.agent import Agent
+from motrix_train.learning.backend import Backend, select
+from motrix_train.learning.divergence import first_not_finite
+from motrix_train.learning.transfer import Transfer, transfer
 from motrix_train.storage.checkpoint import Checkpoint, ObservationBlock
 from motrix_train.storage.run_directory import RunDirectory
 from motrix_train.storage.versions import installed_versions
@@ -68,7 +70,10 @@ def train_policy(
     assert cfg.seed is not None
     seeds = Seeds.from_run_seed(cfg.seed).for_worker(group.rank, cfg.num_envs)
     with ExitStack() as opened:
-        env, agent, transferred = group.run(_make_agent, opened, request, backend, resumed, seeds.networks, group)
+        replay = None if run is None else run.path / "replay"
+        env, agent, transferred = group.run(
+            _make_agent, opened, request, backend, resumed, seeds.networks, group, replay
+        )
         if group.size > 1:
             backend.load_agent_state(agent, group.from_main(lambda: backend.agent_state(agent)))
         reporter = None
@@ -107,9 +112,10 @@ def _make_agent(
     resumed: Checkpoint | None,
     seed: int,
     group: ProcessGroup,
+    replay: Path | None,
 ) -> tuple[VectorEnv, Agent, Transfer | None]:
     """Makes the environment, open as long as `opened`, and its agent: from a checkpoint, from a policy, or fresh."""
-    if request.cfg.kl_threshold and group.size > 1:
+    if isinstance(request.cfg, PPOCfg) and request.cfg.kl_threshold and group.size > 1:
         raise UsageError(
             f"kl_threshold {request.cfg.kl_threshold} is not possible with {group.size} workers, which would stop an "
             "epoch each at another step: give kl_threshold=0"
@@ -117,7 +123,7 @@ def _make_agent(
     num_threads = request.num_threads if request.num_threads or group.size == 1 else group.cpus
     env = opened.enter_context(closing(_make_training_env(request, request.cfg.num_envs, num_threads)))
     backend.seed_everything(seed)
-    agent = fresh_agent(env, request.env_id, request.cfg, backend, request.device, group)
+    agent = fresh_agent(env, request.env_id, request.cfg, backend, request.device, group, replay)
     transferred = None
     if resumed is not None:
         with _misfits_as_run_errors():
@@ -197,6 +203,7 @@ def _checkpoint_template(env: VectorEnv, request: TrainRequest) -> Checkpoint:
         env_steps=0,
         seed=request.cfg.seed,
         versions=installed_versions(),
+        distribution="squashed_gaussian" if isinstance(request.cfg, SACCfg) else "gaussian",
         observation_blocks=_blocks(env),
     )
 

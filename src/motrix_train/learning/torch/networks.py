@@ -8,11 +8,11 @@ from skrl.models.torch import DeterministicMixin, GaussianMixin, Model
 from torch import nn
 
 from motrix_train.config import Activation, PPOCfg
-from motrix_train.ppo.spaces import Spaces
-from motrix_train.ppo.symmetry import NetworkSymmetry, SignedPermutation
-from motrix_train.ppo.torch.skrl_oddities import SharedFeatures
+from motrix_train.learning.spaces import Spaces
+from motrix_train.learning.symmetry import NetworkSymmetry, SignedPermutation
+from motrix_train.learning.torch.skrl_oddities import SharedFeatures
 
-_ACTIVATIONS = {"elu": nn.ELU, "relu": nn.ReLU, "tanh": nn.Tanh}
+ACTIVATIONS = {"elu": nn.ELU, "relu": nn.ReLU, "tanh": nn.Tanh}
 
 
 def make_models(spaces: Spaces, cfg: PPOCfg, symmetry: NetworkSymmetry | None, device: torch.device) -> dict[str, Any]:
@@ -41,7 +41,7 @@ class GaussianPolicy(GaussianMixin, Model):
         self._limits = cfg.min_log_std, cfg.max_log_std
         widths = (self.num_observations, *cfg.policy_hidden_layer_sizes)
         self.hidden = _hidden_layers(widths, cfg.activation)
-        self.head = _linear(widths[-1], self.num_actions, gain=0.01)
+        self.head = linear(widths[-1], self.num_actions, gain=0.01)
         self.log_std_parameter = nn.Parameter(torch.full((self.num_actions,), float(cfg.initial_log_std)))
 
     def log_std(self) -> torch.Tensor:  # (m,)
@@ -75,7 +75,7 @@ class Value(DeterministicMixin, Model):
         width = self.num_observations if spaces.state is None else self.num_states
         widths = (width, *cfg.value_hidden_layer_sizes)
         self.hidden = _hidden_layers(widths, cfg.activation)
-        self.head = _linear(widths[-1], 1, gain=1.0)
+        self.head = linear(widths[-1], 1, gain=1.0)
 
     def compute(self, inputs, role=""):  # pyright: ignore[reportIncompatibleMethodOverride]  # called by position
         vectors = inputs[self._input]  # (N, k)
@@ -90,7 +90,7 @@ class PolicyAndValue(GaussianPolicy):
 
     def __init__(self, spaces: Spaces, device: torch.device, cfg: PPOCfg, symmetry: NetworkSymmetry | None) -> None:
         super().__init__(spaces, device, cfg, symmetry)
-        self.value_head = _linear(cfg.policy_hidden_layer_sizes[-1], 1, gain=1.0)
+        self.value_head = linear(cfg.policy_hidden_layer_sizes[-1], 1, gain=1.0)
         self._symmetric_value = cfg.mirror == "policy_and_value"
         self._features = SharedFeatures()
 
@@ -120,11 +120,11 @@ class PolicyAndValue(GaussianPolicy):
 def _hidden_layers(widths: tuple[int, ...], activation: Activation) -> nn.Sequential:
     layers: list[nn.Module] = []
     for inputs, outputs in itertools.pairwise(widths):
-        layers += [_linear(inputs, outputs, gain=2**0.5), _ACTIVATIONS[activation]()]
+        layers += [linear(inputs, outputs, gain=2**0.5), ACTIVATIONS[activation]()]
     return nn.Sequential(*layers)
 
 
-def _linear(inputs: int, outputs: int, gain: float) -> nn.Linear:
+def linear(inputs: int, outputs: int, gain: float) -> nn.Linear:
     layer = nn.Linear(inputs, outputs)
     nn.init.orthogonal_(layer.weight, gain)
     nn.init.zeros_(layer.bias)

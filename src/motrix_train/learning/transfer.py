@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from motrix_train.errors import UsageError
-from motrix_train.ppo.agent import Agent
-from motrix_train.ppo.backend import Backend
+from motrix_train.learning.agent import Agent
+from motrix_train.learning.backend import Backend
 from motrix_train.storage.array_tree import leaves, nest
 from motrix_train.storage.checkpoint import Checkpoint
 
-_NETWORKS = ("policy", "value")
+_NETWORKS = ("policy", "value", "critic_1", "critic_2", "target_critic_1", "target_critic_2")
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,11 @@ def transfer(agent: Agent, backend: Backend, init_from: InitFrom) -> Transfer:
         UsageError: They do not `fit`.
     """
     own, given = backend.network_state(agent), init_from.checkpoint.state
+    if ("value" in own) != ("value" in given) and ("critic_1" in own or "critic_1" in given):
+        mine, theirs = ("SAC", "PPO") if "critic_1" in own else ("PPO", "SAC")
+        raise UsageError(
+            f"the policy to start from is one of {theirs}, which {mine} cannot go on with: give one of {mine}"
+        )
     fitting = fit(own, given, partial=init_from.partial, normalizer=init_from.normalizer)
     arrays = dict(leaves(given))
     backend.load_network_state(agent, nest({**dict(leaves(own)), **{name: arrays[name] for name in fitting.loaded}}))

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import serialization
 
-from motrix_train.ppo.jax.normalizer import Normalizer
-from motrix_train.ppo.skrl_oddities import NORMALIZER_ARRAYS
+from motrix_train.learning.jax.normalizer import Normalizer
+from motrix_train.learning.skrl_oddities import NORMALIZER_ARRAYS
 from motrix_train.storage.array_tree import leaves, nest
 
 _PARTS = {"weight": "kernel", "bias": "bias"}

@@ -1,7 +1,7 @@
 """Every behaviour of SKRL 2.1 that the trainer relies on and that SKRL does not document.
 
 tests/train/test_skrl_oddities.py has a test of each, under the name in the first column, which fails when SKRL changes.
-The code is here, in `ppo/torch/skrl_oddities.py` and in `ppo/jax/skrl_oddities.py`.
+The code is here, in `learning/torch/skrl_oddities.py` and in `learning/jax/skrl_oddities.py`.
 
 | name | SKRL's behaviour | what the trainer does |
 |---|---|---|
@@ -13,6 +13,8 @@ The code is here, in `ppo/torch/skrl_oddities.py` and in `ppo/jax/skrl_oddities.
 | pooled_moments | normalizers update through `_parallel_variance(mean, variance, count)` | passes pooled moments |
 | checkpoint_modules | networks, normalizers and optimizers, by the names that SKRL saves them under | saves these |
 | tracking_data | losses, noise and learning rate of an update, by tag | reads the means |
+| sac_coefficient | SAC's first update takes the entropy coefficient from its configuration | sets it |
+| sac_tracking | SAC tracks its losses only where `write_interval` is above 0 | sets it for an update |
 | truncation | the reward of a truncated step gets the value of `next_observations` | passes the true last ones |
 | policy_then_value | Torch asks the policy, then the value, for the same tensor object | computes shared layers once |
 | worker_globals | Torch averages over processes if `config.torch._is_distributed`, which is private | sets it |
@@ -32,6 +34,11 @@ import numpy as np
 
 NO_TIMESTEPS = {"timestep": 0, "timesteps": 0}
 """timesteps: arguments that SKRL requires and PPO does not use."""
+
+SAC_LOSSES = {"Loss / Critic loss": "critic", "Loss / Policy loss": "policy", "Loss / Entropy loss": "entropy"}
+"""sac_tracking: tags of the losses of SAC."""
+SAC_DIAGNOSTICS = {"Coefficient / Entropy coefficient": "entropy_coefficient", "Target / Target (mean)": "target_mean"}
+"""sac_tracking: tags of what else SAC tells."""
 
 LOSSES = {"Loss / Policy loss": "policy", "Loss / Value loss": "value", "Loss / Entropy loss": "entropy"}
 """tracking_data: tags of the losses."""
@@ -94,7 +101,7 @@ def saved_modules(ppo: Any) -> dict[str, Any]:
         for name, module in ppo.checkpoint_modules.items()
         if not name.endswith("optimizer")
     }
-    if modules["policy"] is modules["value"]:
+    if modules["policy"] is modules.get("value"):
         del modules["value"]
     return modules
 

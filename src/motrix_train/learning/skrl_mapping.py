@@ -1,4 +1,4 @@
-"""From a `PPOCfg` to the configuration of SKRL's PPO. Pure: it imports neither Torch nor JAX nor SKRL.
+"""From a `PPOCfg` or a `SACCfg` to SKRL's configuration. Pure: it imports neither Torch nor JAX nor SKRL.
 
 The SKRL classes that a backend hands in are those of its own framework. Every field of SKRL's
 configuration is set, so that a change of SKRL's defaults changes nothing here, and the result is built afresh
@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
-from motrix_train.config import PPOCfg
-from motrix_train.ppo.policy import CLIP_THRESHOLD, EPSILON
+from motrix_train.config import PPOCfg, SACCfg
+from motrix_train.learning.policy import CLIP_THRESHOLD, EPSILON
 
 
 class Dataclass(Protocol):
@@ -95,6 +95,54 @@ def ppo_cfg(
     if "mixed_precision" in {field.name for field in dataclasses.fields(classes.ppo_cfg)}:  # Torch only
         values["mixed_precision"] = False
     return classes.ppo_cfg(**values)
+
+
+def sac_cfg(
+    cfg: SACCfg,
+    sac_cfg_class: type[T],
+    experiment_cfg: type,
+    normalizer: type,
+    *,
+    num_actions: int,
+    observation_normalizer_kwargs: dict[str, Any],
+    state_normalizer_kwargs: dict[str, Any] | None = None,
+) -> T:
+    """SKRL's SAC configuration. Its vector steps are ours; its gradient steps are those of an update.
+
+    Args:
+        cfg: What to train with.
+        sac_cfg_class: SKRL's class of it.
+        experiment_cfg: SKRL's class of the configuration of logs.
+        normalizer: The class of the normalizers, which learn nothing from what is sampled.
+        num_actions: Elements of an action.
+        observation_normalizer_kwargs: Arguments of the observation normalizer.
+        state_normalizer_kwargs: Arguments of the state normalizer, None where no network sees a state.
+    """
+    normalized = {"epsilon": EPSILON, "clip_threshold": CLIP_THRESHOLD}
+    states = state_normalizer_kwargs
+    values = {
+        "experiment": _no_files(experiment_cfg),
+        "gradient_steps": cfg.gradient_steps,
+        "batch_size": cfg.batch_size,
+        "discount_factor": cfg.discount_factor,
+        "polyak": cfg.polyak,
+        "learning_rate": cfg.learning_rate,
+        "learning_rate_scheduler": None,
+        "learning_rate_scheduler_kwargs": {},
+        "observation_preprocessor": normalizer,
+        "observation_preprocessor_kwargs": {**normalized, **observation_normalizer_kwargs},
+        "state_preprocessor": None if states is None else normalizer,
+        "state_preprocessor_kwargs": {} if states is None else {**normalized, **states},
+        "random_timesteps": cfg.random_timesteps,
+        "learning_starts": cfg.learning_starts,
+        "grad_norm_clip": cfg.grad_norm_clip,
+        "learn_entropy": cfg.learn_entropy,
+        "initial_entropy_value": cfg.initial_entropy_value,
+        "target_entropy": -num_actions / 2 if cfg.target_entropy is None else cfg.target_entropy,
+        "rewards_shaper": _scale(cfg.rewards_shaper_scale),
+        "mixed_precision": False,
+    }
+    return sac_cfg_class(**values)
 
 
 def _no_files(experiment_cfg: type) -> Any:

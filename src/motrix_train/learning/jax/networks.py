@@ -9,9 +9,9 @@ from skrl.models.jax import DeterministicMixin, GaussianMixin, Model
 
 from motrix_train.config import Activation, PPOCfg
 from motrix_train.errors import UsageError
-from motrix_train.ppo.jax import skrl_oddities
-from motrix_train.ppo.spaces import Spaces
-from motrix_train.ppo.symmetry import NetworkSymmetry, SignedPermutation
+from motrix_train.learning.jax import skrl_oddities
+from motrix_train.learning.spaces import Spaces
+from motrix_train.learning.symmetry import NetworkSymmetry, SignedPermutation
 
 _ACTIVATIONS = {"elu": nn.elu, "relu": nn.relu, "tanh": nn.tanh}
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from skrl.resources.preprocessors.jax import RunningStandardScaler
 
-from motrix_train.ppo.normalizer import NO_POOLING, Pooling
+from motrix_train.learning.normalizer import NO_POOLING, Pooling
 
 
 class Normalizer(RunningStandardScaler):

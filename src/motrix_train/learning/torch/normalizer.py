@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from skrl.resources.preprocessors.torch import RunningStandardScaler
 
-from motrix_train.ppo.normalizer import NO_POOLING, Pooling
+from motrix_train.learning.normalizer import NO_POOLING, Pooling
 
 
 class Normalizer(RunningStandardScaler):

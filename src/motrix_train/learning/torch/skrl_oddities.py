@@ -1,4 +1,4 @@
-"""What the trainer relies on in SKRL's Torch classes: see `motrix_train.ppo.skrl_oddities` for the list."""
+"""What the trainer relies on in SKRL's Torch classes: see `motrix_train.learning.skrl_oddities` for the list."""
 
 import contextlib
 import math

@@ -1,38 +1,43 @@
-"""PPO on Torch."""
+"""PPO and SAC on Torch."""
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from skrl.agents.torch import ExperimentCfg
 from skrl.agents.torch.ppo import PPO, PPO_CFG
+from skrl.agents.torch.sac import SAC
 from skrl.memories.torch import RandomMemory
 from skrl.resources.schedulers.torch import KLAdaptiveLR
 
-from motrix_train.config import PPOCfg
+from motrix_train.config import BaseRLCfg, PPOCfg, SACCfg
 from motrix_train.distributed import ProcessGroup, Transport
 from motrix_train.errors import UsageError
 from motrix_train.launcher import ProcessInfo
-from motrix_train.ppo.agent import Agent
-from motrix_train.ppo.backend import Backend
-from motrix_train.ppo.policy import Policy
-from motrix_train.ppo.skrl_mapping import SkrlClasses
-from motrix_train.ppo.skrl_oddities import observation_normalizer, saved_modules
-from motrix_train.ppo.spaces import Spaces
-from motrix_train.ppo.symmetry import NetworkSymmetry
-from motrix_train.ppo.torch.arrays import load_arrays, to_arrays, to_host, to_numpy, to_torch
-from motrix_train.ppo.torch.networks import make_models
-from motrix_train.ppo.torch.normalizer import Normalizer
-from motrix_train.ppo.torch.process_group import connect
-from motrix_train.ppo.torch.skrl_oddities import GradientNorm, averaging_over
+from motrix_train.learning.agent import Agent
+from motrix_train.learning.backend import Backend
+from motrix_train.learning.policy import GaussianPolicy, Policy
+from motrix_train.learning.ppo import PPOAgent
+from motrix_train.learning.sac import SACAgent
+from motrix_train.learning.skrl_mapping import SkrlClasses
+from motrix_train.learning.skrl_oddities import observation_normalizer, saved_modules
+from motrix_train.learning.spaces import Spaces
+from motrix_train.learning.symmetry import NetworkSymmetry
+from motrix_train.learning.torch import sac
+from motrix_train.learning.torch.arrays import load_arrays, to_arrays, to_host, to_numpy, to_torch
+from motrix_train.learning.torch.networks import make_models
+from motrix_train.learning.torch.normalizer import Normalizer
+from motrix_train.learning.torch.process_group import connect
+from motrix_train.learning.torch.skrl_oddities import GradientNorm, averaging_over
 
 SMALL_LAYER = 512  # neurons
 
 
 class TorchBackend(Backend):
-    """SKRL's PPO for Torch."""
+    """SKRL's PPO and SAC for Torch."""
 
     NAME = "torch"
 
@@ -56,7 +61,7 @@ class TorchBackend(Backend):
             raise UsageError(f"device {name!r} is not usable with Torch ({reason}): give cpu or cuda") from None
         return device
 
-    def _set_threads(self, cfg: PPOCfg, workers: ProcessGroup) -> None:
+    def _set_threads(self, cfg: BaseRLCfg, workers: ProcessGroup) -> None:
         """Computes in one thread where layers are small; ``OMP_NUM_THREADS``, where it is set, counts instead.
 
         The threads of Torch wait for each other by spinning. If another program uses one of the CPUs, each matrix
@@ -83,20 +88,42 @@ class TorchBackend(Backend):
     ) -> dict[str, Any]:
         return make_models(spaces, cfg, symmetry, device)
 
-    def _agent(self, ppo: PPO, symmetry: NetworkSymmetry | None, device: torch.device, workers: ProcessGroup) -> Agent:
-        def to_device(array: np.ndarray) -> torch.Tensor:
-            return torch.tensor(array, device=device, dtype=torch.bool if array.dtype == bool else torch.float32)
-
-        return Agent(
+    def _agent(
+        self, ppo: PPO, cfg: PPOCfg, symmetry: NetworkSymmetry | None, device: torch.device, workers: ProcessGroup
+    ) -> Agent:
+        return PPOAgent(
             ppo,
+            cfg.rollouts,
             policy=self._policy(ppo.policy, observation_normalizer(ppo), device),
-            to_device=to_device,
-            to_host=to_host,
-            inference=torch.no_grad,
             gradient_norm=GradientNorm(ppo.optimizer),
-            all_finite=lambda: _all_finite(ppo),
+            all_finite=lambda: _all_finite(ppo, _moments(ppo.optimizer)),
+            bootstraps_at_time_limit=cfg.time_limit_bootstrap,
             symmetry=symmetry,
             learning=lambda: averaging_over(workers),
+            **_transport(device),
+        )
+
+    def _make_sac(
+        self,
+        spaces: Spaces,
+        num_envs: int,
+        cfg: SACCfg,
+        symmetry: NetworkSymmetry | None,
+        target: torch.device,
+        replay: Path | None,
+    ) -> Agent:
+        agent, memory = sac.make_sac(spaces, num_envs, cfg, self._on_device(symmetry, target), target, replay)
+        return SACAgent(
+            agent,
+            cfg,
+            memory=memory,
+            learn_normalizers=lambda observations, states: sac.learn_normalizers(agent, observations, states),
+            gradient_norm=GradientNorm(agent.policy_optimizer),
+            policy=sac.mean_policy(agent, target),
+            all_finite=lambda: _all_finite(agent, sac.learned_moments(agent)),
+            bootstraps_at_time_limit=cfg.time_limit_bootstrap,
+            symmetry=symmetry,
+            **_transport(target),
         )
 
     def _policy(self, network: Any, normalizer: Normalizer, device: torch.device) -> Policy:
@@ -105,7 +132,7 @@ class TorchBackend(Backend):
                 tensor = torch.tensor(observations, device=device, dtype=torch.float32)
                 return network.compute({"observations": normalizer(tensor)}, "policy")[0].cpu().numpy()
 
-        return Policy(mean, lambda: network.log_std().detach().exp().cpu().numpy())
+        return GaussianPolicy(mean, lambda: network.log_std().detach().exp().cpu().numpy())
 
     def _arrays(self, module: Any) -> dict[str, Any]:
         return to_arrays(module)
@@ -113,27 +140,31 @@ class TorchBackend(Backend):
     def _load_arrays(self, module: Any, arrays: Mapping[str, Any]) -> None:
         load_arrays(module, arrays)
 
-    def _optimizer_state(self, ppo: PPO) -> dict[str, Any]:
+    def _optimizer_state(self, ppo: PPO | SAC) -> dict[str, Any]:
+        if isinstance(ppo, SAC):
+            return sac.optimizer_state(ppo)
         optimizer = ppo.optimizer.state_dict()
         return {
             "moments": {str(i): to_numpy(moments) for i, moments in optimizer["state"].items()},
             "learning_rate": float(optimizer["param_groups"][0]["lr"]),
         }
 
-    def _load_optimizer_state(self, ppo: PPO, state: Mapping[str, Any]) -> None:
+    def _load_optimizer_state(self, ppo: PPO | SAC, state: Mapping[str, Any]) -> None:
+        if isinstance(ppo, SAC):
+            return sac.load_optimizer_state(ppo, state)
         optimizer = ppo.optimizer.state_dict()
         optimizer["state"] = {int(i): to_torch(moments) for i, moments in state.get("moments", {}).items()}
         for group in optimizer["param_groups"]:
             group["lr"] = float(state["learning_rate"])
         ppo.optimizer.load_state_dict(optimizer)
 
-    def _random_state(self, ppo: PPO) -> dict[str, Any]:
+    def _random_state(self, ppo: PPO | SAC) -> dict[str, Any]:
         state = {"torch": torch.get_rng_state().numpy()}
         if ppo.device.type == "cuda":
             state["cuda"] = torch.cuda.get_rng_state(ppo.device).numpy()
         return state
 
-    def _set_random_state(self, ppo: PPO, state: Mapping[str, Any]) -> None:
+    def _set_random_state(self, ppo: PPO | SAC, state: Mapping[str, Any]) -> None:
         torch.set_rng_state(torch.tensor(state["torch"]))
         if "cuda" in state and ppo.device.type == "cuda":
             torch.cuda.set_rng_state(torch.tensor(state["cuda"]), ppo.device)
@@ -150,10 +181,22 @@ def _gpu_of_worker(name: str, workers: ProcessGroup) -> torch.device:
     return torch.device("cuda", workers.gpu)
 
 
-def _all_finite(ppo: PPO) -> bool:
+def _transport(device: torch.device) -> dict[str, Any]:
+    """How arrays come to a device and back, as arguments of an `Agent`."""
+
+    def to_device(array: np.ndarray) -> torch.Tensor:
+        return torch.tensor(array, device=device, dtype=torch.bool if array.dtype == bool else torch.float32)
+
+    return {"to_device": to_device, "to_host": to_host, "inference": torch.no_grad}
+
+
+def _moments(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
+    return [x for state in optimizer.state.values() for name, x in state.items() if name != "step"]
+
+
+def _all_finite(skrl: Any, moments: list[torch.Tensor]) -> bool:
     """Whether all that was learned is finite: one sum per array, in double precision, which float32 cannot exceed."""
-    learned = [tensor for module in saved_modules(ppo).values() for tensor in module.state_dict().values()]
-    moments = [x for state in ppo.optimizer.state.values() for name, x in state.items() if name != "step"]
+    learned = [tensor for module in saved_modules(skrl).values() for tensor in module.state_dict().values()]
     return bool(torch.stack([x.sum(dtype=torch.float64) for x in (*learned, *moments)]).isfinite().all())
 
 

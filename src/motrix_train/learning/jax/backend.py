@@ -13,28 +13,29 @@ from skrl.agents.jax.ppo import PPO, PPO_CFG
 from skrl.memories.jax import RandomMemory
 from skrl.resources.schedulers.jax import KLAdaptiveLR
 
-from motrix_train.config import PPOCfg
+from motrix_train.config import BaseRLCfg, PPOCfg
 from motrix_train.distributed import ProcessGroup, Transport
 from motrix_train.errors import UsageError
 from motrix_train.launcher import ProcessInfo
-from motrix_train.ppo.agent import Agent
-from motrix_train.ppo.backend import Backend, Device
-from motrix_train.ppo.jax.arrays import load_arrays, to_arrays, to_numpy
-from motrix_train.ppo.jax.networks import make_models
-from motrix_train.ppo.jax.normalizer import Normalizer
-from motrix_train.ppo.jax.process_group import connect, mean_of_all_workers
-from motrix_train.ppo.jax.skrl_oddities import (
+from motrix_train.learning.agent import Agent
+from motrix_train.learning.backend import Backend, Device
+from motrix_train.learning.jax.arrays import load_arrays, to_arrays, to_numpy
+from motrix_train.learning.jax.networks import make_models
+from motrix_train.learning.jax.normalizer import Normalizer
+from motrix_train.learning.jax.process_group import connect, mean_of_all_workers
+from motrix_train.learning.jax.skrl_oddities import (
     GradientNorm,
     Optimizer,
     kl_adaptive_of_all_workers,
     noise_state,
     set_noise_state,
 )
-from motrix_train.ppo.policy import Policy
-from motrix_train.ppo.skrl_mapping import SkrlClasses
-from motrix_train.ppo.skrl_oddities import observation_normalizer, saved_modules
-from motrix_train.ppo.spaces import Spaces
-from motrix_train.ppo.symmetry import NetworkSymmetry
+from motrix_train.learning.policy import GaussianPolicy, Policy
+from motrix_train.learning.ppo import PPOAgent
+from motrix_train.learning.skrl_mapping import SkrlClasses
+from motrix_train.learning.skrl_oddities import observation_normalizer, saved_modules
+from motrix_train.learning.spaces import Spaces
+from motrix_train.learning.symmetry import NetworkSymmetry
 from motrix_train.storage.array_tree import require_same_shapes
 
 
@@ -60,7 +61,7 @@ class JaxBackend(Backend):
             reason = str(error).splitlines()[0]
             raise UsageError(f"device {name!r} is not usable with JAX ({reason}): give cpu or cuda") from None
 
-    def _set_threads(self, cfg: PPOCfg, workers: ProcessGroup) -> None:
+    def _set_threads(self, cfg: BaseRLCfg, workers: ProcessGroup) -> None:
         """Leaves the choice to JAX, which makes it when it is imported."""
 
     def _on_device(self, symmetry: NetworkSymmetry | None, device: Device) -> NetworkSymmetry | None:
@@ -73,7 +74,9 @@ class JaxBackend(Backend):
     def _models(self, spaces: Spaces, cfg: PPOCfg, symmetry: NetworkSymmetry | None, device: Device) -> dict[str, Any]:
         return make_models(spaces, cfg, symmetry, device)
 
-    def _agent(self, ppo: Any, symmetry: NetworkSymmetry | None, device: Device, workers: ProcessGroup) -> Agent:
+    def _agent(
+        self, ppo: Any, cfg: PPOCfg, symmetry: NetworkSymmetry | None, device: Device, workers: ProcessGroup
+    ) -> Agent:
         gradient_norm = GradientNorm()
         average = mean_of_all_workers if workers.size > 1 else None
         ppo.policy_optimizer = Optimizer(ppo.policy_optimizer, gradient_norm.policy, average)
@@ -84,14 +87,16 @@ class JaxBackend(Backend):
             own = np.array(array, dtype=np.int8 if array.dtype == bool else np.float32)
             return jax.device_put(own, device)
 
-        return Agent(
+        return PPOAgent(
             ppo,
+            cfg.rollouts,
             policy=self._policy(ppo.policy, observation_normalizer(ppo), device),
             to_device=to_device,
             to_host=np.array,
             inference=contextlib.nullcontext,
             gradient_norm=gradient_norm,
             all_finite=lambda: bool(_all_finite(_learned(ppo))),
+            bootstraps_at_time_limit=cfg.time_limit_bootstrap,
             symmetry=symmetry,
         )
 
@@ -106,7 +111,7 @@ class JaxBackend(Backend):
             _, outputs = apply(network.state_dict.params, jnp.zeros((1, *network.observation_space.shape)))
             return np.array(jnp.exp(outputs["log_std"]))
 
-        return Policy(mean, standard_deviation)
+        return GaussianPolicy(mean, standard_deviation)
 
     def _arrays(self, module: Any) -> dict[str, Any]:
         return to_arrays(module)

@@ -5,21 +5,22 @@ import importlib.metadata
 import importlib.util
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 from gymnasium.spaces import Box
 
-from motrix_train.config import BackendName, PPOCfg
+from motrix_train.config import BackendName, BaseRLCfg, PPOCfg, SACCfg
 from motrix_train.distributed import SINGLE_PROCESS, ProcessGroup, Transport
 from motrix_train.errors import RunError, UsageError
 from motrix_train.launcher import ProcessInfo, hidden_launcher
-from motrix_train.ppo import skrl_oddities
-from motrix_train.ppo.agent import Agent
-from motrix_train.ppo.normalizer import Pooling
-from motrix_train.ppo.policy import Policy
-from motrix_train.ppo.skrl_mapping import SkrlClasses, ppo_cfg
-from motrix_train.ppo.spaces import Spaces
-from motrix_train.ppo.symmetry import NetworkSymmetry
+from motrix_train.learning import skrl_oddities
+from motrix_train.learning.agent import Agent
+from motrix_train.learning.normalizer import Pooling
+from motrix_train.learning.policy import Policy
+from motrix_train.learning.skrl_mapping import SkrlClasses, ppo_cfg
+from motrix_train.learning.spaces import Spaces
+from motrix_train.learning.symmetry import NetworkSymmetry
 from motrix_train.storage.array_tree import require_same_shapes
 from motrix_train.storage.checkpoint import OPTIMIZER
 
@@ -29,7 +30,7 @@ Device = Any  # of Torch or of JAX
 
 
 class Backend(ABC):
-    """PPO on one framework. Public methods are alike on both; a framework adds those with an underscore."""
+    """PPO and SAC on one framework. Public methods are alike on both; a framework adds those with an underscore."""
 
     NAME: ClassVar[BackendName]
 
@@ -58,28 +59,47 @@ class Backend(ABC):
         observation_space: Box,
         action_space: Box,
         num_envs: int,
-        cfg: PPOCfg,
+        cfg: BaseRLCfg,
         symmetry: NetworkSymmetry | None,
         device: str | None,
         workers: ProcessGroup = SINGLE_PROCESS,
         state_space: Box | None = None,
+        replay: Path | None = None,
     ) -> Agent:
         """A fresh agent, which learns from the rollouts of all workers.
 
         Args:
             observation_space: Of one environment, as the other spaces.
-            action_space: Unbounded for the networks; the environment clips.
+            action_space: Unbounded for the networks of PPO; the environment clips.
             num_envs: Environments of this worker.
             cfg: How to train.
             symmetry: Of the environment; unused if ``cfg.mirror`` is ``"none"``.
             device: Name of a device of the framework, None for its own choice.
             workers: All workers of the training.
             state_space: Of the value network's input, None if it sees the observation.
+            replay: Folder of the files of a replay memory, None for none.
         """
         target = self._device(device, workers)
         symmetry = None if cfg.mirror == "none" else symmetry
-        mirrors = self._on_device(symmetry, target)
         spaces = Spaces(observation_space, action_space, state_space)
+        if isinstance(cfg, SACCfg):
+            agent = self._make_sac(spaces, num_envs, cfg, symmetry, target, replay)
+        else:
+            assert isinstance(cfg, PPOCfg)
+            agent = self._make_ppo(spaces, num_envs, cfg, symmetry, target, workers)
+        self._set_threads(cfg, workers)
+        return agent
+
+    def _make_ppo(
+        self,
+        spaces: Spaces,
+        num_envs: int,
+        cfg: PPOCfg,
+        symmetry: NetworkSymmetry | None,
+        target: Device,
+        workers: ProcessGroup,
+    ) -> Agent:
+        mirrors = self._on_device(symmetry, target)
         skrl = self._skrl_classes(workers)
         of_workers = {"device": target, "pooling": Pooling(workers)}
         ppo = skrl.ppo(
@@ -91,22 +111,32 @@ class Backend(ABC):
                 cfg,
                 skrl,
                 observation_normalizer_kwargs={
-                    "size": observation_space,
+                    "size": spaces.observation,
                     "device": target,
                     "pooling": Pooling(workers, mirrors.observation if mirrors else None),
                 },
                 value_normalizer_kwargs={"size": 1, **of_workers},
-                state_normalizer_kwargs={"size": state_space, **of_workers} if state_space else None,
+                state_normalizer_kwargs={"size": spaces.state, **of_workers} if spaces.state else None,
             ),
         )
         ppo.init()
         ppo.enable_training_mode(True)
-        self._set_threads(cfg, workers)
-        return self._agent(ppo, symmetry, target, workers)
+        return self._agent(ppo, cfg, symmetry, target, workers)
+
+    def _make_sac(
+        self,
+        spaces: Spaces,
+        num_envs: int,
+        cfg: SACCfg,
+        symmetry: NetworkSymmetry | None,
+        target: Device,
+        replay: Path | None,
+    ) -> Agent:
+        raise UsageError(f"SAC is not possible with {self.NAME}: give --backend torch")
 
     def network_state(self, agent: Agent) -> dict[str, Any]:
         """Networks and normalizers, by name, as nested dicts of NumPy arrays; a shared network appears once."""
-        return {name: self._arrays(module) for name, module in skrl_oddities.saved_modules(agent.ppo).items()}
+        return {name: self._arrays(module) for name, module in skrl_oddities.saved_modules(agent.skrl).items()}
 
     def load_network_state(self, agent: Agent, state: Mapping[str, Any]) -> None:
         """Restore what `network_state` returned.
@@ -116,12 +146,12 @@ class Backend(ABC):
         """
         expected = self.network_state(agent)
         require_same_shapes(expected, {name: state.get(name, {}) for name in expected}, "networks")
-        for name, module in skrl_oddities.saved_modules(agent.ppo).items():
+        for name, module in skrl_oddities.saved_modules(agent.skrl).items():
             self._load_arrays(module, state[name])
 
     def agent_state(self, agent: Agent) -> dict[str, Any]:
         """All that a checkpoint has of an agent, its optimizers included, as nested dicts of arrays and numbers."""
-        state = {**self.network_state(agent), OPTIMIZER: self._optimizer_state(agent.ppo)}
+        state = {**self.network_state(agent), OPTIMIZER: self._optimizer_state(agent.skrl)}
         if agent.symmetry is not None:
             state["mirror"] = agent.symmetry.to_arrays()
         return state
@@ -133,16 +163,16 @@ class Backend(ABC):
             UsageError: As `load_network_state`.
         """
         self.load_network_state(agent, state)
-        self._load_optimizer_state(agent.ppo, state[OPTIMIZER])
+        self._load_optimizer_state(agent.skrl, state[OPTIMIZER])
 
     def random_state(self, agent: Agent) -> dict[str, Any]:
         """The generators that SKRL draws from, as nested dicts of NumPy arrays and numbers."""
-        return {"numpy": skrl_oddities.numpy_random_state(), **self._random_state(agent.ppo)}
+        return {"numpy": skrl_oddities.numpy_random_state(), **self._random_state(agent.skrl)}
 
     def set_random_state(self, agent: Agent, state: Mapping[str, Any]) -> None:
         """Restore what `random_state` returned."""
         skrl_oddities.set_numpy_random_state(state["numpy"])
-        self._set_random_state(agent.ppo, state)
+        self._set_random_state(agent.skrl, state)
 
     @abstractmethod
     def _connect(self, place: ProcessInfo) -> Transport:
@@ -153,7 +183,7 @@ class Backend(ABC):
         """The named device, or the framework's choice."""
 
     @abstractmethod
-    def _set_threads(self, cfg: PPOCfg, workers: ProcessGroup) -> None:
+    def _set_threads(self, cfg: BaseRLCfg, workers: ProcessGroup) -> None:
         """Chooses the number of threads to compute in."""
 
     @abstractmethod
@@ -169,7 +199,9 @@ class Backend(ABC):
         """SKRL's models by role, ``"policy"`` and ``"value"``, with initial parameters."""
 
     @abstractmethod
-    def _agent(self, ppo: Any, symmetry: NetworkSymmetry | None, device: Device, workers: ProcessGroup) -> Agent:
+    def _agent(
+        self, ppo: Any, cfg: PPOCfg, symmetry: NetworkSymmetry | None, device: Device, workers: ProcessGroup
+    ) -> Agent:
         """The agent around SKRL's PPO."""
 
     @abstractmethod
@@ -237,4 +269,4 @@ def _may_have_gpu(name: str) -> bool:
 
 def _load(name: str) -> Backend:
     with hidden_launcher():
-        return importlib.import_module(f"motrix_train.ppo.{name}.backend").BACKEND
+        return importlib.import_module(f"motrix_train.learning.{name}.backend").BACKEND

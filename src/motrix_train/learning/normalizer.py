@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from motrix_train.distributed import SINGLE_PROCESS, ProcessGroup
-from motrix_train.ppo.symmetry import Array, SignedPermutation
+from motrix_train.learning.symmetry import Array, SignedPermutation
 
 
 @dataclass(frozen=True)

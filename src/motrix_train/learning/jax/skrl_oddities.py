@@ -1,4 +1,4 @@
-"""What the trainer relies on in SKRL's JAX classes: see `motrix_train.ppo.skrl_oddities` for the list."""
+"""What the trainer relies on in SKRL's JAX classes: see `motrix_train.learning.skrl_oddities` for the list."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -13,7 +13,7 @@ from skrl import config
 from skrl.models.jax import Model
 from skrl.resources.schedulers.jax import KLAdaptiveLR
 
-from motrix_train.ppo.jax.process_group import mean_of_all_workers
+from motrix_train.learning.jax.process_group import mean_of_all_workers
 
 
 def noise_state(policy: Any) -> dict[str, Any]:

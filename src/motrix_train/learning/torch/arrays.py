@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from motrix_train.ppo.skrl_oddities import NORMALIZER_ARRAYS
-from motrix_train.ppo.torch.networks import GaussianPolicy
-from motrix_train.ppo.torch.normalizer import Normalizer
+from motrix_train.learning.skrl_oddities import NORMALIZER_ARRAYS
+from motrix_train.learning.torch.networks import GaussianPolicy
+from motrix_train.learning.torch.normalizer import Normalizer
 from motrix_train.storage.array_tree import leaves, nest
 
 
@@ -30,9 +30,12 @@ def _names(module: nn.Module) -> dict[str, str]:
     """The name of each tensor in the module's state, by its path in a checkpoint."""
     if isinstance(module, Normalizer):
         return NORMALIZER_ARRAYS
+    parts = list(module.get_submodule("hidden").named_children())
     hidden = {
-        f"hidden/{i}": f"hidden.{2 * i}" for i in range(len(list(module.get_submodule("hidden").children())) // 2)
-    }  # odd numbers: activations
+        f"{path}/{i}": f"hidden.{name}"
+        for path, kind in (("hidden", nn.Linear), ("norm", nn.LayerNorm))
+        for i, name in enumerate(name for name, part in parts if isinstance(part, kind))
+    }
     heads = {"output": "head"} | ({"value_output": "value_head"} if hasattr(module, "value_head") else {})
     layers = {
         f"{path}/{part}": f"{name}.{part}" for path, name in (hidden | heads).items() for part in ("weight", "bias")

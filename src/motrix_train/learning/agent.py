@@ -1,0 +1,170 @@
+"""What a training asks of an agent, whatever its algorithm and its framework: act, record a transition, learn."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from motrix_train.infos import final
+from motrix_train.learning.policy import Policy
+from motrix_train.learning.symmetry import NetworkSymmetry
+
+
+@dataclass(frozen=True)
+class Update:
+    """The report of one update of the networks."""
+
+    losses: dict[str, float]
+    policy_std: float
+    """Mean standard deviation of the exploration noise, in units of the action."""
+    learning_rate: float
+    diagnostics: dict[str, float]
+    """`approximate_kl` and `clip_fraction` of the new policy against the one that acted in the rollout,
+    `explained_variance` of the values that were predicted while acting, and `gradient_norm`, the mean over the
+    mini-batches, before clipping."""
+
+
+class Agent(ABC):
+    """One agent of SKRL that collects transitions and learns whenever a rollout is full.
+
+    Args:
+        skrl: The agent of SKRL, initialised and in training mode.
+        rollouts: Vector steps between two updates.
+        policy: Its policy without exploration, with the parameters of the moment.
+        to_device: Copies a NumPy array to a tensor of the backend, floats as float32.
+        to_host: Copies a tensor to NumPy.
+        inference: A context in which no gradients are recorded.
+        all_finite: Whether everything that it has learned is finite: networks, optimizers and normalizers.
+        bootstraps_at_time_limit: Whether a truncation counts as one; otherwise it is stored as a termination.
+        symmetry: The symmetry of the networks, None without.
+    """
+
+    def __init__(
+        self,
+        skrl: Any,
+        rollouts: int,
+        *,
+        policy: Policy,
+        to_device: Callable[[np.ndarray], Any],
+        to_host: Callable[[Any], np.ndarray],
+        inference: Callable[[], AbstractContextManager[Any]],
+        all_finite: Callable[[], bool],
+        bootstraps_at_time_limit: bool = True,
+        symmetry: NetworkSymmetry | None = None,
+    ) -> None:
+        self.skrl = skrl
+        self.policy = policy
+        self.all_finite = all_finite
+        self.symmetry = symmetry
+        self._rollouts = rollouts
+        self._bootstraps = bootstraps_at_time_limit
+        self._to_device = to_device
+        self._to_host = to_host
+        self._inference = inference
+        self._observations: Any = None
+        self._states: Any = None
+        self._actions: Any = None
+        self._steps = 0  # in the rollout
+
+    def act(
+        self,
+        observations: np.ndarray,  # (N, k)
+        states: np.ndarray | None = None,  # (N, s) where the critic sees them
+    ) -> np.ndarray:  # (N, m)
+        """Sample actions with exploration noise."""
+        self._observations = self._to_device(observations)
+        self._states = None if states is None else self._to_device(states)
+        with self._inference():
+            self._actions, _ = self.skrl.act(self._observations, self._states, timestep=self._timestep, timesteps=0)
+        return self._to_host(self._actions)
+
+    def record(
+        self,
+        rewards: np.ndarray,  # (N,)
+        observations: np.ndarray,  # (N, k) after the step
+        terminated: np.ndarray,  # (N,) bool
+        truncated: np.ndarray,  # (N,) bool
+        infos: Mapping[str, Any],
+        states: np.ndarray | None = None,  # (N, s) after the step, where the critic sees them
+    ) -> None:
+        """Store the transition that the last `act` led to in SKRL's memory.
+
+        Without `time_limit_bootstrap`, a truncation is stored as a termination.
+        """
+        next_observations = successors(observations, infos)
+        next_states = None if states is None else successors(states, infos, last="final_state")
+        if not self._bootstraps:
+            terminated, truncated = terminated | truncated, np.zeros_like(truncated)
+        with self._inference():
+            self.skrl.record_transition(
+                observations=self._observations,
+                states=self._states,
+                actions=self._actions,
+                rewards=self._to_device(rewards[:, None]),
+                next_observations=self._to_device(next_observations),
+                next_states=None if next_states is None else self._to_device(next_states),
+                terminated=self._to_device(terminated[:, None]),
+                truncated=self._to_device(truncated[:, None]),
+                infos=infos,
+                timestep=self._timestep,
+                timesteps=0,
+            )
+        self._steps += 1
+
+    def learn(self) -> Update | None:
+        """Learn if the rollout is full; None if it is not."""
+        if self._steps < self._rollouts:
+            return None
+        self._steps = 0
+        self.skrl.tracking_data.clear()
+        return self._update()
+
+    @property
+    def _timestep(self) -> int:
+        """What SKRL is told of the time: vector steps so far, where the algorithm uses them."""
+        return 0
+
+    @abstractmethod
+    def _update(self) -> Update:
+        """Learns from what was recorded."""
+
+    @abstractmethod
+    def values(self, observations: np.ndarray, states: np.ndarray | None = None) -> np.ndarray:  # (N, k) -> (N,)
+        """The values that the critic predicts, in the units that it learns in."""
+
+    @abstractmethod
+    def session_state(self) -> dict[str, Any]:
+        """What an exact resumption needs beside networks and optimizers, as nested dicts of arrays and numbers."""
+
+    @abstractmethod
+    def restore_session(self, state: Mapping[str, Any]) -> None:
+        """Restores what `session_state` returned."""
+
+    @abstractmethod
+    def flush(self) -> None:
+        """Brings to the disk what a `session_state` refers to."""
+
+
+def successors(present: np.ndarray, infos: Mapping[str, Any], last: str = "final_obs") -> np.ndarray:  # (N, k)
+    """The observation, or state, of each environment right after its action, the last one of an episode included.
+
+    With SAME_STEP autoreset the observation after a step already belongs to the next episode, and SKRL would use its
+    value for the state in which the episode was truncated.
+
+    Args:
+        present: The observations or the states after the step.
+        infos: Of the step.
+        last: The key of the last ones in `infos`.
+    """
+    found = final(infos, last)
+    if found is None:
+        return present
+    envs, values = found
+    after = present.copy()
+    after[envs] = values
+    return after

@@ -1,0 +1,119 @@
+"""SKRL's Soft Actor-Critic behind NumPy arrays: act, record a transition, learn from the replay memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import numpy as np
+
+from motrix_train.config import SACCfg
+from motrix_train.learning.agent import Agent, Update
+from motrix_train.learning.skrl_oddities import SAC_DIAGNOSTICS, SAC_LOSSES, normalized_inputs
+
+
+class Memory(Protocol):
+    """The replay memory of a framework."""
+
+    def state(self) -> dict[str, Any]: ...
+    def restore(self, state: Mapping[str, Any]) -> None: ...
+    def flush(self) -> None: ...
+
+
+class SACAgent(Agent):
+    """An agent that learns by SAC after each rollout.
+
+    Its normalizers learn from each observation once, when it is recorded. What is sampled from the memory teaches them
+    nothing.
+
+    Args:
+        skrl: As in `Agent`.
+        cfg: How to train.
+        memory: Where `skrl` keeps its transitions.
+        learn_normalizers: Teaches the normalizers observations and states.
+        gradient_norm: Mean norm of the policy's gradients since its last call.
+        parts: Further arguments of `Agent`.
+    """
+
+    def __init__(
+        self,
+        skrl: Any,
+        cfg: SACCfg,
+        *,
+        memory: Memory,
+        learn_normalizers: Callable[[Any, Any], None],
+        gradient_norm: Callable[[], float],
+        **parts: Any,
+    ) -> None:
+        super().__init__(skrl, cfg.rollouts, **parts)
+        self._cfg, self._memory = cfg, memory
+        self._learn_normalizers, self._gradient_norm = learn_normalizers, gradient_norm
+        self._vector_steps = 0
+
+    @property
+    def _timestep(self) -> int:
+        return self._vector_steps
+
+    def record(self, *transition: Any, **further: Any) -> None:
+        with self._inference():
+            self._learn_normalizers(self._observations, self._states)
+        super().record(*transition, **further)
+        self._vector_steps += 1
+
+    def _update(self) -> Update:
+        learns = self._vector_steps >= self._cfg.learning_starts
+        if learns:
+            self.skrl.enable_models_training_mode(True)
+            with _tracked(self.skrl):
+                self.skrl.update(timestep=self._vector_steps, timesteps=0)
+            self.skrl.enable_models_training_mode(False)
+        means = {tag: float(np.mean(values)) for tag, values in self.skrl.tracking_data.items()}
+        return Update(
+            losses={name: means[tag] for tag, name in SAC_LOSSES.items() if tag in means},
+            policy_std=self._policy_std(),
+            learning_rate=self._cfg.learning_rate,
+            diagnostics={
+                **{name: means[tag] for tag, name in SAC_DIAGNOSTICS.items() if tag in means},
+                **({"gradient_norm": self._gradient_norm()} if learns else {}),
+            },
+        )
+
+    def _policy_std(self) -> float:
+        """The mean standard deviation of the noise after the last observations, before the tanh."""
+        with self._inference():
+            inputs = normalized_inputs(self.skrl, self._observations, self._states)
+            _, outputs = self.skrl.policy.compute(inputs, "policy")
+        return float(np.exp(self._to_host(outputs["log_std"])).mean())
+
+    def values(self, observations: np.ndarray, states: np.ndarray | None = None) -> np.ndarray:  # (N, k) -> (N,)
+        """The smaller of the two returns that the critics predict for the mean action."""
+        with self._inference():
+            on_device = self._to_device(observations), None if states is None else self._to_device(states)
+            inputs = normalized_inputs(self.skrl, *on_device)
+            actions = self._to_device(self.policy(observations))
+            inputs = {**inputs, "taken_actions": actions}
+            both = [
+                self._to_host(self.skrl.models[role].act(inputs, role=role)[0]) for role in ("critic_1", "critic_2")
+            ]
+        return np.minimum(*both)[:, 0]
+
+    def session_state(self) -> dict[str, Any]:
+        return {"replay": {**self._memory.state(), "vector_steps": self._vector_steps}}
+
+    def restore_session(self, state: Mapping[str, Any]) -> None:
+        self._memory.restore(state["replay"])
+        self._vector_steps = int(state["replay"]["vector_steps"])
+
+    def flush(self) -> None:
+        self._memory.flush()
+
+
+@contextmanager
+def _tracked(skrl: Any):
+    """sac_tracking: SAC tracks its losses only where it would also write them."""
+    skrl.write_interval = 1
+    try:
+        yield
+    finally:
+        skrl.write_interval = 0

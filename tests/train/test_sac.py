@@ -1,0 +1,353 @@
+"""Soft Actor-Critic: what it learns from is what happened, and a run that was killed is the run that never was."""
+
+import json
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from comparison import everything
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_resume import Stopper
+from test_truncation_bootstrap import ROWS, episodes, feed
+
+from motrix_train import distributed, schema
+from motrix_train.cli import run as command
+from motrix_train.config import BaseRLCfg, PPOCfg, SACCfg, to_json
+from motrix_train.errors import RunError, UsageError
+from motrix_train.learning.backend import select
+from motrix_train.learning.policy import NumpyPolicy
+from motrix_train.learning.sac import SACAgent
+from motrix_train.storage import checkpoint
+from motrix_train.storage.run_directory import RunDirectory
+from motrix_train.training.agents import fresh_agent
+from motrix_train.training.request import TrainRequest
+from motrix_train.training.run import train_run
+
+replay = pytest.importorskip("motrix_train.learning.torch.replay")
+
+GAMMA = 0.9
+TINY = SACCfg(
+    seed=5,
+    num_envs=4,
+    max_env_steps=4 * 8 * 12,
+    check_point_interval=16,
+    check_points_kept=2,
+    evaluation_interval=5,
+    evaluation_episodes=4,
+    rollouts=8,
+    updates_per_env_step=0.25,
+    batch_size=16,
+    memory_size=4 * 24,  # 3 rollouts: it is full early
+    random_timesteps=8,
+    learning_starts=16,
+    policy_hidden_layer_sizes=(8,),
+    value_hidden_layer_sizes=(8,),
+)
+
+
+def agent_of(cfg: SACCfg, symmetry: Any = None, high: float = 3.0) -> SACAgent:
+    chosen = select("torch")
+    chosen.seed_everything(0)
+    spaces = gymnasium.spaces.Box(-10, 10, (2,)), gymnasium.spaces.Box(-1.0, high, (1,))
+    agent = chosen.make_agent(*spaces, cfg.num_envs, cfg, symmetry, "cpu")
+    assert isinstance(agent, SACAgent)
+    return agent
+
+
+def stored(agent: SACAgent, name: str) -> np.ndarray:
+    """A tensor of the memory, (steps, N, ...)."""
+    return np.asarray(agent.skrl.memory.get_tensor_by_name(name))
+
+
+def test_the_memory_holds_the_true_last_observations():
+    steps, data = 8, episodes(8, seed=0)
+    agent = agent_of(replace(TINY, num_envs=ROWS, learning_starts=100))
+    feed(agent, data)
+    ended = data.terminated | data.truncated
+    after = np.where(ended[..., None], data.final, data.observations[1:])
+    assert ended.any()
+    assert (stored(agent, "next_observations")[:steps] == after).all()
+    assert (stored(agent, "observations")[:steps] == data.observations[:-1]).all()
+    assert (stored(agent, "terminated")[:steps, :, 0] == data.terminated).all()
+    assert stored(agent, "rewards")[:steps, :, 0] == pytest.approx(data.rewards)
+
+
+@pytest.mark.parametrize("bootstraps", [True, False])
+def test_targets_go_on_after_a_truncation_and_end_at_a_termination(bootstraps: bool):
+    """The target critics are a known function of the next observation, and entropy is worth nothing."""
+    data = episodes(8, seed=1)
+    cfg = replace(
+        TINY,
+        num_envs=ROWS,
+        discount_factor=GAMMA,
+        learn_entropy=False,
+        initial_entropy_value=1e-12,
+        updates_per_env_step=1 / 24,
+        learning_starts=8,
+        time_limit_bootstrap=bootstraps,
+    )
+    agent = agent_of(cfg)
+    agent._learn_normalizers = lambda observations, states: None
+    for critic in (agent.skrl.target_critic_1, agent.skrl.target_critic_2):
+        critic.act = lambda inputs, role: (100 + inputs["observations"][:, :1], {})
+    sampled = []
+    sample = agent.skrl.memory.sample
+    agent.skrl.memory.sample = lambda *names, **size: sampled.extend(found := sample(*names, **size)) or found
+    updates = []
+    learn = agent.learn
+    agent.learn = lambda: updates.append(learn())
+    feed(agent, data)
+    update = updates[-1]
+    [(observations, _, _, rewards, _, _, _)] = sampled
+    expected = []
+    for observation, reward in zip(observations.numpy(), rewards.numpy(), strict=True):
+        step, row = np.argwhere((data.observations[:-1] == observation).all(axis=-1))[0]
+        over = data.terminated[step, row] or (data.truncated[step, row] and not bootstraps)
+        ended = data.terminated[step, row] or data.truncated[step, row]
+        after = data.final[step, row] if ended else data.observations[step + 1, row]
+        assert reward == pytest.approx(data.rewards[step, row])
+        expected.append(data.rewards[step, row] + (0 if over else GAMMA * (100 + after[0])))
+    assert update.diagnostics["target_mean"] == pytest.approx(np.mean(expected), rel=1e-5)
+
+
+@settings(max_examples=60, deadline=None)
+@given(window=st.integers(1, 6), slack=st.integers(0, 4), num_envs=st.integers(1, 3), steps=st.integers(1, 25))
+def test_samples_are_the_newest_transitions_and_all_of_them(window, slack, num_envs, steps):
+    torch = pytest.importorskip("torch")
+    memory = replay.ReplayMemory(window, slack, num_envs=num_envs, device=torch.device("cpu"))
+    memory.create_tensor("rewards", size=1, dtype=torch.float32)
+    for step in range(steps):
+        memory.add_samples(rewards=torch.arange(num_envs)[:, None] + 100.0 * step)
+    [[found]] = memory.sample(["rewards"], batch_size=2000)
+    newest = range(max(0, steps - window), steps)
+    assert set(found[:, 0].tolist()) == {100.0 * step + env for step in newest for env in range(num_envs)}
+
+
+@pytest.mark.parametrize(("num_envs", "rollouts", "ratio"), [(4, 8, 0.5), (16, 2, 0.5), (2, 5, 1.3)])
+def test_gradient_steps_are_as_many_as_are_asked_for_each_env_step(num_envs, rollouts, ratio):
+    cfg = replace(
+        TINY,
+        num_envs=num_envs,
+        rollouts=rollouts,
+        updates_per_env_step=ratio,
+        learning_starts=8,
+        memory_size=1000,
+    )
+    agent = agent_of(cfg)
+    steps = 10 * rollouts
+    rng = np.random.default_rng(0)
+    for _ in range(steps):
+        agent.act(rng.standard_normal((num_envs, 2)).astype(np.float32))
+        no = np.zeros(num_envs, bool)
+        agent.record(no.astype(float), rng.standard_normal((num_envs, 2)).astype(np.float32), no, no, {})
+        agent.learn()
+    silent = -(-cfg.learning_starts // rollouts) - 1  # updates before enough steps were taken
+    [optimizer] = {int(state["step"]) for state in agent.skrl.critic_optimizer.state.values()}
+    assert optimizer == (10 - silent) * round(ratio * num_envs * rollouts)
+
+
+def test_the_normalizer_learns_from_each_observation_once():
+    data = episodes(8, seed=2)
+    agent = agent_of(replace(TINY, num_envs=ROWS, learning_starts=8))
+    feed(agent, data)
+    normalizer = agent.skrl.checkpoint_modules["observation_preprocessor"]
+    seen = data.observations[:-1].reshape(-1, 2)
+    assert int(normalizer.current_count) == 1 + len(seen)
+    assert normalizer.running_mean.numpy() == pytest.approx(seen.sum(0) / (1 + len(seen)), abs=1e-6)
+
+
+def test_random_actions_come_first_and_fill_their_bounds():
+    agent = agent_of(replace(TINY, num_envs=1000, random_timesteps=2, learning_starts=3, memory_size=100_000))
+    acted = []
+    for _ in range(3):
+        acted.append(agent.act(np.zeros((1000, 2), np.float32)))
+        no = np.zeros(1000, bool)
+        agent.record(no.astype(float), np.zeros((1000, 2), np.float32), no, no, {})
+    for actions in acted[:2]:
+        assert (actions.min() >= -1, actions.max() <= 3) == (True, True)
+        assert (actions.mean(), actions.std()) == (pytest.approx(1, abs=0.15), pytest.approx(4 / 12**0.5, abs=0.1))
+    assert acted[2].std() > 0.1
+    assert agent.policy(np.zeros((1, 2), np.float32)) == pytest.approx(1.0, abs=0.1)  # the middle, at first
+
+
+def test_the_density_of_an_action_is_that_of_the_squashed_gaussian():
+    torch = pytest.importorskip("torch")
+    agent = agent_of(TINY)
+    inputs = {"observations": torch.randn(500, 2)}
+    mean, outputs = agent.skrl.policy.compute(inputs, "policy")
+    actions, sampled = agent.skrl.policy.act(inputs, role="policy")
+    squashed = torch.distributions.TransformedDistribution(
+        torch.distributions.Normal(mean, outputs["log_std"].exp()), [torch.distributions.TanhTransform()]
+    )
+    unscaled = (actions - 1) / 2  # bounds -1 and 3
+    expected = squashed.log_prob(unscaled.clamp(-1 + 1e-6, 1 - 1e-6)).sum(-1, keepdim=True)
+    assert sampled["log_prob"].detach().numpy() == pytest.approx(expected.detach().numpy(), abs=2e-2)
+
+
+def job(cfg: SACCfg = TINY, env_id: str = "Motrix/Pendulum-v0", **more: Any) -> TrainRequest:
+    return TrainRequest(env_id=env_id, env_kwargs={}, backend="torch", cfg=cfg, device="cpu", num_threads=1, **more)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    """A run that was never stopped, to be read only."""
+    run = job().create_run("", tmp_path_factory.mktemp("sac") / "run")
+    assert not train_run(run, Stopper()).interrupted
+    return run
+
+
+@pytest.mark.parametrize("updates", [1, 5, 10])
+def test_stopped_and_resumed(whole: RunDirectory, updates: int, tmp_path: Path):
+    run = job().create_run("", tmp_path / "run")
+    assert train_run(run, Stopper(updates)).interrupted
+    assert not train_run(run, Stopper()).interrupted
+    assert everything(run) == everything(whole)
+
+
+@pytest.mark.parametrize("updates", [2, 6])
+def test_killed_just_before_the_next_checkpoint(whole: RunDirectory, updates: int, tmp_path: Path):
+    """The memory of a checkpoint outlives whatever is recorded until the next one."""
+    run = job().create_run("", tmp_path / "run")
+    train_run(run, Stopper(updates))
+    kept = run.resume_path.read_bytes()
+    train_run(run, Stopper(2))  # a checkpoint interval more
+    run.resume_path.write_bytes(kept)
+    train_run(run, Stopper())
+    assert everything(run) == everything(whole)
+
+
+def test_killed_with_sigkill(tmp_path: Path):
+    begin = [
+        *(sys.executable, "-m", "motrix_train", "train", "Motrix/Pendulum-v0", "--algorithm=sac", "--backend=torch"),
+        *("--seed=5", "--quiet", "--num-threads=1", "--num-envs=4", "--max-env-steps=1600"),
+        *("--set=rollouts=4", "--set=check_point_interval=8", "--set=updates_per_env_step=0.25"),
+        *("--set=memory_size=200", "--set=batch_size=16", "--set=learning_starts=8", "--set=random_timesteps=4"),
+        *("--set=policy_hidden_layer_sizes=8", "--set=value_hidden_layer_sizes=8", "--set=evaluation_interval=0"),
+    ]
+    subprocess.run([*begin, f"--run-dir={tmp_path / 'whole'}"], check=True, stdout=subprocess.DEVNULL)
+    run = RunDirectory(tmp_path / "killed")
+    process = subprocess.Popen([*begin, f"--run-dir={run.path}"], stdout=subprocess.DEVNULL)
+    while process.poll() is None:
+        if run.progress_path.exists() and len(run.progress_path.read_text().splitlines()) > 40:
+            process.send_signal(signal.SIGKILL)
+            break
+    process.wait()
+    assert process.returncode == -signal.SIGKILL
+    subprocess.run(
+        [sys.executable, "-m", "motrix_train", "train", "--resume", str(run.path), "--quiet"],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    assert everything(run) == everything(RunDirectory(tmp_path / "whole"))
+
+
+@pytest.mark.parametrize("damage", ["lost", "cut"])
+def test_a_run_without_its_memory_is_not_resumed(tmp_path: Path, damage: str):
+    run = job().create_run("", tmp_path / "run")
+    train_run(run, Stopper(4))
+    file = run.path / "replay" / "actions.replay"
+    if damage == "lost":
+        file.unlink()
+    else:
+        file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(RunError, match=r"actions\.replay was lost or damaged: start a new run with --init-from"):
+        train_run(run, Stopper())
+
+
+@pytest.mark.parametrize(
+    ("env_id", "changes"),
+    [("Motrix/CartPole-v0", {}), ("Motrix/Go1-v0", {"mirror": "policy"}), ("Motrix/Go1-v0", {"critic": "state"})],
+)
+def test_a_policy_acts_alike_in_torch_in_numpy_and_in_onnx(env_id: str, changes: dict[str, Any], tmp_path: Path):
+    runtime = pytest.importorskip("onnxruntime")
+    env = gymnasium.make_vec(env_id, num_envs=4, num_threads=1)
+    cfg = replace(TINY, **changes)
+    request = job(replace(cfg, max_env_steps=64, evaluation_interval=0), env_id)
+    run = request.create_run("", tmp_path / "run")
+    train_run(run, Stopper())
+    read = checkpoint.read(run.best_policy())
+    agent = fresh_agent(env, env_id, cfg, select("torch"), "cpu")
+    select("torch").load_network_state(agent, read.state)
+    observations = np.random.default_rng(0).standard_normal((64, *env.single_observation_space.shape))
+    observations = observations.astype(np.float32)
+    policy = NumpyPolicy(read)
+    assert np.abs(policy(observations) - agent.policy(observations)).max() < 1e-6
+    rng = np.random.default_rng
+    noisy = policy.stochastic(observations, rng(1)), agent.policy.stochastic(observations, rng(1))
+    assert np.abs(noisy[0] - noisy[1]).max() < 1e-5
+    assert np.abs(noisy[0] - policy(observations)).max() > 1e-3
+    assert command(["export", str(run.best_policy()), "--onnx", f"--output={tmp_path / 'policy.onnx'}"]) == 0
+    session = runtime.InferenceSession(tmp_path / "policy.onnx")
+    [actions] = session.run(["action"], {"observation": observations})
+    assert np.abs(actions - policy(observations)).max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"batch_size": 200, "memory_size": 100}, "batch_size 200 is more than the 100 transitions that memory_size"),
+        ({"batch_size": 100, "memory_size": 400}, "batch_size 100 is more than the 64 .* give learning_starts 25"),
+        ({"updates_per_env_step": 1e-6}, "no gradient step in an update: give updates_per_env_step"),
+        ({"memory_size": 8}, "memory_size 8 is less than the 32 transitions of a rollout"),
+        ({"mirror": "policy_and_value"}, "not possible with SAC: give mirror=policy"),
+        ({"min_log_std": 3.0}, "min_log_std 3.0 is not below max_log_std 2.0"),
+        ({"share_policy_value_features": True}, "unknown setting 'share_policy_value_features'"),
+        ({"polyak": 0.0}, "polyak"),
+    ],
+)
+def test_what_does_not_go_together_is_refused_by_name(changes: dict[str, Any], said: str):
+    with pytest.raises(UsageError, match=said):
+        schema.build(BaseRLCfg, to_json(TINY) | changes)
+
+
+def test_an_unknown_algorithm_is_refused():
+    with pytest.raises(UsageError, match="unknown algorithm 'saq'; did you mean 'sac'"):
+        schema.build(BaseRLCfg, {"algorithm": "saq"})
+    assert schema.build(BaseRLCfg, {}) == PPOCfg()
+    assert schema.build(BaseRLCfg, to_json(TINY)) == TINY
+
+
+def test_what_sac_cannot_do_is_refused(tmp_path: Path):
+    env = SimpleNamespace(
+        single_observation_space=gymnasium.spaces.Box(-1, 1, (2,)),
+        single_action_space=gymnasium.spaces.Box(-np.inf, np.inf, (1,)),
+        num_envs=2,
+        spec=None,
+        metadata={"autoreset_mode": gymnasium.vector.AutoresetMode.SAME_STEP},
+    )
+    cfg = replace(TINY, evaluation_interval=0)
+    with pytest.raises(UsageError, match="the actions of A-v0 have no bounds"):
+        fresh_agent(env, "A-v0", cfg, select("torch"), "cpu")  # pyright: ignore[reportArgumentType]
+    env.single_action_space = gymnasium.spaces.Box(-1, 1, (1,))
+    group = SimpleNamespace(size=2)
+    with pytest.raises(UsageError, match="not possible with 2 workers"):
+        fresh_agent(env, "A-v0", cfg, select("torch"), "cpu", group)  # pyright: ignore[reportArgumentType]
+    assert distributed.SINGLE_PROCESS.size == 1
+
+
+def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.chdir(tmp_path)
+    tiny = [f"--set={name}={getattr(TINY, name)}" for name in ("rollouts", "batch_size", "memory_size")]
+    tiny += ["--num-envs=4", "--max-env-steps=200", "--set=check_point_interval=16", "--set=learning_starts=16"]
+    train = ["train", "Motrix/Pendulum-v0", "--quiet", "--num-threads=1", "--backend=torch"]
+    assert command([*train, "--algorithm=sac", "--run-dir=run", *tiny]) == 0
+    assert command(["evaluate", "run", "--episodes=2", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out.partition("{")[2].join("{ "))["episodes"] == 2
+    assert command(["show", "Motrix/Pendulum-v0", "--algorithm=sac", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["config"]["algorithm"] == "sac"
+    Path("own.toml").write_text("algorithm = 'sac'\nbatch_size = 64\n")
+    assert command(["show", "Motrix/Pendulum-v0", "--config=own.toml", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["config"]["batch_size"] == 64
+    assert command([*train, "--run-dir=ppo", "--init-from=run", "--num-envs=8"]) == 2
+    assert "one of SAC, which PPO cannot go on with" in capsys.readouterr().err
+    assert command(["train", "Motrix/Pendulum-v0", "--algorithm=sac", "--set=rollouts=0"]) == 2
+    assert command(["train", "Motrix/Pendulum-v0", "--algorithm=saq"]) == 2
+    assert "unknown algorithm 'saq'" in capsys.readouterr().err
