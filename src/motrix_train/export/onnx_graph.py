@@ -120,7 +120,7 @@ def _mean_action(graph: _Graph, checkpoint: Checkpoint, observation: str) -> str
 
 def _within_bounds(graph: _Graph, checkpoint: Checkpoint, u: str) -> str:
     """``center + half * tanh(u)``."""
-    low, high = np.float32(checkpoint.action_low), np.float32(checkpoint.action_high)
+    low, high = (np.asarray(bound, np.float32) for bound in (checkpoint.action_low, checkpoint.action_high))
     swung = graph.add("Mul", graph.add("Tanh", u), graph.constant("action_half", (high - low) / 2))
     return graph.add("Add", swung, graph.constant("action_center", (low + high) / 2))
 
