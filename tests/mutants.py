@@ -378,9 +378,30 @@ MUTANTS = [
     Mutant(
         "a truncation counts as a termination",
         "motrix_train/learning/agent.py",
-        "if not self.ppo.cfg.time_limit_bootstrap:",
-        "if self.ppo.cfg.time_limit_bootstrap:",
+        "if not self._bootstraps:",
+        "if self._bootstraps:",
         "train/test_truncation_bootstrap.py -k torch",
+    ),
+    Mutant(
+        "SAC learns from transitions that it should have forgotten",
+        "motrix_train/learning/torch/replay.py",
+        "(torch.randint(steps * self.num_envs, (batch_size,)) + first)",
+        "torch.randint(steps * self.num_envs, (batch_size,))",
+        "train/test_sac.py -k newest",
+    ),
+    Mutant(
+        "transitions of a checkpoint are overwritten before the next one",
+        "motrix_train/learning/torch/sac.py",
+        "slack = cfg.check_point_interval + 2 * cfg.rollouts",
+        "slack = 0",
+        "train/test_sac.py -k just_before",
+    ),
+    Mutant(
+        "the normalizer of SAC learns from what is drawn from the memory",
+        "motrix_train/learning/torch/sac.py",
+        "super().forward(x, train=False,",
+        "super().forward(x, train=train,",
+        "train/test_sac.py -k normalizer",
     ),
     Mutant(
         "a file's policy normalizes other than its training",
@@ -392,8 +413,8 @@ MUTANTS = [
     Mutant(
         "a mirrored policy averages with the action of the image",
         "motrix_train/learning/policy.py",
-        "return (own + self._symmetry.action(image)) / np.float32(2)",
-        "return (own + image) / np.float32(2)",
+        "mean = (mean + self._symmetry.action(image_mean)) / np.float32(2)",
+        "mean = (mean + image_mean) / np.float32(2)",
         "train/test_mirror.py -k torch",
     ),
     Mutant(
