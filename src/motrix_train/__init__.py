@@ -1,4 +1,4 @@
-"""Trains policies for Gymnasium environments with SKRL's PPO, on Torch or on JAX: the `motrix-train` command.
+"""Trains policies for Gymnasium environments with SKRL's PPO or SAC, on Torch or JAX: the `motrix-train` command.
 
 `train` and `evaluate` do from Python what the command does; `load_policy` gives a policy as a function of arrays.
 """

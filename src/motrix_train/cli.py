@@ -35,7 +35,7 @@ app = typer.Typer(
 def about(
     version: Annotated[bool, typer.Option("--version", is_eager=True, help="Show the version and leave.")] = False,
 ) -> None:
-    """Trains robots to walk, grasp and reach: PPO on Gymnasium environments, with Torch or with JAX."""
+    """Trains robots to walk, grasp and reach: PPO and SAC on Gymnasium environments, with Torch or JAX."""
     if version:
         print(f"{PROGRAM} {importlib.metadata.version('motrix-gym')}")
         raise typer.Exit

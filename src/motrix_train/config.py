@@ -269,6 +269,10 @@ class SACCfg(BaseRLCfg):
     max_env_steps: Annotated[int, Bound(1, 10**15)] = 500_000
     """Budget of the run, in env steps; see `max_batch_env_steps` for the rounding."""
 
+    evaluation_interval: Annotated[int, Bound(0, 10**12)] = 200
+    """Updates between two evaluations of the policy, after which ``best`` is chosen; 0 never evaluates, and
+    the run has no ``best``. The last policy is evaluated in any other case."""
+
     policy_hidden_layer_sizes: LayerSizes = (256, 256)
     """Width of each hidden layer of the policy network."""
 

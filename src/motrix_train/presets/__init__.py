@@ -1,4 +1,4 @@
-"""The tuned configuration of each environment: a difference from the defaults of `PPOCfg` or of `SACCfg`."""
+"""The tuned configuration of each environment: a difference from the defaults of `PPOCfg`."""
 
 import functools
 from collections.abc import Mapping
@@ -201,18 +201,13 @@ _PRESETS: dict[str, PPOCfg] = {
     "Motrix/MultiTask-v0": MULTI_TASK,
 }
 
-_SAC_PRESETS: dict[str, SACCfg] = {
-    "Motrix/Pendulum-v0": SACCfg(num_envs=16, max_env_steps=200_000, discount_factor=0.99),
-    "Motrix/CartPoleSwingup-v0": SACCfg(num_envs=16, max_env_steps=200_000, discount_factor=0.99),
-}
-
 _BACKEND_DIFFERENCES: dict[tuple[str, str], dict[str, object]] = {
     ("Motrix/Go1-v0", "jax"): {"max_env_steps": 8_000_000},
 }
 
 
 def configured(env_id: str, backend: str, settings: Mapping[str, Any]) -> BaseRLCfg:
-    """The preset of an environment with changes, of the algorithm that the settings name, by default PPO.
+    """The preset of an environment with changes; the defaults of `SACCfg` where the settings name SAC.
 
     Args:
         env_id: As in `preset`.
@@ -223,7 +218,7 @@ def configured(env_id: str, backend: str, settings: Mapping[str, Any]) -> BaseRL
         UsageError: There is no such field, it does not take the value, or it does not go with another one.
     """
     if BaseRLCfg.class_of(settings) is SACCfg:
-        return changed(_SAC_PRESETS.get(without_module(env_id), SACCfg()), settings)
+        return changed(SACCfg(), settings)
     return changed(preset(env_id, backend), settings)
 
 
