@@ -294,7 +294,7 @@ class SACCfg(BaseRLCfg):
     batch_size: Annotated[int, Bound(2, 2**20)] = 256
     """Transitions that a gradient step learns from."""
 
-    memory_size: Annotated[int, Bound(1, 10**9)] = 1_000_000
+    memory_size: Annotated[int, Bound(1, 10**9)] = 500_000
     """Transitions that the replay memory holds, the newest; rounded down to whole vector steps."""
 
     random_timesteps: Annotated[int, Bound(0, 10**12)] = 50

@@ -1,9 +1,12 @@
 """Ready-made policies do in their environments what the row of their training says."""
 
 import dataclasses
+import importlib.util
 import json
 import math
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -23,11 +26,35 @@ WHOLE = 8_000_000  # bytes of all of them
 IDS = sorted(pretrained.index())
 
 
+@pytest.fixture
+def learn(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The script that writes the rows."""
+    spec = importlib.util.spec_from_file_location("learn", ROWS.parent / "learn.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "learn", module)
+    spec.loader.exec_module(module)
+    return module
+
+
 def test_every_file_is_in_the_index_and_they_are_small():
     files = sorted(pretrained.HERE.glob("*.safetensors"))
     assert files == [pretrained.policy_file(env_id) for env_id in IDS]
     assert "Motrix/Go1-v0" in IDS
     assert sum(path.stat().st_size for path in files) < WHOLE
+
+
+def test_every_preset_that_learns_has_one(learn: ModuleType):
+    rows = [json.loads(path.read_text()) for path in sorted(ROWS.glob("*_torch_seed*.json"))]
+    learned = {row["env_id"] for row in rows if row["evaluation"]["mean_return"] >= _target(learn, row["env_id"])}
+    assert learned <= {*IDS}
+
+
+def _target(learn: ModuleType, env_id: str) -> float:
+    """The mean return that a preset is meant to reach."""
+    target, _ = learn.TARGETS.get(env_id.removeprefix("Motrix/").removesuffix("-v0"), (-math.inf, None))
+    return target
 
 
 @pytest.mark.parametrize("env_id", IDS)
