@@ -13,6 +13,7 @@ import hashlib
 import json
 import math
 import os
+import platform as machine
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -74,7 +75,15 @@ def platform(backend: str | None = None) -> str:
 
         t = jax.numpy.array(x, dtype=np.float32)
         found += [np.array(jax.jit(jax.grad(loss_of))(t)), np.array(jax.numpy.linalg.qr(t)[0]), jax.__version__]
+        found += [_processor()]  # XLA compiles for the one that it finds, whatever the instructions that it may use
     return _digest(found)
+
+
+def _processor() -> str:
+    """What the processor can do, as Linux tells it; its name elsewhere."""
+    told = Path("/proc/cpuinfo")
+    lines = told.read_text(encoding="utf-8").splitlines() if told.exists() else []
+    return next((line for line in lines if line.startswith(("flags", "Features"))), machine.processor())
 
 
 def trajectories(env_id: str) -> dict[str, Any]:

@@ -53,6 +53,14 @@ def test_it_is_the_function_of_the_control_suite(x, bounds, margin, sigmoid, val
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("sigmoid", SIGMOIDS)
+@given(margins=arrays(float, 8, elements=st.floats(0, 3)), margin=st.floats(1e-2, 1e2), value=st.floats(0.05, 0.95))
+def test_it_is_the_same_function_within_some_margins(sigmoid, margins, margin, value):
+    x = margins * margin
+    found = tolerance(x, margin=margin, sigmoid=sigmoid, value_at_margin=value)
+    np.testing.assert_allclose(found, reference(x, margin=margin, sigmoid=sigmoid, value_at_margin=value), atol=1e-9)
+
+
 def may_have(sigmoid: str, value: float) -> bool:
     """Whether the function can have this value at its margin."""
     return 0 < value < 1 or (value == 0 and sigmoid in REACHING_ZERO)
