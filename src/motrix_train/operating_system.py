@@ -21,6 +21,7 @@ else:
 
 
 NICENESS = 19  # the greatest
+CHUNK = 2**20  # bytes
 
 
 def usable_cpus() -> list[int]:
@@ -74,6 +75,22 @@ def locked(directory: Path) -> Iterator[None]:
             yield
         finally:
             os.close(descriptor)
+
+
+def make_file(path: Path, size: int) -> None:
+    """Makes a file of so many zeros whose place on the disk is reserved, so that no later write finds the disk full.
+
+    Only Linux reserves it without writing.
+
+    Raises:
+        OSError: The disk is full or refuses.
+    """
+    with path.open("wb") as file:
+        if sys.platform == "linux":
+            os.posix_fallocate(file.fileno(), 0, size)
+        else:
+            for start in range(0, size, CHUNK):
+                file.write(bytes(min(CHUNK, size - start)))
 
 
 def give_way() -> None:

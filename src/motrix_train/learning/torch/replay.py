@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from skrl.memories.torch import Memory
 from skrl.utils.spaces.torch import compute_space_size
 
 from motrix_train.errors import RunError
+from motrix_train.operating_system import make_file
 from motrix_train.storage.files import os_errors
 
 _TYPES = {torch.float32: np.dtype(np.float32), torch.bool: np.dtype(bool)}
@@ -106,12 +106,9 @@ def _made(path: Path, size: int) -> bool:
     Raises:
         RunError: The disk is full or refuses.
     """
+    if path.exists() and path.stat().st_size == size:
+        return False
     with os_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab") as file:
-            if file.tell() == size:
-                return False
-            file.truncate(size)
-            if hasattr(os, "posix_fallocate"):  # else a full disk would kill the process when it writes to a page
-                os.posix_fallocate(file.fileno(), 0, size)
+        make_file(path, size)
     return True
