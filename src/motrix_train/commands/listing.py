@@ -14,7 +14,6 @@ from rich.console import Console
 from motrix_gym.entry_points import imported, task_of
 from motrix_train import environment, presets, pretrained
 from motrix_train.commands.options import PROGRAM
-from motrix_train.environment import without_module
 from motrix_train.errors import UsageError
 from motrix_train.learning.backend import NAMES, installed
 
@@ -76,7 +75,7 @@ def _row(env_id: str, package: str | None) -> Row:
     except (UsageError, ValueError) as refusal:
         description = str(refusal)
     budget = _budget(env_id) if package else UNKNOWN
-    policy = pretrained.index().get(without_module(env_id))
+    policy = pretrained.index().get(env_id)
     cells = (env_id, *sizes, budget, UNKNOWN if policy is None else f"{policy.mean_return:.0f}")
     return Row(_group(spec, package), cells, description, _differing(spec.kwargs))
 

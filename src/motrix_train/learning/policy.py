@@ -21,11 +21,11 @@ class Policy:
 
     Args:
         mean: Maps observations (N, k) float32 to mean actions (N, m) float32.
-        noisy: Maps observations, and noise (N, m) from standard normal distributions, to the actions of exploration.
+        noisy: Maps observations, and the generator of the noise, to the actions of exploration, (N, m).
     """
 
     def __init__(
-        self, mean: Callable[[np.ndarray], np.ndarray], noisy: Callable[[np.ndarray, np.ndarray], np.ndarray]
+        self, mean: Callable[[np.ndarray], np.ndarray], noisy: Callable[[np.ndarray, np.random.Generator], np.ndarray]
     ) -> None:
         self._mean = mean
         self._noisy = noisy
@@ -35,8 +35,7 @@ class Policy:
 
     def stochastic(self, observations: np.ndarray, rng: np.random.Generator) -> np.ndarray:  # (N, k) -> (N, m)
         """Actions with the exploration noise of training."""
-        shape = self(observations).shape
-        return self._noisy(observations, rng.standard_normal(shape, dtype=np.float32))
+        return self._noisy(observations, rng)
 
 
 class GaussianPolicy(Policy):
@@ -48,8 +47,12 @@ class GaussianPolicy(Policy):
     """
 
     def __init__(self, mean: Callable[[np.ndarray], np.ndarray], standard_deviation: Callable[[], np.ndarray]) -> None:
-        super().__init__(mean, lambda observations, noise: self(observations) + noise * self.standard_deviation)
+        super().__init__(mean, self._noisy_action)
         self._standard_deviation = standard_deviation
+
+    def _noisy_action(self, observations: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        mean = self(observations)
+        return mean + standard_normal(mean, rng) * self.standard_deviation
 
     @property
     def standard_deviation(self) -> np.ndarray:
@@ -101,9 +104,9 @@ class NumpyPolicy(Policy):
             raise UsageError("the noise of a policy of SAC depends on the observation: use stochastic()")
         return np.exp(self._gaussian(np.zeros((1, len(self._center))))[1])
 
-    def _noisy_action(self, observations: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    def _noisy_action(self, observations: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         mean, log_std = self._gaussian(observations)
-        return self._action(mean + np.exp(log_std) * noise)
+        return self._action(mean + np.exp(log_std) * standard_normal(mean, rng))
 
     def _action(self, u: np.ndarray) -> np.ndarray:
         """The actions of samples of the Gaussian, (N, m)."""
@@ -137,6 +140,11 @@ class NumpyPolicy(Policy):
             x = self._activation(x @ weight + bias)
         weight, bias = self._output
         return x @ weight + bias
+
+
+def standard_normal(like: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Noise for actions (N, m), float32."""
+    return rng.standard_normal(like.shape, dtype=np.float32)
 
 
 def layers(network: Mapping[str, Any], hidden: int) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -40,7 +40,7 @@ class GaussianPolicy(GaussianMixin, Model):
         self._symmetry = symmetry
         self._limits = cfg.min_log_std, cfg.max_log_std
         widths = (self.num_observations, *cfg.policy_hidden_layer_sizes)
-        self.hidden = _hidden_layers(widths, cfg.activation)
+        self.hidden = hidden_layers(widths, cfg.activation)
         self.head = linear(widths[-1], self.num_actions, gain=0.01)
         self.log_std_parameter = nn.Parameter(torch.full((self.num_actions,), float(cfg.initial_log_std)))
 
@@ -74,7 +74,7 @@ class Value(DeterministicMixin, Model):
         self._input = "observations" if spaces.state is None else "states"
         width = self.num_observations if spaces.state is None else self.num_states
         widths = (width, *cfg.value_hidden_layer_sizes)
-        self.hidden = _hidden_layers(widths, cfg.activation)
+        self.hidden = hidden_layers(widths, cfg.activation)
         self.head = linear(widths[-1], 1, gain=1.0)
 
     def compute(self, inputs, role=""):  # pyright: ignore[reportIncompatibleMethodOverride]  # called by position
@@ -117,10 +117,11 @@ class PolicyAndValue(GaussianPolicy):
         return self.hidden(observations)
 
 
-def _hidden_layers(widths: tuple[int, ...], activation: Activation) -> nn.Sequential:
+def hidden_layers(widths: tuple[int, ...], activation: Activation, layer_norm: bool = False) -> nn.Sequential:
     layers: list[nn.Module] = []
     for inputs, outputs in itertools.pairwise(widths):
-        layers += [linear(inputs, outputs, gain=2**0.5), ACTIVATIONS[activation]()]
+        normalization = [nn.LayerNorm(outputs)] if layer_norm else []
+        layers += [linear(inputs, outputs, gain=2**0.5), *normalization, ACTIVATIONS[activation]()]
     return nn.Sequential(*layers)
 
 

@@ -11,7 +11,7 @@ from skrl.agents.torch.sac import SAC, SAC_CFG
 
 from motrix_train.config import SACCfg
 from motrix_train.learning.normalizer import Pooling
-from motrix_train.learning.policy import Policy
+from motrix_train.learning.policy import Policy, standard_normal
 from motrix_train.learning.skrl_mapping import sac_cfg
 from motrix_train.learning.skrl_oddities import observation_normalizer
 from motrix_train.learning.spaces import Spaces
@@ -101,10 +101,11 @@ def mean_policy(agent: SAC, device: torch.device) -> Policy:
         with torch.inference_mode():
             return network.scaled(u(observations)[0].tanh()).cpu().numpy()
 
-    def sampled(observations: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    def sampled(observations: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         with torch.inference_mode():
             mean, log_std = u(observations)
-            return network.scaled((mean + log_std.exp() * torch.tensor(noise, device=device)).tanh()).cpu().numpy()
+            noise = torch.tensor(standard_normal(mean.cpu().numpy(), rng), device=device)
+            return network.scaled((mean + log_std.exp() * noise).tanh()).cpu().numpy()
 
     return Policy(mean_action, sampled)
 

@@ -1,18 +1,16 @@
 """The networks of Soft Actor-Critic on Torch, as models of SKRL."""
 
-import itertools
 import math
 from typing import Any
 
 import torch
 from skrl.models.torch import DeterministicMixin, Model
-from torch import nn
 from torch.nn import functional
 
 from motrix_train.config import SACCfg
 from motrix_train.learning.spaces import Spaces
 from motrix_train.learning.symmetry import NetworkSymmetry
-from motrix_train.learning.torch.networks import ACTIVATIONS, linear
+from motrix_train.learning.torch.networks import hidden_layers, linear
 
 CRITICS = ("critic_1", "critic_2", "target_critic_1", "target_critic_2")
 
@@ -35,12 +33,7 @@ class SquashedGaussianPolicy(Model):
         self._limits = cfg.min_log_std, cfg.max_log_std
         self._center, self._half = center_and_half(spaces, device)
         widths = (self.num_observations, *cfg.policy_hidden_layer_sizes)
-        self.hidden = nn.Sequential(
-            *itertools.chain.from_iterable(
-                (linear(inputs, outputs, gain=2**0.5), ACTIVATIONS[cfg.activation]())
-                for inputs, outputs in itertools.pairwise(widths)
-            )
-        )
+        self.hidden = hidden_layers(widths, cfg.activation)
         self.head = linear(widths[-1], 2 * self.num_actions, gain=0.01)
 
     def compute(self, inputs, role=""):  # pyright: ignore[reportIncompatibleMethodOverride]  # called by position
@@ -87,13 +80,7 @@ class Critic(DeterministicMixin, Model):
         self._input = "observations" if spaces.state is None else "states"
         width = self.num_observations if spaces.state is None else self.num_states
         widths = (width + self.num_actions, *cfg.value_hidden_layer_sizes)
-        layers: list[nn.Module] = []
-        for inputs, outputs in itertools.pairwise(widths):
-            layers.append(linear(inputs, outputs, gain=2**0.5))
-            if cfg.layer_norm:
-                layers.append(nn.LayerNorm(outputs))
-            layers.append(ACTIVATIONS[cfg.activation]())
-        self.hidden = nn.Sequential(*layers)
+        self.hidden = hidden_layers(widths, cfg.activation, cfg.layer_norm)
         self.head = linear(widths[-1], 1, gain=1.0)
 
     def compute(self, inputs, role=""):  # pyright: ignore[reportIncompatibleMethodOverride]  # called by position
