@@ -27,9 +27,10 @@ from motrix_train.learning.skrl_oddities import observation_normalizer, saved_mo
 from motrix_train.learning.spaces import Spaces
 from motrix_train.learning.symmetry import NetworkSymmetry
 from motrix_train.learning.torch import sac
-from motrix_train.learning.torch.arrays import load_arrays, to_arrays, to_host, to_numpy, to_torch
+from motrix_train.learning.torch.arrays import load_arrays, to_arrays, to_host
 from motrix_train.learning.torch.networks import make_models
 from motrix_train.learning.torch.normalizer import Normalizer
+from motrix_train.learning.torch.optimizers import load_moments, moments, moments_to_arrays
 from motrix_train.learning.torch.process_group import connect
 from motrix_train.learning.torch.skrl_oddities import GradientNorm, averaging_over
 
@@ -96,7 +97,7 @@ class TorchBackend(Backend):
             cfg.rollouts,
             policy=self._policy(ppo.policy, observation_normalizer(ppo), device),
             gradient_norm=GradientNorm(ppo.optimizer),
-            all_finite=lambda: _all_finite(ppo, _moments(ppo.optimizer)),
+            all_finite=lambda: _all_finite(ppo, moments(ppo.optimizer)),
             bootstraps_at_time_limit=cfg.time_limit_bootstrap,
             symmetry=symmetry,
             learning=lambda: averaging_over(workers),
@@ -143,20 +144,15 @@ class TorchBackend(Backend):
     def _optimizer_state(self, ppo: PPO | SAC) -> dict[str, Any]:
         if isinstance(ppo, SAC):
             return sac.optimizer_state(ppo)
-        optimizer = ppo.optimizer.state_dict()
         return {
-            "moments": {str(i): to_numpy(moments) for i, moments in optimizer["state"].items()},
-            "learning_rate": float(optimizer["param_groups"][0]["lr"]),
+            "moments": moments_to_arrays(ppo.optimizer),
+            "learning_rate": float(ppo.optimizer.param_groups[0]["lr"]),
         }
 
     def _load_optimizer_state(self, ppo: PPO | SAC, state: Mapping[str, Any]) -> None:
         if isinstance(ppo, SAC):
             return sac.load_optimizer_state(ppo, state)
-        optimizer = ppo.optimizer.state_dict()
-        optimizer["state"] = {int(i): to_torch(moments) for i, moments in state.get("moments", {}).items()}
-        for group in optimizer["param_groups"]:
-            group["lr"] = float(state["learning_rate"])
-        ppo.optimizer.load_state_dict(optimizer)
+        load_moments(ppo.optimizer, state.get("moments", {}), lr=float(state["learning_rate"]))
 
     def _random_state(self, ppo: PPO | SAC) -> dict[str, Any]:
         state = {"torch": torch.get_rng_state().numpy()}
@@ -190,14 +186,10 @@ def _transport(device: torch.device) -> dict[str, Any]:
     return {"to_device": to_device, "to_host": to_host, "inference": torch.no_grad}
 
 
-def _moments(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
-    return [x for state in optimizer.state.values() for name, x in state.items() if name != "step"]
-
-
-def _all_finite(skrl: Any, moments: list[torch.Tensor]) -> bool:
+def _all_finite(skrl: Any, remembered: list[torch.Tensor]) -> bool:
     """Whether all that was learned is finite: one sum per array, in double precision, which float32 cannot exceed."""
     learned = [tensor for module in saved_modules(skrl).values() for tensor in module.state_dict().values()]
-    return bool(torch.stack([x.sum(dtype=torch.float64) for x in (*learned, *moments)]).isfinite().all())
+    return bool(torch.stack([x.sum(dtype=torch.float64) for x in (*learned, *remembered)]).isfinite().all())
 
 
 BACKEND = TorchBackend()

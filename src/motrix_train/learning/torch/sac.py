@@ -16,8 +16,9 @@ from motrix_train.learning.skrl_mapping import sac_cfg
 from motrix_train.learning.skrl_oddities import observation_normalizer
 from motrix_train.learning.spaces import Spaces
 from motrix_train.learning.symmetry import NetworkSymmetry
-from motrix_train.learning.torch.arrays import to_host, to_numpy, to_torch
+from motrix_train.learning.torch.arrays import to_host
 from motrix_train.learning.torch.normalizer import Normalizer
+from motrix_train.learning.torch.optimizers import load_moments, moments, moments_to_arrays
 from motrix_train.learning.torch.replay import ReplayMemory
 from motrix_train.learning.torch.sac_networks import SquashedGaussianPolicy, make_models
 
@@ -112,10 +113,7 @@ def mean_policy(agent: SAC, device: torch.device) -> Policy:
 
 def optimizer_state(agent: SAC) -> dict[str, Any]:
     """The optimizers and the entropy coefficient, as nested dicts of arrays and numbers."""
-    state: dict[str, Any] = {
-        name: {str(i): to_numpy(moments) for i, moments in optimizer.state_dict()["state"].items()}
-        for name, optimizer in _optimizers(agent).items()
-    }
+    state: dict[str, Any] = {name: moments_to_arrays(optimizer) for name, optimizer in _optimizers(agent).items()}
     if agent.cfg.learn_entropy:
         state[LOG_COEFFICIENT] = to_host(agent.log_entropy_coefficient)
     return state
@@ -124,9 +122,7 @@ def optimizer_state(agent: SAC) -> dict[str, Any]:
 def load_optimizer_state(agent: SAC, state: Mapping[str, Any]) -> None:
     """Restores what `optimizer_state` returned."""
     for name, optimizer in _optimizers(agent).items():
-        whole = optimizer.state_dict()
-        whole["state"] = {int(i): to_torch(moments) for i, moments in state.get(name, {}).items()}
-        optimizer.load_state_dict(whole)
+        load_moments(optimizer, state.get(name, {}))
     if agent.cfg.learn_entropy:
         with torch.no_grad():
             agent.log_entropy_coefficient.copy_(torch.tensor(state[LOG_COEFFICIENT]))
@@ -141,9 +137,8 @@ def _follow_coefficient(agent: SAC) -> None:
 
 def learned_moments(agent: SAC) -> list[torch.Tensor]:
     """The tensors of the optimizers and the entropy coefficient."""
-    states = (state for optimizer in _optimizers(agent).values() for state in optimizer.state.values())
-    moments = [x for state in states for name, x in state.items() if name != "step"]
-    return [*moments, agent.log_entropy_coefficient.detach()] if agent.cfg.learn_entropy else moments
+    known = [x for optimizer in _optimizers(agent).values() for x in moments(optimizer)]
+    return [*known, agent.log_entropy_coefficient.detach()] if agent.cfg.learn_entropy else known
 
 
 def _optimizers(agent: SAC) -> dict[str, torch.optim.Optimizer]:

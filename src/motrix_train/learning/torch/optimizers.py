@@ -1,0 +1,27 @@
+"""What Torch's Adam remembers of each parameter, as tensors and as the arrays of a checkpoint."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from motrix_train.learning.torch.arrays import to_numpy, to_torch
+
+
+def moments(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
+    """The running means, without the numbers of steps."""
+    return [x for state in optimizer.state.values() for name, x in state.items() if name != "step"]
+
+
+def moments_to_arrays(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """All that is remembered, by the number of the parameter, as dicts of NumPy arrays."""
+    return {str(i): to_numpy(known) for i, known in optimizer.state_dict()["state"].items()}
+
+
+def load_moments(optimizer: torch.optim.Optimizer, arrays: Mapping[str, Any], **settings: Any) -> None:
+    """Restores what `moments_to_arrays` returned, and sets some settings, as ``lr``."""
+    whole = optimizer.state_dict()
+    whole["state"] = {int(i): to_torch(known) for i, known in arrays.items()}
+    for group in whole["param_groups"]:
+        group |= settings
+    optimizer.load_state_dict(whole)
