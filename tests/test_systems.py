@@ -57,6 +57,14 @@ for system in ("darwin", "win32"):
 """
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone has timer slack")
+def test_a_process_that_gives_way_is_nice_and_wakes_up_less_often():
+    asked = "from motrix_train import operating_system as o; o.give_way(); import os; print(os.nice(0)); "
+    asked += "print(open('/proc/self/timerslack_ns').read())"
+    told = subprocess.check_output([sys.executable, "-c", asked], text=True).split()
+    assert [int(number) for number in told] == [19, 10_000_000]
+
+
 @pytest.mark.skipif(not (find_spec("torch") and find_spec("jax")), reason="Torch or JAX is missing")
 def test_nothing_that_linux_alone_has_is_needed_to_import():
     done = subprocess.run([sys.executable, "-c", IMPORTED_AGAIN], capture_output=True, text=True)

@@ -90,7 +90,7 @@ class Batch(Protocol):
         ...
 
     def view(self, env: int) -> tuple[mujoco.MjModel, mujoco.MjModel, mujoco.MjData]:
-        """One of `models`, the same model as this environment has it, and the data to be drawn."""
+        """One of `models`, the same model as this environment has it, and the data to be drawn, until the next call."""
         ...
 
 

@@ -106,6 +106,14 @@ def test_pages_of_other_sites_cannot_drive_it(shown):
         pass  # as through a tunnel
 
 
+def test_frames_are_as_far_apart_as_they_are_told(monkeypatch):
+    monkeypatch.setattr(web_viewer.WebViewer, "__init__", lambda self: None)
+    monkeypatch.setattr(web_viewer.WebViewer, "prepare_next_frame", lambda self: True)
+    viewer, begun = studio.PacedViewer(frame_seconds=0.05), time.monotonic()
+    assert all(viewer.prepare_next_frame() for _ in range(5))
+    assert time.monotonic() - begun >= 4 * 0.05
+
+
 def test_it_waits_until_somebody_looks_and_again_afterwards(shown):
     def goes_on() -> bool:
         before = shown.report.step

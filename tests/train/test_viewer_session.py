@@ -2,12 +2,15 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from motrix_gym.registration import ENVS
 from motrix_train import environment
 from motrix_train.errors import UsageError
 from motrix_train.training.evaluation import first_env_seed
 from motrix_train.viewer.pace import SPEEDS, Pace
+from motrix_train.viewer.report import TRACE_SECONDS, Traces
 from motrix_train.viewer.session import Session
 
 GO1, NAVIGATION, JOINED = "Motrix/Go1-v0", "Motrix/AnymalCNavigation-v0", "Motrix/MultiTask-v0"
@@ -45,6 +48,25 @@ def test_a_pause_takes_the_steps_that_are_asked_for():
     assert [pace.due(2.0), pace.due(3.0)] == [2, 0]
     pace.paused = False
     assert pace.due(3.02) == 1
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.sampled_from(["a", "ab"]), st.floats(-1, 1)), max_size=40))
+def test_traces_are_the_newest_entries_of_one_episode(entries):
+    traces = Traces(step_seconds=TRACE_SECONDS / 7)
+    kept: list[tuple[float, dict[str, float]]] = []
+    for later, names, value in entries:
+        seconds = later and (kept[-1][0] if kept else 0.0) + later  # zero: an episode begins
+        values = dict.fromkeys(names, value)
+        goes_on = kept and kept[-1][0] < seconds and kept[-1][1].keys() == values.keys()
+        kept = [*kept[-6:], (seconds, values)] if goes_on else [(seconds, values)]
+        traces.add(seconds, values)
+        assert traces.times.tolist() == [at for at, _ in kept]
+        assert {name: column.tolist() for name, column in traces.columns().items()} == {
+            name: [values[name] for _, values in kept] for name in names
+        }
+    traces.clear()
+    assert not traces.times.size
+    assert not traces.columns()
 
 
 @pytest.mark.parametrize("env_id", [env.id for env in ENVS])

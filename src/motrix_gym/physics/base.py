@@ -110,6 +110,8 @@ class Physics(Protocol):
     def view(self, env: int, markers: Mapping[str, np.ndarray]) -> tuple[mujoco.MjModel, mujoco.MjData]:
         """The model of one environment, and its data with everything computed that drawing needs.
 
+        Both hold until the next call.
+
         Args:
             env: Which environment.
             markers: How far each mocap body is from where the model has it, by name, (3,) m.

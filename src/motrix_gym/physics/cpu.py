@@ -50,6 +50,7 @@ class CpuPhysics(Physics):
         )
         self._sensor_columns = sensor_columns(model)
         self._overridden: dict[str, np.ndarray] = {}
+        self._viewed: mujoco.MjData | None = None  # kept, since MuJoCo takes long to make one
         if num_threads != 1:  # one thread is the caller's own
             forks.watch(self)
 
@@ -122,7 +123,7 @@ class CpuPhysics(Physics):
         self._batch.state[:] = simulation
 
     def view(self, env: int, markers: Mapping[str, np.ndarray] = NOTHING) -> tuple[mujoco.MjModel, mujoco.MjData]:
-        data = self._batch.get_data(env)
+        data = self._viewed = self._batch.get_data(env, self._viewed)
         model = self._batch.get_model(env) if self._overridden else self.model
         for name, displacement in markers.items():
             body = self.model.body(name)

@@ -97,7 +97,7 @@ def _begun(batch: TaskBatch, seed: int) -> Array:
     envs = range(batch.num_envs)
     batch.seed({env: seed + env for env in envs})
     batch.reset(np.full(batch.num_envs, True))
-    contacts = [batch.physics.view(env)[1].contact.dist for env in envs]
+    contacts = [batch.physics.view(env)[1].contact.dist.copy() for env in envs]
     return np.array([max(0.0, -float(distance.min(initial=0.0))) for distance in contacts])
 
 

@@ -23,6 +23,8 @@ from motrix_train.training.records import TrainingPlan, TrainingSummary
 from motrix_train.viewer.following import view_run
 from motrix_train.viewer.show import ViewOptions
 
+FRAMES_PER_SECOND = 25.0  # smooth enough, and each costs the training some of the CPU
+
 
 class Companion(Callback):
     """Starts the viewer of a training when it begins, and ends it when it ends.
@@ -71,7 +73,7 @@ def main(run: str, *modules: str) -> int:
     try:
         for module in modules:
             environment.import_module(module)
-        view_run(RunDirectory.open(Path(run)), {}, ViewOptions(num_threads=1))
+        view_run(RunDirectory.open(Path(run)), {}, ViewOptions(num_threads=1, frames_per_second=FRAMES_PER_SECOND))
     except (UsageError, RunError) as refusal:
         print(f"the viewer of the training: {refusal}", file=sys.stderr)
         return 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -113,24 +112,26 @@ class Traces:
     """
 
     def __init__(self, step_seconds: float) -> None:
-        self._rows: deque[tuple[float, dict[str, float]]] = deque(maxlen=max(2, round(TRACE_SECONDS / step_seconds)))
+        self._most = max(2, round(TRACE_SECONDS / step_seconds))
+        self.clear()
 
     def add(self, seconds: float, values: Mapping[str, float]) -> None:
         """Adds one entry; with other names than before, or an earlier time, the others are dropped."""
-        if self._rows and (self._rows[-1][1].keys() != values.keys() or self._rows[-1][0] >= seconds):
-            self._rows.clear()
-        self._rows.append((seconds, dict(values)))
+        if self._names != tuple(values) or (self.times.size and self.times[-1] >= seconds):
+            self._names, self._entries = tuple(values), np.zeros((1 + len(values), 0))
+        entry = np.array([seconds, *values.values()])[:, None]
+        self._entries = np.concatenate([self._entries[:, -self._most + 1 :], entry], axis=1)
 
     def clear(self) -> None:
         """Drops all entries."""
-        self._rows.clear()
+        self._names: tuple[str, ...] = ()
+        self._entries = np.zeros((1, 0))  # times, then a row for each name
 
     @property
     def times(self) -> np.ndarray:
         """Times of the entries, (n,) s."""
-        return np.array([seconds for seconds, _ in self._rows])
+        return self._entries[0]
 
     def columns(self) -> dict[str, np.ndarray]:
         """The entries by name, each (n,)."""
-        names = self._rows[-1][1] if self._rows else ()
-        return {name: np.array([values[name] for _, values in self._rows]) for name in names}
+        return dict(zip(self._names, self._entries[1:], strict=True))

@@ -23,7 +23,7 @@ from motrix_train.viewer.session import Session
 if TYPE_CHECKING:
     import numpy as np
 
-FRAME = 1 / 60  # s
+FRAMES_PER_SECOND = 60.0
 LEAST_OFTEN = 0.25  # s between two reports while nothing happens
 LOCAL = "127.0.0.1"
 
@@ -60,6 +60,7 @@ class ViewOptions:
         host: Address that the page is served on.
         port: Its port, 0 for the first free one from 8080.
         browser: Whether to open a browser.
+        frames_per_second: How often the page is drawn; steps are taken in time at any rate.
         about: Says who acts.
     """
 
@@ -70,6 +71,7 @@ class ViewOptions:
     host: str = LOCAL
     port: int = 0
     browser: bool = True
+    frames_per_second: float = FRAMES_PER_SECOND
     about: Callable[[], str] = lambda: ""
 
     def named(self, about: Callable[[], str]) -> ViewOptions:
@@ -113,10 +115,10 @@ def watch(watched: Watched, options: ViewOptions) -> None:
         with closing(studio):
             _tell(studio.url, options)
             with suppress(KeyboardInterrupt):
-                run(watched, panel, studio)
+                run(watched, panel, studio, 1 / options.frames_per_second)
 
 
-def run(watched: Watched, panel: Any, studio: Any) -> None:
+def run(watched: Watched, panel: Any, studio: Any, frame_seconds: float = 1 / FRAMES_PER_SECOND) -> None:
     """Steps, draws and does what the user wishes, until the viewer is closed.
 
     Waits while nobody looks at it.
@@ -134,7 +136,7 @@ def run(watched: Watched, panel: Any, studio: Any) -> None:
             scene = watched.scene()
             panel.report = watched.report(scene)
             studio.draw(*scene)
-        time.sleep(max(0.0, FRAME - (time.monotonic() - begun)))
+        time.sleep(max(0.0, frame_seconds - (time.monotonic() - begun)))
 
 
 def require_display(options: ViewOptions) -> None:
@@ -191,7 +193,7 @@ def _open(options: ViewOptions) -> tuple[Any, Any]:
     from motrix_train.viewer.panel import Panel
 
     panel = Panel()
-    return panel, studio.open_page(panel, options.host, options.port)
+    return panel, studio.open_page(panel, options.host, options.port, 1 / options.frames_per_second)
 
 
 def _tell(url: str | None, options: ViewOptions) -> None:

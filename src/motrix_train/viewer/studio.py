@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import re
 import socket
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -115,13 +116,33 @@ def _failures() -> Iterator[None]:
         raise RunError(f"MuJoCo Studio ended: {failure}") from failure
 
 
-def open_page(panel: Any, host: str, port: int) -> Studio:
+class PacedViewer(web_viewer.WebViewer):
+    """Studio's viewer, which draws as often as it is told to, and not 60 times a second.
+
+    Args:
+        frame_seconds: Between two frames, s.
+        others: As `web_viewer.WebViewer` has them.
+    """
+
+    def __init__(self, *others: Any, frame_seconds: float, **more: Any) -> None:
+        self._frame_seconds, self._drawn = frame_seconds, 0.0
+        super().__init__(*others, **more)
+
+    def prepare_next_frame(self) -> bool:
+        """Waits until the next frame is due."""
+        time.sleep(max(0.0, self._drawn + self._frame_seconds - time.monotonic()))
+        self._drawn = time.monotonic()
+        return super().prepare_next_frame()
+
+
+def open_page(panel: Any, host: str, port: int, frame_seconds: float = 0.0) -> Studio:
     """Serves the viewer as a page.
 
     Args:
         panel: A viewer plugin.
         host: Name or address to listen on.
         port: To listen on, 0 for the first free one from 8080.
+        frame_seconds: Shortest time between two frames, s; Studio's own is 1/60.
 
     Raises:
         UsageError: There is no such host, or the port is taken.
@@ -136,7 +157,7 @@ def open_page(panel: Any, host: str, port: int) -> Studio:
         config = viewer_protocol.ViewerConfig(title=TITLE, gfx="web", http_port=chosen)
         try:
             with _altered(listening, browsers, [LOOPBACK] if is_loopback else None):
-                viewer = web_viewer.WebViewer(config, endpoint, plugins=[panel])
+                viewer = PacedViewer(config, endpoint, plugins=[panel], frame_seconds=frame_seconds)
             server: Any = viewer._web_server
             server.drop_queue = None
         except BaseException as failure:
