@@ -1,15 +1,14 @@
 """The generated pages: every environment is on one, with a picture, and says there what its code says."""
 
-import importlib.util
 import inspect
 import re
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
 import gymnasium
 import pytest
+import scripts
 
 import motrix_gym
 import motrix_train
@@ -28,14 +27,7 @@ GALLERY = (ROOT / "docs" / "gallery.md").read_text(encoding="utf-8")
 @pytest.fixture
 def build(monkeypatch):
     """The module docs/build.py."""
-    monkeypatch.syspath_prepend(ROOT / "docs")
-    spec = importlib.util.spec_from_file_location("docs_build", ROOT / "docs" / "build.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "docs_build", module)
-    spec.loader.exec_module(module)
-    return module
+    return scripts.load(ROOT / "docs" / "build.py", monkeypatch)
 
 
 def test_every_environment_is_on_exactly_the_page_of_its_file():

@@ -161,11 +161,7 @@ AnyCfg = TypeVar("AnyCfg", bound=BaseRLCfg)
 
 @dataclass(frozen=True, kw_only=True)
 class PPOCfg(BaseRLCfg):
-    """How Proximal Policy Optimization trains one environment.
-
-    Steps come in two units. A *vector step* steps every environment of the batch once; an *env step* is
-    one environment stepped once, so a vector step is ``num_envs`` env steps.
-    """
+    """How Proximal Policy Optimization trains one environment, from each rollout once."""
 
     algorithm: Literal["ppo"] = "ppo"
     """What trains."""

@@ -1,6 +1,5 @@
 """An exported policy acts as the policy does, says what it needs, and runs on plain MuJoCo."""
 
-import importlib.util
 import json
 import os
 import re
@@ -15,6 +14,7 @@ from typing import Any, ClassVar
 import mujoco
 import numpy as np
 import pytest
+import scripts
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -331,13 +331,9 @@ def go1_files(request, tmp_path) -> tuple[Checkpoint, Path, Path]:
     return policy, *files
 
 
-def test_the_example_sees_what_the_environment_shows(go1_files):
+def test_the_example_sees_what_the_environment_shows(go1_files, monkeypatch):
     policy, file, model_file = go1_files
-    spec = importlib.util.spec_from_file_location("onnx_mujoco", EXAMPLE)
-    assert spec is not None
-    assert spec.loader is not None
-    example = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(example)
+    example = scripts.load(EXAMPLE, monkeypatch)
     mean = NumpyPolicy(policy)
     model = mujoco.MjModel.from_xml_path(str(model_file))
     data, told = mujoco.MjData(model), metadata(file)

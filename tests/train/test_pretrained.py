@@ -1,15 +1,14 @@
 """Ready-made policies do in their environments what the row of their training says."""
 
 import dataclasses
-import importlib.util
 import json
 import math
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
+import scripts
 
 import motrix_train
 from motrix_train import environment, pretrained
@@ -29,13 +28,7 @@ IDS = sorted(pretrained.index())
 @pytest.fixture
 def learn(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The script that writes the rows."""
-    spec = importlib.util.spec_from_file_location("learn", ROWS.parent / "learn.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "learn", module)
-    spec.loader.exec_module(module)
-    return module
+    return scripts.load(ROWS.parent / "learn.py", monkeypatch)
 
 
 def test_every_file_is_in_the_index_and_they_are_small():

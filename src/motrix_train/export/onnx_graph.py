@@ -13,7 +13,7 @@ from onnx import helper, numpy_helper
 
 from motrix_train.config import from_json
 from motrix_train.export.actuation import Affine
-from motrix_train.learning.policy import CLIP_THRESHOLD, EPSILON, layers
+from motrix_train.learning.policy import CLIP_THRESHOLD, EPSILON, center_and_half, layers
 from motrix_train.learning.symmetry import NetworkSymmetry, SignedPermutation
 from motrix_train.storage.checkpoint import Checkpoint
 
@@ -120,9 +120,9 @@ def _mean_action(graph: _Graph, checkpoint: Checkpoint, observation: str) -> str
 
 def _within_bounds(graph: _Graph, checkpoint: Checkpoint, u: str) -> str:
     """``center + half * tanh(u)``."""
-    low, high = (np.asarray(bound, np.float32) for bound in (checkpoint.action_low, checkpoint.action_high))
-    swung = graph.add("Mul", graph.add("Tanh", u), graph.constant("action_half", (high - low) / 2))
-    return graph.add("Add", swung, graph.constant("action_center", (low + high) / 2))
+    center, half = center_and_half(checkpoint.action_low, checkpoint.action_high)
+    swung = graph.add("Mul", graph.add("Tanh", u), graph.constant("action_half", half))
+    return graph.add("Add", swung, graph.constant("action_center", center))
 
 
 def _mirrored(graph: _Graph, mirror: SignedPermutation, vectors: str, name: str) -> str:

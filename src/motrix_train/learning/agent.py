@@ -12,6 +12,7 @@ import numpy as np
 
 from motrix_train.infos import final
 from motrix_train.learning.policy import Policy
+from motrix_train.learning.skrl_oddities import normalized_inputs
 from motrix_train.learning.symmetry import NetworkSymmetry
 
 
@@ -24,9 +25,9 @@ class Update:
     """Mean standard deviation of the exploration noise, in units of the action."""
     learning_rate: float
     diagnostics: dict[str, float]
-    """`approximate_kl` and `clip_fraction` of the new policy against the one that acted in the rollout,
-    `explained_variance` of the values that were predicted while acting, and `gradient_norm`, the mean over the
-    mini-batches, before clipping."""
+    """What the algorithm tells of itself. Both: `gradient_norm`, the mean over the mini-batches, before clipping. PPO:
+    `approximate_kl` and `clip_fraction` of the new policy against the one that acted in the rollout, and
+    `explained_variance` of the values that were predicted while acting. SAC: those of `SAC_DIAGNOSTICS`."""
 
 
 class Agent(ABC):
@@ -128,6 +129,11 @@ class Agent(ABC):
     def _timestep(self) -> int:
         """What SKRL is told of the time: vector steps so far, where the algorithm uses them."""
         return 0
+
+    def _normalized(self, observations: np.ndarray, states: np.ndarray | None) -> dict[str, Any]:
+        """The inputs of the networks on the device, normalized."""
+        on_device = self._to_device(observations), None if states is None else self._to_device(states)
+        return normalized_inputs(self.skrl, *on_device)
 
     @abstractmethod
     def _update(self) -> Update:

@@ -86,8 +86,8 @@ class NumpyPolicy(Policy):
         self._activation = _ACTIVATIONS[cfg.activation]
         *self._hidden, self._output = layers(state["policy"], len(cfg.policy_hidden_layer_sizes))
         self._limits = np.float32(cfg.min_log_std), np.float32(cfg.max_log_std)
-        low, high = _float32(checkpoint.action_low), _float32(checkpoint.action_high)
-        self._bounds = ((low + high) / 2, (high - low) / 2) if checkpoint.is_squashed else None
+        bounds = checkpoint.action_low, checkpoint.action_high
+        self._bounds = center_and_half(*bounds) if checkpoint.is_squashed else None
         super().__init__(
             lambda observations: self._action(self._gaussian(observations)[0]),
             self._noisy_action,
@@ -145,6 +145,12 @@ class NumpyPolicy(Policy):
 def standard_normal(like: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Noise for actions (N, m), float32."""
     return rng.standard_normal(like.shape, dtype=np.float32)
+
+
+def center_and_half(low: Any, high: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The middle between the bounds of an action, and half of their distance, (m,) float32 each."""
+    low, high = _float32(low), _float32(high)
+    return (low + high) / 2, (high - low) / 2
 
 
 def layers(network: Mapping[str, Any], hidden: int) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -15,7 +15,6 @@ from motrix_train.learning.skrl_oddities import (
     NO_TIMESTEPS,
     STANDARD_DEVIATION,
     denormalized_values,
-    normalized_inputs,
     rollout_tensor,
 )
 
@@ -90,9 +89,7 @@ class PPOAgent(Agent):
     def values(self, observations: np.ndarray, states: np.ndarray | None = None) -> np.ndarray:  # (N, k) -> (N,)
         """The normalized values that the value network predicts."""
         with self._inference():
-            on_device = self._to_device(observations), None if states is None else self._to_device(states)
-            inputs = normalized_inputs(self.skrl, *on_device)
-            values, _ = self.skrl.value.act(inputs, role="value")
+            values, _ = self.skrl.value.act(self._normalized(observations, states), role="value")
         return self._to_host(values)[:, 0]
 
     def session_state(self) -> dict[str, Any]:

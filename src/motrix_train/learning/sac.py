@@ -89,10 +89,8 @@ class SACAgent(Agent):
     def values(self, observations: np.ndarray, states: np.ndarray | None = None) -> np.ndarray:  # (N, k) -> (N,)
         """The smaller of the two returns that the critics predict for the mean action."""
         with self._inference():
-            on_device = self._to_device(observations), None if states is None else self._to_device(states)
-            inputs = normalized_inputs(self.skrl, *on_device)
             actions = self._to_device(self.policy(observations))
-            inputs = {**inputs, "taken_actions": actions}
+            inputs = {**self._normalized(observations, states), "taken_actions": actions}
             both = [
                 self._to_host(self.skrl.models[role].act(inputs, role=role)[0]) for role in ("critic_1", "critic_2")
             ]

@@ -8,6 +8,7 @@ from skrl.models.torch import DeterministicMixin, Model
 from torch.nn import functional
 
 from motrix_train.config import SACCfg
+from motrix_train.learning.policy import center_and_half
 from motrix_train.learning.spaces import Spaces
 from motrix_train.learning.symmetry import NetworkSymmetry
 from motrix_train.learning.torch.networks import hidden_layers, linear
@@ -31,7 +32,7 @@ class SquashedGaussianPolicy(Model):
         super().__init__(observation_space=spaces.observation, action_space=spaces.action, device=device)
         self._symmetry = symmetry
         self._limits = cfg.min_log_std, cfg.max_log_std
-        self._center, self._half = center_and_half(spaces, device)
+        self._center, self._half = _center_and_half(spaces, device)
         widths = (self.num_observations, *cfg.policy_hidden_layer_sizes)
         self.hidden = hidden_layers(widths, cfg.activation)
         self.head = linear(widths[-1], 2 * self.num_actions, gain=0.01)
@@ -76,7 +77,7 @@ class Critic(DeterministicMixin, Model):
     def __init__(self, spaces: Spaces, device: torch.device, cfg: SACCfg) -> None:
         Model.__init__(self, **spaces.by_argument(), device=device)
         DeterministicMixin.__init__(self)
-        self._center, self._half = center_and_half(spaces, device)
+        self._center, self._half = _center_and_half(spaces, device)
         self._input = "observations" if spaces.state is None else "states"
         width = self.num_observations if spaces.state is None else self.num_states
         widths = (width + self.num_actions, *cfg.value_hidden_layer_sizes)
@@ -88,7 +89,5 @@ class Critic(DeterministicMixin, Model):
         return self.head(self.hidden(torch.cat([inputs[self._input], actions], dim=-1))), {}
 
 
-def center_and_half(spaces: Spaces, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """The middle between the bounds of an action, and half of their distance, (m,) each."""
-    low, high = (torch.tensor(x, device=device, dtype=torch.float32) for x in (spaces.action.low, spaces.action.high))
-    return (low + high) / 2, (high - low) / 2
+def _center_and_half(spaces: Spaces, device: torch.device) -> tuple[torch.Tensor, ...]:
+    return tuple(torch.tensor(x, device=device) for x in center_and_half(spaces.action.low, spaces.action.high))
