@@ -121,6 +121,13 @@ def mutants(session: nox.Session) -> None:
     session.run("python", "tests/mutants.py", *session.posargs)
 
 
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Fails where `env.step` is slower beside its bare physics than it was recorded to be; docs/performance.md."""
+    install(session, ".[play]")
+    session.run("python", "benchmarks/throughput.py", "--short", *session.posargs, env={"OMP_NUM_THREADS": "1"})
+
+
 @nox.session
 def tests(session: nox.Session) -> None:
     """The tests, against the installed package."""

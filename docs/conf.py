@@ -47,6 +47,7 @@ SECTIONS = {
         "docs/api",
         "docs/troubleshooting",
         "docs/determinism",
+        "docs/performance",
         "docs/testing",
         "docs/architecture",
         "CONTRIBUTING",

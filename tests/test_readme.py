@@ -46,11 +46,11 @@ def test_the_snippets_run(snippet):
 
 @pytest.mark.parametrize("command", TRAINER_COMMANDS)
 def test_the_commands_have_the_flags_they_are_shown_with(command):
-    typer = pytest.importorskip("typer", reason="the command line needs an extra")
-    from motrix_train.cli import app
+    pytest.importorskip("typer", reason="the command line needs an extra")
+    from motrix_train.cli import imported_command
 
     _, name, *arguments = shlex.split(command)
-    parameters = typer.main.get_command(app).commands[name].params
+    parameters = imported_command(name).params
     known = {flag for parameter in parameters for flag in parameter.opts + parameter.secondary_opts}
     assert {argument for argument in arguments if argument.startswith("--")} <= known
 

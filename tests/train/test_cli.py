@@ -16,6 +16,7 @@ from imageio_ffmpeg import get_ffmpeg_exe
 from matplotlib.image import imread
 
 import motrix_train
+from motrix_gym.task_check import TaskError
 from motrix_train import environment
 from motrix_train.cli import run
 from motrix_train.policies import TrainedPolicy
@@ -41,6 +42,21 @@ def test_without_arguments_it_tells_what_there_is(capsys):
     assert run([]) == 0
     shown = capsys.readouterr().out
     assert all(name in shown for name in COMMANDS)
+
+
+def test_the_mistake_of_a_task_is_one_line_and_another_error_is_none_of_the_users(monkeypatch, capsys):
+    def refuses(mistake: Exception):
+        def refuse() -> None:
+            raise mistake
+
+        monkeypatch.setattr("motrix_train.commands.listing.list_environments", refuse)
+
+    refuses(TaskError("Walker.reward has\n3 rows, not 2"))
+    assert run(["list"]) == 2
+    assert capsys.readouterr().err == "motrix-train: Walker.reward has 3 rows, not 2\n"
+    refuses(ValueError("a defect"))
+    with pytest.raises(ValueError, match="a defect"):
+        run(["list"])
 
 
 def test_looking_around_imports_no_learning_library():

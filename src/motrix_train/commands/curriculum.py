@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from motrix_train.commands.options import PROGRAM, Device, Imports, NumThreads, command
+from motrix_train.commands.options import Device, Imports, NumThreads
+from motrix_train.commands.program import PROGRAM, command
 from motrix_train.curriculum import report as curriculum_report
 from motrix_train.curriculum.plan import Plan
 from motrix_train.curriculum.run import Curriculum, Ending, Outcome

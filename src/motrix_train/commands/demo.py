@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from motrix_train.commands.options import Imports, NumThreads, command, complete_env_id
+from motrix_train.commands.options import Imports, NumThreads, complete_env_id
+from motrix_train.commands.program import command
 from motrix_train.errors import RunError
 from motrix_train.operating_system import has_display
 from motrix_train.policies import TrainedPolicy

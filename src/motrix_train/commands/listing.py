@@ -13,7 +13,7 @@ from rich.console import Console
 
 from motrix_gym.entry_points import imported, task_of
 from motrix_train import environment, presets, pretrained
-from motrix_train.commands.options import PROGRAM
+from motrix_train.commands.program import PROGRAM
 from motrix_train.errors import UsageError
 from motrix_train.learning.backend import NAMES, installed
 

@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from motrix_train.commands.options import command
+from motrix_train.commands.program import command
 from motrix_train.errors import RunError, UsageError
 from motrix_train.storage.files import move_to_free
 

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shlex
-import shutil
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,7 +14,6 @@ from motrix_train.learning.backend import NAMES
 from motrix_train.settings import read_config
 from motrix_train.storage.run_directory import RUNS, RunDirectory
 
-PROGRAM = "motrix-train"
 CHANGES = "Task and configuration"  # panels of the help, after that of the options that most people need
 MACHINE = "Machine and libraries"
 
@@ -143,22 +138,6 @@ Device = Annotated[
     typer.Option(metavar="NAME", rich_help_panel=MACHINE, help="Where the networks are, for example cpu or cuda:0."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")]
-
-
-def command(*words: object) -> str:
-    """A command line that calls this program in the shell of the user."""
-    return shlex.join([*_program(), *map(str, words)])
-
-
-def _program() -> list[str]:
-    """The words that call this program: its name if the shell finds it, else its path, or `python -m`."""
-    called = Path(sys.argv[0])
-    if called.parts[-2:] == ("motrix_train", "__main__.py"):
-        return [sys.executable, "-m", "motrix_train"]
-    found = shutil.which(PROGRAM)
-    if called.name != PROGRAM or (found and Path(found).resolve() == called.resolve()):
-        return [PROGRAM]
-    return [os.path.relpath(called) if called.is_relative_to(Path.cwd()) else str(called)]
 
 
 def parse_count(text: str) -> int:

@@ -13,7 +13,6 @@ from rich.console import Console
 from motrix_train import environment
 from motrix_train.commands.options import (
     MACHINE,
-    PROGRAM,
     Algorithm,
     BackendName,
     ConfigFile,
@@ -22,7 +21,6 @@ from motrix_train.commands.options import (
     Imports,
     NumThreads,
     Settings,
-    command,
     complete_env_id,
     complete_run,
     complete_target,
@@ -30,6 +28,7 @@ from motrix_train.commands.options import (
     read_changes,
 )
 from motrix_train.commands.processes import LAUNCHERS, connect_processes
+from motrix_train.commands.program import PROGRAM, command
 from motrix_train.distributed import ProcessGroup
 from motrix_train.errors import UsageError
 from motrix_train.interface import train_request
