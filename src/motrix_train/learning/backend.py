@@ -258,7 +258,7 @@ class Backend(ABC):
         """SKRL's models by role: ``"policy"``, two critics and their targets, with initial parameters."""
 
     @abstractmethod
-    def _sac_parts(self, sac: Any, spaces: Spaces, device: Device) -> dict[str, Any]:
+    def _sac_parts(self, agent: Any, spaces: Spaces, device: Device) -> dict[str, Any]:
         """`policy`, `gradient_norm` and `all_finite` of the `SACAgent` around SKRL's SAC."""
 
     @abstractmethod

@@ -112,11 +112,11 @@ class JaxBackend(Backend):
     ) -> dict[str, Any]:
         return sac_networks.make_models(spaces, cfg, symmetry, device)
 
-    def _sac_parts(self, sac: SAC, spaces: Spaces, device: Device) -> dict[str, Any]:
+    def _sac_parts(self, agent: SAC, spaces: Spaces, device: Device) -> dict[str, Any]:
         return {
-            "policy": mean_policy(sac, spaces, device),
-            "gradient_norm": sac.gradient_norm,
-            "all_finite": lambda: bool(_all_finite([_modules(sac), sac.learned()])),
+            "policy": mean_policy(agent, spaces, device),
+            "gradient_norm": agent.gradient_norm,
+            "all_finite": lambda: bool(_all_finite([_modules(agent), agent.learned()])),
         }
 
     def _policy(self, network: Any, normalizer: Normalizer, device: Device) -> Policy:

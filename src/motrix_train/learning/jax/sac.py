@@ -38,9 +38,13 @@ class SAC(skrl_sac.SAC):
     As on Torch, one optimizer steps both critics, and their gradients are clipped together.
     """
 
+    policy: Any
+    memory: Any
+
     def __init__(self, **parts: Any) -> None:
         super().__init__(**parts)
         cfg, device = self.cfg, self.device
+        rates: Any = cfg.learning_rate  # of policy, critics and entropy coefficient
         self._log_coefficient = jax.device_put(np.log(np.full(1, cfg.initial_entropy_value, np.float32)), device)
         self._optimized = {"policy": ("policy",), "critic": CRITICS}
         if cfg.learn_entropy:
@@ -50,7 +54,7 @@ class SAC(skrl_sac.SAC):
         parameters = self._parameters()
         self._optimizers = {
             name: _adam(_part(parameters, roles), rate, 0 if name == "entropy" else cfg.grad_norm_clip, device)
-            for (name, roles), rate in zip(self._optimized.items(), cfg.learning_rate, strict=False)
+            for (name, roles), rate in zip(self._optimized.items(), rates, strict=False)
         }
 
     def update(self, *, timestep: int, timesteps: int) -> None:
@@ -176,7 +180,7 @@ class SAC(skrl_sac.SAC):
         return learned | followed
 
 
-def mean_policy(agent: SAC, spaces: Spaces, device: jax.Device) -> Policy:
+def mean_policy(agent: SAC, spaces: Spaces, device: Any) -> Policy:
     """The policy with the parameters of the moment."""
     normalizer, network = observation_normalizer(agent), agent.policy
 
@@ -196,7 +200,7 @@ def _state_of(optimizer: str) -> str:
     return f"optimizer of {optimizer}"
 
 
-def _adam(parameters: dict[str, Any], learning_rate: float, grad_norm_clip: float, device: jax.Device) -> Any:
+def _adam(parameters: dict[str, Any], learning_rate: float, grad_norm_clip: float, device: Any) -> Any:
     """SKRL's optimizer of some parameters, which it takes as those of a model."""
     model: Any = SimpleNamespace(state_dict=SimpleNamespace(params=parameters))
     with jax.default_device(device):

@@ -59,7 +59,7 @@ class SquashedGaussianPolicy(Model):
         Model.__init__(self, **model)
         self.cfg = cfg
         self.symmetry = symmetry
-        self._bounds = center_and_half(self.action_space.low, self.action_space.high)
+        self._bounds = center_and_half(model["action_space"].low, model["action_space"].high)
         self._g_key, self._g_i = config.jax.key, 0  # as in SKRL's policies, see noise in skrl_oddities
         nn.Module.__post_init__(self)
 
@@ -81,7 +81,8 @@ class SquashedGaussianPolicy(Model):
 
     def compute(self, inputs: dict[str, Any], role: str = "") -> tuple[jax.Array, dict[str, Any]]:
         """The same with the parameters of the moment."""
-        return self.apply(self.state_dict.params, inputs, role)
+        outputs: Any = self.apply(self.state_dict.params, inputs, role)
+        return outputs
 
     def act(self, inputs: dict[str, Any], *, role: str = "", params: Any = None) -> tuple[Any, dict[str, Any]]:
         """Actions with noise, and ``log_prob``, (N, 1), the logarithm of their density in units of ``tanh(u)``."""
@@ -113,7 +114,7 @@ class Critic(DeterministicMixin, Model):
     def __init__(self, cfg: SACCfg, **model: Any) -> None:
         Model.__init__(self, **model)
         self.cfg = cfg
-        self._bounds = center_and_half(self.action_space.low, self.action_space.high)
+        self._bounds = center_and_half(model["action_space"].low, model["action_space"].high)
         DeterministicMixin.__init__(self)
 
     @nn.compact

@@ -38,7 +38,8 @@ def make_sac(**parts: Any) -> SAC:
 
 def mean_policy(agent: SAC, spaces: Spaces, device: torch.device) -> Policy:
     """The policy with the parameters of the moment."""
-    normalizer, network = observation_normalizer(agent), agent.policy
+    normalizer = observation_normalizer(agent)
+    network: Any = agent.policy
 
     def gaussian(observations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         with torch.inference_mode():
