@@ -1,9 +1,11 @@
 """Soft Actor-Critic: what it learns from is what happened, and a run that was killed is the run that never was."""
 
+import functools
 import json
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -55,14 +57,11 @@ TINY = SACCfg(
 )
 
 
-@pytest.fixture(params=["torch", "jax"], scope="module")
-def name(request: pytest.FixtureRequest) -> str:
-    """A backend."""
-    pytest.importorskip(request.param)
-    return request.param
+with_both = pytest.mark.parametrize("name", ["torch", "jax"])
 
 
 def agent_of(name: str, cfg: SACCfg) -> SACAgent:
+    pytest.importorskip(name)
     chosen = select(name)
     chosen.seed_everything(0)
     spaces = gymnasium.spaces.Box(-10, 10, (2,)), gymnasium.spaces.Box(-1.0, 3.0, (1,))
@@ -76,6 +75,7 @@ def stored(agent: SACAgent, name: str) -> np.ndarray:
     return np.asarray(agent.skrl.memory.get_tensor_by_name(name))
 
 
+@with_both
 def test_the_memory_holds_the_true_last_observations(name: str):
     steps, data = 8, episodes(8, seed=0)
     agent = agent_of(name, replace(TINY, num_envs=ROWS, learning_starts=100))
@@ -89,7 +89,7 @@ def test_the_memory_holds_the_true_last_observations(name: str):
     assert stored(agent, "rewards")[:steps, :, 0] == pytest.approx(data.rewards)
 
 
-@pytest.mark.parametrize("bootstraps", [True, False])
+@pytest.mark.parametrize(("name", "bootstraps"), [("torch", True), ("torch", False), ("jax", True)])
 def test_targets_go_on_after_a_truncation_and_end_at_a_termination(name: str, bootstraps: bool):
     """The target critics are a known function of the next observation, and entropy is worth nothing."""
     data = episodes(8, seed=1)
@@ -139,7 +139,10 @@ def test_samples_are_the_newest_transitions_and_all_of_them(window, slack, num_e
     assert set(found[:, 0].tolist()) == {100.0 * step + env for step in newest for env in range(num_envs)}
 
 
-@pytest.mark.parametrize(("num_envs", "rollouts", "ratio"), [(4, 8, 0.5), (16, 2, 0.5), (2, 5, 1.3)])
+@pytest.mark.parametrize(
+    ("name", "num_envs", "rollouts", "ratio"),
+    [("torch", 4, 8, 0.5), ("torch", 16, 2, 0.5), ("torch", 2, 5, 1.3), ("jax", 2, 5, 1.3)],
+)
 def test_gradient_steps_are_as_many_as_are_asked_for_each_env_step(name, num_envs, rollouts, ratio):
     cfg = replace(
         TINY,
@@ -163,6 +166,7 @@ def test_gradient_steps_are_as_many_as_are_asked_for_each_env_step(name, num_env
     assert done == (10 - silent) * round(ratio * num_envs * rollouts)
 
 
+@with_both
 def test_the_normalizer_learns_from_each_observation_once(name: str):
     data = episodes(8, seed=2)
     agent = agent_of(name, replace(TINY, num_envs=ROWS, learning_starts=8))
@@ -173,6 +177,7 @@ def test_the_normalizer_learns_from_each_observation_once(name: str):
     assert np.asarray(normalizer.running_mean) == pytest.approx(seen.sum(0) / (1 + len(seen)), abs=1e-6)
 
 
+@with_both
 def test_random_actions_come_first_and_fill_their_bounds(name: str):
     agent = agent_of(name, replace(TINY, num_envs=1000, random_timesteps=2, learning_starts=3, memory_size=100_000))
     acted = []
@@ -187,6 +192,7 @@ def test_random_actions_come_first_and_fill_their_bounds(name: str):
     assert agent.policy(np.zeros((1, 2), np.float32)) == pytest.approx(1.0, abs=0.1)  # the middle, at first
 
 
+@with_both
 def test_the_density_of_an_action_is_that_of_the_squashed_gaussian(name: str):
     torch = pytest.importorskip("torch")
     agent = agent_of(name, TINY)
@@ -250,38 +256,48 @@ def test_nothing_is_compiled_after_the_first_update(caplog: pytest.LogCaptureFix
 
 
 def job(name: str, cfg: SACCfg = TINY, env_id: str = "Motrix/Pendulum-v0", **more: Any) -> TrainRequest:
+    pytest.importorskip(name)
     return TrainRequest(env_id=env_id, env_kwargs={}, backend=name, cfg=cfg, device="cpu", num_threads=1, **more)
 
 
 @pytest.fixture(scope="module")
-def whole(name: str, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
-    """A run that was never stopped, to be read only."""
-    run = job(name).create_run("", tmp_path_factory.mktemp("sac") / "run")
-    assert not train_run(run, Stopper()).interrupted
-    return run
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], RunDirectory]:
+    """The run of a backend that was never stopped, to be read only."""
+
+    @functools.cache
+    def trained(name: str) -> RunDirectory:
+        run = job(name).create_run("", tmp_path_factory.mktemp("sac") / "run")
+        assert not train_run(run, Stopper()).interrupted
+        return run
+
+    return trained
 
 
-@pytest.mark.parametrize("updates", [1, 5, 10])
-def test_stopped_and_resumed(whole: RunDirectory, updates: int, tmp_path: Path):
-    run = TrainRequest.from_run(whole).create_run("", tmp_path / "run")
+@pytest.mark.parametrize(("name", "updates"), [("torch", 1), ("torch", 5), ("torch", 10), ("jax", 5)])
+def test_stopped_and_resumed(whole: Callable[[str], RunDirectory], name: str, updates: int, tmp_path: Path):
+    run = job(name).create_run("", tmp_path / "run")
     assert train_run(run, Stopper(updates)).interrupted
     assert not train_run(run, Stopper()).interrupted
-    assert everything(run) == everything(whole)
+    assert everything(run) == everything(whole(name))
 
 
-@pytest.mark.parametrize("updates", [2, 6])
-def test_killed_just_before_the_next_checkpoint(whole: RunDirectory, updates: int, tmp_path: Path):
+@pytest.mark.parametrize(("name", "updates"), [("torch", 2), ("torch", 6)])
+def test_killed_just_before_the_next_checkpoint(
+    whole: Callable[[str], RunDirectory], name: str, updates: int, tmp_path: Path
+):
     """The memory of a checkpoint outlives whatever is recorded until the next one."""
-    run = TrainRequest.from_run(whole).create_run("", tmp_path / "run")
+    run = job(name).create_run("", tmp_path / "run")
     train_run(run, Stopper(updates))
     kept = run.resume_path.read_bytes()
     train_run(run, Stopper(2))  # a checkpoint interval more
     run.resume_path.write_bytes(kept)
     train_run(run, Stopper())
-    assert everything(run) == everything(whole)
+    assert everything(run) == everything(whole(name))
 
 
+@with_both
 def test_killed_with_sigkill(name: str, tmp_path: Path):
+    pytest.importorskip(name)
     begin = [
         *(sys.executable, "-m", "motrix_train", "train", "Motrix/Pendulum-v0", "--algorithm=sac", f"--backend={name}"),
         *("--seed=5", "--quiet", "--num-threads=1", "--num-envs=4", "--max-env-steps=1600"),
@@ -352,10 +368,12 @@ def test_a_policy_acts_alike_everywhere(trained_by: str, env_id: str, changes: d
     assert np.abs(actions - policy(observations)).max() < 1e-5
 
 
-def test_a_policy_of_one_framework_starts_a_training_with_the_other(whole: RunDirectory, tmp_path: Path):
-    before = checkpoint.read(whole.best_policy())
-    other = {"torch": "jax", "jax": "torch"}[before.backend]
-    pytest.importorskip(other)
+@with_both
+def test_a_policy_of_one_framework_starts_a_training_with_the_other(
+    whole: Callable[[str], RunDirectory], name: str, tmp_path: Path
+):
+    before = checkpoint.read(whole(name).best_policy())
+    other = {"torch": "jax", "jax": "torch"}[name]
     cfg = replace(TINY, max_env_steps=64, learning_rate=1e-12, polyak=1e-12, evaluation_interval=0)
     run = job(other, cfg, origin=InitFrom(before)).create_run("", tmp_path / "run")
     callback = Stopper()
@@ -413,11 +431,11 @@ def test_what_sac_cannot_do_is_refused(tmp_path: Path):
         fresh_agent(env, "A-v0", cfg, select("torch"), "cpu", group)  # pyright: ignore[reportArgumentType]
 
 
-def test_the_commands(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     monkeypatch.chdir(tmp_path)
     tiny = [f"--set={field}={getattr(TINY, field)}" for field in ("rollouts", "batch_size", "memory_size")]
     tiny += ["--num-envs=4", "--max-env-steps=200", "--set=check_point_interval=16", "--set=learning_starts=16"]
-    train = ["train", "Motrix/Pendulum-v0", "--quiet", "--num-threads=1", f"--backend={name}"]
+    train = ["train", "Motrix/Pendulum-v0", "--quiet", "--num-threads=1", "--backend=torch"]
     assert command([*train, "--algorithm=sac", "--run-dir=run", *tiny]) == 0
     capsys.readouterr()
     assert command(["evaluate", "run", "--episodes=2", "--json"]) == 0
