@@ -1,9 +1,11 @@
 """Soft Actor-Critic: what it learns from is what happened, and a run that was killed is the run that never was."""
 
+import functools
 import json
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,16 +24,18 @@ from motrix_train import schema
 from motrix_train.cli import run as command
 from motrix_train.config import BaseRLCfg, PPOCfg, SACCfg, to_json
 from motrix_train.errors import RunError, UsageError
+from motrix_train.learning.agent import Update
 from motrix_train.learning.backend import select
 from motrix_train.learning.policy import NumpyPolicy
+from motrix_train.learning.replay import ReplayMemory
 from motrix_train.learning.sac import SACAgent
+from motrix_train.learning.transfer import InitFrom
 from motrix_train.storage import checkpoint
+from motrix_train.storage.array_tree import leaves
 from motrix_train.storage.run_directory import RunDirectory
 from motrix_train.training.agents import fresh_agent
 from motrix_train.training.request import TrainRequest
 from motrix_train.training.run import train_run
-
-replay = pytest.importorskip("motrix_train.learning.torch.replay")
 
 GAMMA = 0.9
 TINY = SACCfg(
@@ -53,11 +57,15 @@ TINY = SACCfg(
 )
 
 
-def agent_of(cfg: SACCfg, symmetry: Any = None, high: float = 3.0) -> SACAgent:
-    chosen = select("torch")
+with_both = pytest.mark.parametrize("name", ["torch", "jax"])
+
+
+def agent_of(name: str, cfg: SACCfg) -> SACAgent:
+    pytest.importorskip(name)
+    chosen = select(name)
     chosen.seed_everything(0)
-    spaces = gymnasium.spaces.Box(-10, 10, (2,)), gymnasium.spaces.Box(-1.0, high, (1,))
-    agent = chosen.make_agent(*spaces, cfg.num_envs, cfg, symmetry, "cpu")
+    spaces = gymnasium.spaces.Box(-10, 10, (2,)), gymnasium.spaces.Box(-1.0, 3.0, (1,))
+    agent = chosen.make_agent(*spaces, cfg.num_envs, cfg, None, "cpu")
     assert isinstance(agent, SACAgent)
     return agent
 
@@ -67,9 +75,10 @@ def stored(agent: SACAgent, name: str) -> np.ndarray:
     return np.asarray(agent.skrl.memory.get_tensor_by_name(name))
 
 
-def test_the_memory_holds_the_true_last_observations():
+@with_both
+def test_the_memory_holds_the_true_last_observations(name: str):
     steps, data = 8, episodes(8, seed=0)
-    agent = agent_of(replace(TINY, num_envs=ROWS, learning_starts=100))
+    agent = agent_of(name, replace(TINY, num_envs=ROWS, learning_starts=100))
     feed(agent, data)
     ended = data.terminated | data.truncated
     after = np.where(ended[..., None], data.final, data.observations[1:])
@@ -80,8 +89,8 @@ def test_the_memory_holds_the_true_last_observations():
     assert stored(agent, "rewards")[:steps, :, 0] == pytest.approx(data.rewards)
 
 
-@pytest.mark.parametrize("bootstraps", [True, False])
-def test_targets_go_on_after_a_truncation_and_end_at_a_termination(bootstraps: bool):
+@pytest.mark.parametrize(("name", "bootstraps"), [("torch", True), ("torch", False), ("jax", True)])
+def test_targets_go_on_after_a_truncation_and_end_at_a_termination(name: str, bootstraps: bool):
     """The target critics are a known function of the next observation, and entropy is worth nothing."""
     data = episodes(8, seed=1)
     cfg = replace(
@@ -94,10 +103,10 @@ def test_targets_go_on_after_a_truncation_and_end_at_a_termination(bootstraps: b
         learning_starts=8,
         time_limit_bootstrap=bootstraps,
     )
-    agent = agent_of(cfg)
-    agent._learn_normalizers = lambda observations, states: None
+    agent = agent_of(name, cfg)
+    agent._learn_normalizers = lambda: None
     for critic in (agent.skrl.target_critic_1, agent.skrl.target_critic_2):
-        critic.act = lambda inputs, role: (100 + inputs["observations"][:, :1], {})
+        critic.act = lambda inputs, role, params=None: (100 + inputs["observations"][:, :1], {})
     sampled = []
     sample = agent.skrl.memory.sample
     agent.skrl.memory.sample = lambda *names, **size: sampled.extend(found := sample(*names, **size)) or found
@@ -108,7 +117,7 @@ def test_targets_go_on_after_a_truncation_and_end_at_a_termination(bootstraps: b
     update = updates[-1]
     [(observations, _, _, rewards, _, _, _)] = sampled
     expected = []
-    for observation, reward in zip(observations.numpy(), rewards.numpy(), strict=True):
+    for observation, reward in zip(np.asarray(observations), np.asarray(rewards), strict=True):
         step, row = np.argwhere((data.observations[:-1] == observation).all(axis=-1))[0]
         over = data.terminated[step, row] or (data.truncated[step, row] and not bootstraps)
         ended = data.terminated[step, row] or data.truncated[step, row]
@@ -121,18 +130,20 @@ def test_targets_go_on_after_a_truncation_and_end_at_a_termination(bootstraps: b
 @settings(max_examples=60, deadline=None)
 @given(window=st.integers(1, 6), slack=st.integers(0, 4), num_envs=st.integers(1, 3), steps=st.integers(1, 25))
 def test_samples_are_the_newest_transitions_and_all_of_them(window, slack, num_envs, steps):
-    torch = pytest.importorskip("torch")
-    memory = replay.ReplayMemory(window, slack, num_envs=num_envs, device=torch.device("cpu"))
-    memory.create_tensor("rewards", size=1, dtype=torch.float32)
+    memory = ReplayMemory(window, slack, num_envs=num_envs, to_device=np.array, to_host=np.array)
+    memory.create_tensor("rewards", size=1)
     for step in range(steps):
-        memory.add_samples(rewards=torch.arange(num_envs)[:, None] + 100.0 * step)
+        memory.add_samples(rewards=np.arange(num_envs)[:, None] + 100.0 * step)
     [[found]] = memory.sample(["rewards"], batch_size=2000)
     newest = range(max(0, steps - window), steps)
     assert set(found[:, 0].tolist()) == {100.0 * step + env for step in newest for env in range(num_envs)}
 
 
-@pytest.mark.parametrize(("num_envs", "rollouts", "ratio"), [(4, 8, 0.5), (16, 2, 0.5), (2, 5, 1.3)])
-def test_gradient_steps_are_as_many_as_are_asked_for_each_env_step(num_envs, rollouts, ratio):
+@pytest.mark.parametrize(
+    ("name", "num_envs", "rollouts", "ratio"),
+    [("torch", 4, 8, 0.5), ("torch", 16, 2, 0.5), ("torch", 2, 5, 1.3), ("jax", 2, 5, 1.3)],
+)
+def test_gradient_steps_are_as_many_as_are_asked_for_each_env_step(name, num_envs, rollouts, ratio):
     cfg = replace(
         TINY,
         num_envs=num_envs,
@@ -141,7 +152,7 @@ def test_gradient_steps_are_as_many_as_are_asked_for_each_env_step(num_envs, rol
         learning_starts=8,
         memory_size=1000,
     )
-    agent = agent_of(cfg)
+    agent = agent_of(name, cfg)
     steps = 10 * rollouts
     rng = np.random.default_rng(0)
     for _ in range(steps):
@@ -150,22 +161,25 @@ def test_gradient_steps_are_as_many_as_are_asked_for_each_env_step(num_envs, rol
         agent.record(no.astype(float), rng.standard_normal((num_envs, 2)).astype(np.float32), no, no, {})
         agent.learn()
     silent = -(-cfg.learning_starts // rollouts) - 1  # updates before enough steps were taken
-    [optimizer] = {int(state["step"]) for state in agent.skrl.critic_optimizer.state.values()}
-    assert optimizer == (10 - silent) * round(ratio * num_envs * rollouts)
+    optimizers = dict(leaves(select(name).agent_state(agent)["optimizer"]))
+    [done] = {int(x) for path, x in optimizers.items() if path.endswith(("/step", "/count"))}
+    assert done == (10 - silent) * round(ratio * num_envs * rollouts)
 
 
-def test_the_normalizer_learns_from_each_observation_once():
+@with_both
+def test_the_normalizer_learns_from_each_observation_once(name: str):
     data = episodes(8, seed=2)
-    agent = agent_of(replace(TINY, num_envs=ROWS, learning_starts=8))
+    agent = agent_of(name, replace(TINY, num_envs=ROWS, learning_starts=8))
     feed(agent, data)
     normalizer = agent.skrl.checkpoint_modules["observation_preprocessor"]
     seen = data.observations[:-1].reshape(-1, 2)
-    assert int(normalizer.current_count) == 1 + len(seen)
-    assert normalizer.running_mean.numpy() == pytest.approx(seen.sum(0) / (1 + len(seen)), abs=1e-6)
+    assert int(np.asarray(normalizer.current_count).item()) == 1 + len(seen)
+    assert np.asarray(normalizer.running_mean) == pytest.approx(seen.sum(0) / (1 + len(seen)), abs=1e-6)
 
 
-def test_random_actions_come_first_and_fill_their_bounds():
-    agent = agent_of(replace(TINY, num_envs=1000, random_timesteps=2, learning_starts=3, memory_size=100_000))
+@with_both
+def test_random_actions_come_first_and_fill_their_bounds(name: str):
+    agent = agent_of(name, replace(TINY, num_envs=1000, random_timesteps=2, learning_starts=3, memory_size=100_000))
     acted = []
     for _ in range(3):
         acted.append(agent.act(np.zeros((1000, 2), np.float32)))
@@ -178,55 +192,114 @@ def test_random_actions_come_first_and_fill_their_bounds():
     assert agent.policy(np.zeros((1, 2), np.float32)) == pytest.approx(1.0, abs=0.1)  # the middle, at first
 
 
-def test_the_density_of_an_action_is_that_of_the_squashed_gaussian():
+@with_both
+def test_the_density_of_an_action_is_that_of_the_squashed_gaussian(name: str):
     torch = pytest.importorskip("torch")
-    agent = agent_of(TINY)
-    inputs = {"observations": torch.randn(500, 2)}
+    agent = agent_of(name, TINY)
+    inputs = {"observations": agent._to_device(np.random.default_rng(0).standard_normal((500, 2)))}
     mean, outputs = agent.skrl.policy.compute(inputs, "policy")
     actions, sampled = agent.skrl.policy.act(inputs, role="policy")
+    mean, log_std, actions, log_prob = (
+        torch.tensor(agent._to_host(x)) for x in (mean, outputs["log_std"], actions, sampled["log_prob"])
+    )
     squashed = torch.distributions.TransformedDistribution(
-        torch.distributions.Normal(mean, outputs["log_std"].exp()), [torch.distributions.TanhTransform()]
+        torch.distributions.Normal(mean, log_std.exp()), [torch.distributions.TanhTransform()]
     )
     unscaled = (actions - 1) / 2  # bounds -1 and 3
     expected = squashed.log_prob(unscaled.clamp(-1 + 1e-6, 1 - 1e-6)).sum(-1, keepdim=True)
-    assert sampled["log_prob"].detach().numpy() == pytest.approx(expected.detach().numpy(), abs=2e-2)
+    assert log_prob.numpy() == pytest.approx(expected.numpy(), abs=2e-2)
 
 
-def job(cfg: SACCfg = TINY, env_id: str = "Motrix/Pendulum-v0", **more: Any) -> TrainRequest:
-    return TrainRequest(env_id=env_id, env_kwargs={}, backend="torch", cfg=cfg, device="cpu", num_threads=1, **more)
+def fed(agent: SACAgent, updates: int) -> list[Update]:
+    """The reports of some updates from random transitions."""
+    rng, reports = np.random.default_rng(0), []
+    num_envs = agent.skrl.memory.num_envs
+    while len(reports) < updates:
+        agent.act(rng.standard_normal((num_envs, 2)).astype(np.float32))
+        terminated = rng.random(num_envs) < 0.2
+        after = rng.standard_normal((num_envs, 2)).astype(np.float32)
+        agent.record(rng.standard_normal(num_envs), after, terminated, np.zeros(num_envs, bool), {})
+        reports += [report for report in [agent.learn()] if report is not None]
+    return reports
+
+
+def test_a_gradient_step_is_the_same_on_both():
+    """With next to no noise, and entropy worth next to nothing, nothing is left to chance but the batches."""
+    for backend in ("torch", "jax"):
+        pytest.importorskip(backend)
+    cfg = replace(TINY, max_log_std=-15.0, min_log_std=-16.0, learn_entropy=False, initial_entropy_value=1e-9)
+    cfg = replace(cfg, random_timesteps=0, learning_starts=8, grad_norm_clip=0.5, learning_rate=1e-3, polyak=0.1)
+    first, second = agent_of("torch", cfg), agent_of("jax", cfg)
+    select("jax").load_network_state(second, select("torch").network_state(first))
+    reports = []
+    for agent in (first, second):
+        np.random.seed(0)  # noqa: NPY002  # the batches
+        reports.append(fed(agent, 3)[-1])
+    mine, other = dict(leaves(select("torch").network_state(first))), dict(leaves(select("jax").network_state(second)))
+    start = dict(leaves(select("torch").network_state(agent_of("torch", cfg))))
+    assert any(np.abs(mine[path] - start[path]).max() > 1e-3 for path in mine if path.startswith("target_critic_1"))
+    for path, array in mine.items():
+        assert other[path] == pytest.approx(array, abs=1e-4), path
+    assert reports[1].losses == pytest.approx(reports[0].losses, rel=1e-3)
+    assert reports[1].diagnostics == pytest.approx(reports[0].diagnostics, rel=1e-3)
+
+
+def test_nothing_is_compiled_after_the_first_update(caplog: pytest.LogCaptureFixture):
+    jax = pytest.importorskip("jax")
+    agent = agent_of("jax", replace(TINY, learning_starts=8, random_timesteps=0))
+    with jax.log_compiles():
+        fed(agent, 1)
+        assert "Compiling" in caplog.text
+        caplog.clear()
+        fed(agent, 2)
+    assert "Compiling" not in caplog.text
+
+
+def job(name: str, cfg: SACCfg = TINY, env_id: str = "Motrix/Pendulum-v0", **more: Any) -> TrainRequest:
+    pytest.importorskip(name)
+    return TrainRequest(env_id=env_id, env_kwargs={}, backend=name, cfg=cfg, device="cpu", num_threads=1, **more)
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
-    """A run that was never stopped, to be read only."""
-    run = job().create_run("", tmp_path_factory.mktemp("sac") / "run")
-    assert not train_run(run, Stopper()).interrupted
-    return run
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], RunDirectory]:
+    """The run of a backend that was never stopped, to be read only."""
+
+    @functools.cache
+    def trained(name: str) -> RunDirectory:
+        run = job(name).create_run("", tmp_path_factory.mktemp("sac") / "run")
+        assert not train_run(run, Stopper()).interrupted
+        return run
+
+    return trained
 
 
-@pytest.mark.parametrize("updates", [1, 5, 10])
-def test_stopped_and_resumed(whole: RunDirectory, updates: int, tmp_path: Path):
-    run = job().create_run("", tmp_path / "run")
+@pytest.mark.parametrize(("name", "updates"), [("torch", 1), ("torch", 5), ("torch", 10), ("jax", 5)])
+def test_stopped_and_resumed(whole: Callable[[str], RunDirectory], name: str, updates: int, tmp_path: Path):
+    run = job(name).create_run("", tmp_path / "run")
     assert train_run(run, Stopper(updates)).interrupted
     assert not train_run(run, Stopper()).interrupted
-    assert everything(run) == everything(whole)
+    assert everything(run) == everything(whole(name))
 
 
-@pytest.mark.parametrize("updates", [2, 6])
-def test_killed_just_before_the_next_checkpoint(whole: RunDirectory, updates: int, tmp_path: Path):
+@pytest.mark.parametrize(("name", "updates"), [("torch", 2), ("torch", 6)])
+def test_killed_just_before_the_next_checkpoint(
+    whole: Callable[[str], RunDirectory], name: str, updates: int, tmp_path: Path
+):
     """The memory of a checkpoint outlives whatever is recorded until the next one."""
-    run = job().create_run("", tmp_path / "run")
+    run = job(name).create_run("", tmp_path / "run")
     train_run(run, Stopper(updates))
     kept = run.resume_path.read_bytes()
     train_run(run, Stopper(2))  # a checkpoint interval more
     run.resume_path.write_bytes(kept)
     train_run(run, Stopper())
-    assert everything(run) == everything(whole)
+    assert everything(run) == everything(whole(name))
 
 
-def test_killed_with_sigkill(tmp_path: Path):
+@with_both
+def test_killed_with_sigkill(name: str, tmp_path: Path):
+    pytest.importorskip(name)
     begin = [
-        *(sys.executable, "-m", "motrix_train", "train", "Motrix/Pendulum-v0", "--algorithm=sac", "--backend=torch"),
+        *(sys.executable, "-m", "motrix_train", "train", "Motrix/Pendulum-v0", "--algorithm=sac", f"--backend={name}"),
         *("--seed=5", "--quiet", "--num-threads=1", "--num-envs=4", "--max-env-steps=1600"),
         *("--set=rollouts=4", "--set=check_point_interval=8", "--set=updates_per_env_step=0.25"),
         *("--set=memory_size=200", "--set=batch_size=16", "--set=learning_starts=8", "--set=random_timesteps=4"),
@@ -251,7 +324,7 @@ def test_killed_with_sigkill(tmp_path: Path):
 
 @pytest.mark.parametrize("damage", ["lost", "cut"])
 def test_a_run_without_its_memory_is_not_resumed(tmp_path: Path, damage: str):
-    run = job().create_run("", tmp_path / "run")
+    run = job("torch").create_run("", tmp_path / "run")
     train_run(run, Stopper(4))
     file = run.path / "replay" / "actions.replay"
     if damage == "lost":
@@ -263,31 +336,57 @@ def test_a_run_without_its_memory_is_not_resumed(tmp_path: Path, damage: str):
 
 
 @pytest.mark.parametrize(
-    ("env_id", "changes"),
-    [("Motrix/CartPole-v0", {}), ("Motrix/Go1-v0", {"mirror": "policy"}), ("Motrix/Go1-v0", {"critic": "state"})],
+    ("trained_by", "env_id", "changes"),
+    [
+        ("torch", "Motrix/CartPole-v0", {}),
+        ("torch", "Motrix/Go1-v0", {"mirror": "policy"}),
+        ("jax", "Motrix/Go1-v0", {"mirror": "policy", "critic": "state", "policy_hidden_layer_sizes": (8, 6)}),
+    ],
 )
-def test_a_policy_acts_alike_in_torch_in_numpy_and_in_onnx(env_id: str, changes: dict[str, Any], tmp_path: Path):
+def test_a_policy_acts_alike_everywhere(trained_by: str, env_id: str, changes: dict[str, Any], tmp_path: Path):
     runtime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("jax")
     env = gymnasium.make_vec(env_id, num_envs=4, num_threads=1)
     cfg = replace(TINY, **changes)
-    request = job(replace(cfg, max_env_steps=64, evaluation_interval=0), env_id)
+    request = job(trained_by, replace(cfg, max_env_steps=128, evaluation_interval=0), env_id)
     run = request.create_run("", tmp_path / "run")
     train_run(run, Stopper())
     read = checkpoint.read(run.best_policy())
-    agent = fresh_agent(env, env_id, cfg, select("torch"), "cpu")
-    select("torch").load_network_state(agent, read.state)
     observations = np.random.default_rng(0).standard_normal((64, *env.single_observation_space.shape))
     observations = observations.astype(np.float32)
-    policy = NumpyPolicy(read)
-    assert np.abs(policy(observations) - agent.policy(observations)).max() < 1e-6
-    rng = np.random.default_rng
-    noisy = policy.stochastic(observations, rng(1)), agent.policy.stochastic(observations, rng(1))
-    assert np.abs(noisy[0] - noisy[1]).max() < 1e-5
-    assert np.abs(noisy[0] - policy(observations)).max() > 1e-3
+    policy, rng = NumpyPolicy(read), np.random.default_rng
+    noisy = policy.stochastic(observations, rng(1))
+    assert np.abs(noisy - policy(observations)).max() > 1e-3
+    for name in ("torch", "jax"):
+        agent = fresh_agent(env, env_id, cfg, select(name), "cpu")
+        select(name).load_network_state(agent, read.state)
+        assert np.abs(policy(observations) - agent.policy(observations)).max() < 1e-6
+        assert np.abs(noisy - agent.policy.stochastic(observations, rng(1))).max() < 1e-5
     assert command(["export", str(run.best_policy()), "--onnx", f"--output={tmp_path / 'policy.onnx'}"]) == 0
     session = runtime.InferenceSession(tmp_path / "policy.onnx")
     [actions] = session.run(["action"], {"observation": observations})
     assert np.abs(actions - policy(observations)).max() < 1e-5
+
+
+@with_both
+def test_a_policy_of_one_framework_starts_a_training_with_the_other(
+    whole: Callable[[str], RunDirectory], name: str, tmp_path: Path
+):
+    before = checkpoint.read(whole(name).best_policy())
+    other = {"torch": "jax", "jax": "torch"}[name]
+    cfg = replace(TINY, max_env_steps=64, learning_rate=1e-12, polyak=1e-12, evaluation_interval=0)
+    run = job(other, cfg, origin=InitFrom(before)).create_run("", tmp_path / "run")
+    callback = Stopper()
+    train_run(run, callback)
+    assert callback.plan is not None
+    assert callback.plan.transfer is not None
+    assert callback.plan.transfer.skipped == ()
+    after = checkpoint.read(run.best_policy())
+    assert after.backend == other
+    arrays = dict(leaves(after.state))
+    for network in ("policy", "critic_1", "critic_2", "target_critic_1", "target_critic_2"):
+        for path, array in leaves({network: before.state[network]}):
+            assert arrays[path] == pytest.approx(array, abs=1e-6), path
 
 
 @pytest.mark.parametrize(
@@ -334,7 +433,7 @@ def test_what_sac_cannot_do_is_refused(tmp_path: Path):
 
 def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     monkeypatch.chdir(tmp_path)
-    tiny = [f"--set={name}={getattr(TINY, name)}" for name in ("rollouts", "batch_size", "memory_size")]
+    tiny = [f"--set={field}={getattr(TINY, field)}" for field in ("rollouts", "batch_size", "memory_size")]
     tiny += ["--num-envs=4", "--max-env-steps=200", "--set=check_point_interval=16", "--set=learning_starts=16"]
     train = ["train", "Motrix/Pendulum-v0", "--quiet", "--num-threads=1", "--backend=torch"]
     assert command([*train, "--algorithm=sac", "--run-dir=run", *tiny]) == 0

@@ -261,6 +261,22 @@ def test_sac_tracking():
     assert not agent.skrl.tracking_data
 
 
+def test_sac_noise():
+    jnp = pytest.importorskip("jax").numpy
+    policy = made("jax").skrl.policy
+    loss = importlib.import_module("skrl.agents.jax.sac.sac")._update_policy
+
+    def critic(inputs: Any, role: str, params: Any) -> Any:
+        return inputs["taken_actions"].sum(axis=-1, keepdims=True), {}
+
+    of_critics = policy.state_dict  # not looked at
+    inputs = {"observations": jnp.zeros((ROWS, 3))}
+    acts = policy.act, critic, critic
+    first, second = (loss(*acts, policy.state_dict, of_critics, of_critics, 0.0, inputs)[1] for _ in range(2))
+    assert first == second
+    assert (policy.act(dict(inputs), role="policy")[0] != policy.act(dict(inputs), role="policy")[0]).any()
+
+
 def test_sac_coefficient():
     agent = soft()
     torch = importlib.import_module("torch")

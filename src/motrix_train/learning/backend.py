@@ -18,7 +18,9 @@ from motrix_train.learning import skrl_oddities
 from motrix_train.learning.agent import Agent
 from motrix_train.learning.normalizer import Pooling
 from motrix_train.learning.policy import Policy
-from motrix_train.learning.skrl_mapping import SkrlClasses, ppo_cfg
+from motrix_train.learning.replay import ReplayMemory
+from motrix_train.learning.sac import SACAgent
+from motrix_train.learning.skrl_mapping import SacClasses, SkrlClasses, ppo_cfg, sac_cfg
 from motrix_train.learning.spaces import Spaces
 from motrix_train.learning.symmetry import NetworkSymmetry
 from motrix_train.storage.array_tree import require_same_shapes
@@ -132,7 +134,44 @@ class Backend(ABC):
         target: Device,
         replay: Path | None,
     ) -> Agent:
-        raise UsageError(f"SAC is not possible with {self.NAME}: give --backend torch")
+        mirrors = self._on_device(symmetry, target)
+        skrl, conversions = self._sac_classes(), self._conversions(target)
+        memory = ReplayMemory(
+            cfg.memory_steps,
+            cfg.check_point_interval + 2 * cfg.rollouts,  # vector steps from one checkpoint to the next, at most
+            num_envs=num_envs,
+            to_device=conversions["to_device"],
+            to_host=conversions["to_host"],
+            folder=replay,
+        )
+        sac = skrl.sac(
+            models=self._sac_models(spaces, cfg, mirrors, target),
+            memory=memory,
+            **spaces.by_argument(),
+            device=target,
+            cfg=sac_cfg(
+                cfg,
+                skrl,
+                num_actions=spaces.action.shape[0],
+                observation_normalizer_kwargs={
+                    "size": spaces.observation,
+                    "device": target,
+                    "pooling": Pooling(mirror=mirrors.observation if mirrors else None),
+                },
+                state_normalizer_kwargs={"size": spaces.state, "device": target} if spaces.state else None,
+            ),
+        )
+        sac.init()
+        sac.enable_training_mode(True)
+        return SACAgent(
+            sac,
+            cfg,
+            memory=memory,
+            bootstraps_at_time_limit=cfg.time_limit_bootstrap,
+            symmetry=symmetry,
+            **conversions,
+            **self._sac_parts(sac, spaces, target),
+        )
 
     def network_state(self, agent: Agent) -> dict[str, Any]:
         """Networks and normalizers, by name, as nested dicts of NumPy arrays; a shared network appears once."""
@@ -203,6 +242,24 @@ class Backend(ABC):
         self, ppo: Any, cfg: PPOCfg, symmetry: NetworkSymmetry | None, device: Device, workers: ProcessGroup
     ) -> Agent:
         """The agent around SKRL's PPO."""
+
+    @abstractmethod
+    def _conversions(self, device: Device) -> dict[str, Any]:
+        """How arrays come to a device and back: `to_device`, `to_host` and `inference` of an `Agent`."""
+
+    @abstractmethod
+    def _sac_classes(self) -> SacClasses:
+        """The classes for SAC on this framework."""
+
+    @abstractmethod
+    def _sac_models(
+        self, spaces: Spaces, cfg: SACCfg, symmetry: NetworkSymmetry | None, device: Device
+    ) -> dict[str, Any]:
+        """SKRL's models by role: ``"policy"``, two critics and their targets, with initial parameters."""
+
+    @abstractmethod
+    def _sac_parts(self, agent: Any, spaces: Spaces, device: Device) -> dict[str, Any]:
+        """`policy`, `gradient_norm` and `all_finite` of the `SACAgent` around SKRL's SAC."""
 
     @abstractmethod
     def _policy(self, network: Any, normalizer: Any, device: Device) -> Policy:

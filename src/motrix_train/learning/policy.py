@@ -60,6 +60,27 @@ class GaussianPolicy(Policy):
         return self._standard_deviation()
 
 
+class SquashedGaussianPolicy(Policy):
+    """A policy whose actions are within their bounds, ``center + half * tanh(u)`` with u from a Gaussian.
+
+    Args:
+        gaussian: Maps observations (N, k) to mean and logarithm of the standard deviation of u, (N, m) float32 each.
+        low: Lower bounds of the actions, (m,).
+        high: Upper bounds.
+    """
+
+    def __init__(
+        self, gaussian: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], low: np.ndarray, high: np.ndarray
+    ) -> None:
+        bounds = center_and_half(low, high)
+
+        def noisy(observations: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+            mean, log_std = gaussian(observations)
+            return _squashed(mean + np.exp(log_std) * standard_normal(mean, rng), *bounds)
+
+        super().__init__(lambda observations: _squashed(gaussian(observations)[0], *bounds), noisy)
+
+
 class NumpyPolicy(Policy):
     """The policy of a checkpoint, computed by NumPy in float32; it needs neither Torch nor JAX.
 
@@ -110,10 +131,7 @@ class NumpyPolicy(Policy):
 
     def _action(self, u: np.ndarray) -> np.ndarray:
         """The actions of samples of the Gaussian, (N, m)."""
-        if self._bounds is None:
-            return u
-        center, half = self._bounds
-        return center + half * np.tanh(u)
+        return u if self._bounds is None else _squashed(u, *self._bounds)
 
     def _gaussian(self, observations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean (N, m) and logarithm of the standard deviation, (m,) for PPO and (N, m) for SAC."""
@@ -162,6 +180,10 @@ def layers(network: Mapping[str, Any], hidden: int) -> list[tuple[np.ndarray, np
     """
     parts = [*(network["hidden"][str(i)] for i in range(hidden)), network["output"]]
     return [(_float32(part["weight"]), _float32(part["bias"])) for part in parts]
+
+
+def _squashed(u: np.ndarray, center: np.ndarray, half: np.ndarray) -> np.ndarray:
+    return center + half * np.tanh(u)
 
 
 def _float32(array: Any) -> np.ndarray:

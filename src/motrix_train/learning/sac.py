@@ -1,24 +1,17 @@
-"""SKRL's Soft Actor-Critic behind NumPy arrays: act, record a transition, learn from the replay memory."""
+"""SKRL's SAC behind NumPy arrays, alike on Torch and on JAX: act, record a transition, learn from the replay memory."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from motrix_train.config import SACCfg
 from motrix_train.learning.agent import Agent, Update
-from motrix_train.learning.skrl_oddities import SAC_DIAGNOSTICS, SAC_LOSSES, normalized_inputs
-
-
-class Memory(Protocol):
-    """The replay memory of a framework."""
-
-    def state(self) -> dict[str, Any]: ...
-    def restore(self, state: Mapping[str, Any]) -> None: ...
-    def flush(self) -> None: ...
+from motrix_train.learning.replay import ReplayMemory
+from motrix_train.learning.skrl_oddities import SAC_DIAGNOSTICS, SAC_LOSSES, normalized_inputs, saved_modules
 
 
 class SACAgent(Agent):
@@ -31,7 +24,6 @@ class SACAgent(Agent):
         skrl: As in `Agent`.
         cfg: How to train.
         memory: Where `skrl` keeps its transitions.
-        learn_normalizers: Teaches the normalizers observations and states.
         gradient_norm: Mean norm of the policy's gradients since its last call.
         parts: Further arguments of `Agent`.
     """
@@ -41,14 +33,12 @@ class SACAgent(Agent):
         skrl: Any,
         cfg: SACCfg,
         *,
-        memory: Memory,
-        learn_normalizers: Callable[[Any, Any], None],
+        memory: ReplayMemory,
         gradient_norm: Callable[[], float],
         **parts: Any,
     ) -> None:
         super().__init__(skrl, cfg.rollouts, **parts)
-        self._cfg, self._memory = cfg, memory
-        self._learn_normalizers, self._gradient_norm = learn_normalizers, gradient_norm
+        self._cfg, self._memory, self._gradient_norm = cfg, memory, gradient_norm
         self._vector_steps = 0
 
     @property
@@ -57,9 +47,16 @@ class SACAgent(Agent):
 
     def record(self, *transition: Any, **further: Any) -> None:
         with self._inference():
-            self._learn_normalizers(self._observations, self._states)
+            self._learn_normalizers()
         super().record(*transition, **further)
         self._vector_steps += 1
+
+    def _learn_normalizers(self) -> None:
+        """Teaches the normalizers what the last `act` saw."""
+        modules = saved_modules(self.skrl)
+        modules["observation_normalizer"].learn(self._observations)
+        if self._states is not None:
+            modules["state_normalizer"].learn(self._states)
 
     def _update(self) -> Update:
         learns = self._vector_steps >= self._cfg.learning_starts

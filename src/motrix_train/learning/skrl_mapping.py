@@ -92,16 +92,24 @@ def ppo_cfg(
         "time_limit_bootstrap": cfg.time_limit_bootstrap,
         "rewards_shaper": _scale(cfg.rewards_shaper_scale),
     }
-    if "mixed_precision" in {field.name for field in dataclasses.fields(classes.ppo_cfg)}:  # Torch only
-        values["mixed_precision"] = False
-    return classes.ppo_cfg(**values)
+    return _in_single_precision(classes.ppo_cfg, values)
+
+
+@dataclass(frozen=True)
+class SacClasses(Generic[T]):
+    """The classes for SAC on one framework."""
+
+    sac: Callable[..., Any]
+    """The agent."""
+    sac_cfg: type[T]
+    experiment_cfg: type
+    normalizer: type
+    """The running normalizer, which learns nothing from what is sampled."""
 
 
 def sac_cfg(
     cfg: SACCfg,
-    sac_cfg_class: type[T],
-    experiment_cfg: type,
-    normalizer: type,
+    classes: SacClasses[T],
     *,
     num_actions: int,
     observation_normalizer_kwargs: dict[str, Any],
@@ -111,9 +119,7 @@ def sac_cfg(
 
     Args:
         cfg: What to train with.
-        sac_cfg_class: SKRL's class of it.
-        experiment_cfg: SKRL's class of the configuration of logs.
-        normalizer: The class of the normalizers, which learn nothing from what is sampled.
+        classes: The classes of the backend.
         num_actions: Elements of an action.
         observation_normalizer_kwargs: Arguments of the observation normalizer.
         state_normalizer_kwargs: Arguments of the state normalizer, None where no network sees a state.
@@ -121,7 +127,7 @@ def sac_cfg(
     normalized = {"epsilon": EPSILON, "clip_threshold": CLIP_THRESHOLD}
     states = state_normalizer_kwargs
     values = {
-        "experiment": _no_files(experiment_cfg),
+        "experiment": _no_files(classes.experiment_cfg),
         "gradient_steps": cfg.gradient_steps,
         "batch_size": cfg.batch_size,
         "discount_factor": cfg.discount_factor,
@@ -129,9 +135,9 @@ def sac_cfg(
         "learning_rate": cfg.learning_rate,
         "learning_rate_scheduler": None,
         "learning_rate_scheduler_kwargs": {},
-        "observation_preprocessor": normalizer,
+        "observation_preprocessor": classes.normalizer,
         "observation_preprocessor_kwargs": {**normalized, **observation_normalizer_kwargs},
-        "state_preprocessor": None if states is None else normalizer,
+        "state_preprocessor": None if states is None else classes.normalizer,
         "state_preprocessor_kwargs": {} if states is None else {**normalized, **states},
         "random_timesteps": cfg.random_timesteps,
         "learning_starts": cfg.learning_starts,
@@ -140,9 +146,15 @@ def sac_cfg(
         "initial_entropy_value": cfg.initial_entropy_value,
         "target_entropy": -num_actions / 2 if cfg.target_entropy is None else cfg.target_entropy,
         "rewards_shaper": _scale(cfg.rewards_shaper_scale),
-        "mixed_precision": False,
     }
-    return sac_cfg_class(**values)
+    return _in_single_precision(classes.sac_cfg, values)
+
+
+def _in_single_precision(skrl_cfg: type[T], values: dict[str, Any]) -> T:
+    """The configuration with these values, and without mixed precision where SKRL has it, which is on Torch."""
+    if "mixed_precision" in {field.name for field in dataclasses.fields(skrl_cfg)}:
+        values = {**values, "mixed_precision": False}
+    return skrl_cfg(**values)
 
 
 def _no_files(experiment_cfg: type) -> Any:

@@ -15,6 +15,7 @@ The code is here, in `learning/torch/skrl_oddities.py` and in `learning/jax/skrl
 | tracking_data | losses, noise and learning rate of an update, by tag | reads the means |
 | sac_coefficient | SAC's first update takes the entropy coefficient from its configuration | sets it |
 | sac_tracking | SAC tracks its losses only where `write_interval` is above 0 | sets it for an update |
+| sac_noise | JAX draws the noise of SAC's policy loss once, when it compiles | has a gradient step of its own |
 | truncation | the reward of a truncated step gets the value of `next_observations` | passes the true last ones |
 | policy_then_value | Torch asks the policy, then the value, for the same tensor object | computes shared layers once |
 | worker_globals | Torch averages over processes if `config.torch._is_distributed`, which is private | sets it |

@@ -1,1 +1,1 @@
-"""PPO on JAX."""
+"""PPO and SAC on JAX."""

@@ -13,6 +13,7 @@ from motrix_train.learning.skrl_oddities import NORMALIZER_ARRAYS
 from motrix_train.storage.array_tree import leaves, nest
 
 _PARTS = {"weight": "kernel", "bias": "bias"}
+_NORM_PARTS = {"weight": "scale", "bias": "bias"}
 _MLP = "params/_Mlp_0"
 
 
@@ -42,6 +43,8 @@ def _names(module: Any, state: Mapping[str, Any]) -> dict[str, str]:
     *hidden, output = (f"{_MLP}/Dense_{i}" for i in range(sum(name.endswith("kernel") for name in state)))
     layers = {f"hidden/{i}": name for i, name in enumerate(hidden)} | {"output": output}
     names = {f"{path}/{part}": f"{name}/{own}" for path, name in layers.items() for part, own in _PARTS.items()}
+    for i in range(sum(name.endswith("scale") for name in state)):
+        names |= {f"norm/{i}/{part}": f"{_MLP}/LayerNorm_{i}/{own}" for part, own in _NORM_PARTS.items()}
     return names | ({"log_std": "params/log_std"} if "params/log_std" in state else {})
 
 

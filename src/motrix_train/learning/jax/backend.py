@@ -1,4 +1,4 @@
-"""PPO on JAX."""
+"""PPO and SAC on JAX."""
 
 import contextlib
 from collections.abc import Mapping
@@ -7,22 +7,25 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import serialization
 from skrl.agents.jax import ExperimentCfg
 from skrl.agents.jax.ppo import PPO, PPO_CFG
+from skrl.agents.jax.sac import SAC_CFG
 from skrl.memories.jax import RandomMemory
 from skrl.resources.schedulers.jax import KLAdaptiveLR
 
-from motrix_train.config import BaseRLCfg, PPOCfg
+from motrix_train.config import BaseRLCfg, PPOCfg, SACCfg
 from motrix_train.distributed import ProcessGroup, Transport
 from motrix_train.errors import UsageError
 from motrix_train.launcher import ProcessInfo
 from motrix_train.learning.agent import Agent
 from motrix_train.learning.backend import Backend, Device
+from motrix_train.learning.jax import sac_networks
 from motrix_train.learning.jax.arrays import load_arrays, to_arrays, to_numpy
 from motrix_train.learning.jax.networks import make_models
 from motrix_train.learning.jax.normalizer import Normalizer
+from motrix_train.learning.jax.optimizers import with_state
 from motrix_train.learning.jax.process_group import connect, mean_of_all_workers
+from motrix_train.learning.jax.sac import SAC, mean_policy
 from motrix_train.learning.jax.skrl_oddities import (
     GradientNorm,
     Optimizer,
@@ -32,15 +35,14 @@ from motrix_train.learning.jax.skrl_oddities import (
 )
 from motrix_train.learning.policy import GaussianPolicy, Policy
 from motrix_train.learning.ppo import PPOAgent
-from motrix_train.learning.skrl_mapping import SkrlClasses
+from motrix_train.learning.skrl_mapping import SacClasses, SkrlClasses
 from motrix_train.learning.skrl_oddities import observation_normalizer, saved_modules
 from motrix_train.learning.spaces import Spaces
 from motrix_train.learning.symmetry import NetworkSymmetry
-from motrix_train.storage.array_tree import require_same_shapes
 
 
 class JaxBackend(Backend):
-    """SKRL's PPO for JAX."""
+    """SKRL's PPO and SAC for JAX."""
 
     NAME = "jax"
 
@@ -81,24 +83,41 @@ class JaxBackend(Backend):
         average = mean_of_all_workers if workers.size > 1 else None
         ppo.policy_optimizer = Optimizer(ppo.policy_optimizer, gradient_norm.policy, average)
         ppo.value_optimizer = Optimizer(ppo.value_optimizer, gradient_norm.value, average)
+        return PPOAgent(
+            ppo,
+            cfg.rollouts,
+            policy=self._policy(ppo.policy, observation_normalizer(ppo), device),
+            gradient_norm=gradient_norm,
+            all_finite=lambda: bool(
+                _all_finite([_modules(ppo), ppo.policy_optimizer.state, ppo.value_optimizer.state])
+            ),
+            bootstraps_at_time_limit=cfg.time_limit_bootstrap,
+            symmetry=symmetry,
+            **self._conversions(device),
+        )
 
+    def _conversions(self, device: Device) -> dict[str, Any]:
         def to_device(array: np.ndarray) -> jax.Array:
             # Without a copy JAX may share the buffer of the environment, which writes the next step into it.
             own = np.array(array, dtype=np.int8 if array.dtype == bool else np.float32)
             return jax.device_put(own, device)
 
-        return PPOAgent(
-            ppo,
-            cfg.rollouts,
-            policy=self._policy(ppo.policy, observation_normalizer(ppo), device),
-            to_device=to_device,
-            to_host=np.array,
-            inference=contextlib.nullcontext,
-            gradient_norm=gradient_norm,
-            all_finite=lambda: bool(_all_finite(_learned(ppo))),
-            bootstraps_at_time_limit=cfg.time_limit_bootstrap,
-            symmetry=symmetry,
-        )
+        return {"to_device": to_device, "to_host": np.array, "inference": contextlib.nullcontext}
+
+    def _sac_classes(self) -> SacClasses:
+        return SacClasses(SAC, SAC_CFG, ExperimentCfg, Normalizer)
+
+    def _sac_models(
+        self, spaces: Spaces, cfg: SACCfg, symmetry: NetworkSymmetry | None, device: Device
+    ) -> dict[str, Any]:
+        return sac_networks.make_models(spaces, cfg, symmetry, device)
+
+    def _sac_parts(self, agent: SAC, spaces: Spaces, device: Device) -> dict[str, Any]:
+        return {
+            "policy": mean_policy(agent, spaces, device),
+            "gradient_norm": agent.gradient_norm,
+            "all_finite": lambda: bool(_all_finite([_modules(agent), agent.learned()])),
+        }
 
     def _policy(self, network: Any, normalizer: Normalizer, device: Device) -> Policy:
         apply = jax.jit(lambda parameters, inputs: network.apply(parameters, {"observations": inputs}, "policy"))
@@ -120,6 +139,8 @@ class JaxBackend(Backend):
         load_arrays(module, arrays)
 
     def _optimizer_state(self, ppo: Any) -> dict[str, Any]:
+        if isinstance(ppo, SAC):
+            return ppo.optimizer_state()
         return {
             "policy_optimizer": to_numpy(ppo.policy_optimizer.state),
             "value_optimizer": to_numpy(ppo.value_optimizer.state),
@@ -128,8 +149,10 @@ class JaxBackend(Backend):
         }
 
     def _load_optimizer_state(self, ppo: Any, state: Mapping[str, Any]) -> None:
-        ppo.policy_optimizer = _with_state(ppo.policy_optimizer, state["policy_optimizer"])
-        ppo.value_optimizer = _with_state(ppo.value_optimizer, state["value_optimizer"])
+        if isinstance(ppo, SAC):
+            return ppo.load_optimizer_state(state)
+        ppo.policy_optimizer = with_state(ppo.policy_optimizer, state["policy_optimizer"])
+        ppo.value_optimizer = with_state(ppo.value_optimizer, state["value_optimizer"])
         ppo.policy_learning_rate = float(state["policy_learning_rate"])
         ppo.value_learning_rate = float(state["value_learning_rate"])
 
@@ -140,30 +163,14 @@ class JaxBackend(Backend):
         set_noise_state(ppo.policy, state["noise"])
 
 
-def _learned(ppo: Any) -> list[Any]:
-    """Networks, normalizers and optimizers, as pytrees."""
-    modules = [module.state_dict.params for module in saved_modules(ppo).values()]
-    return [*modules, ppo.policy_optimizer.state, ppo.value_optimizer.state]
+def _modules(skrl: Any) -> list[Any]:
+    """Networks and normalizers, as pytrees."""
+    return [module.state_dict.params for module in saved_modules(skrl).values()]
 
 
 @jax.jit
 def _all_finite(tree: Any) -> jax.Array:
     return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
-
-
-def _with_state(optimizer: Optimizer, saved: Mapping[str, Any]) -> Optimizer:
-    template = serialization.to_state_dict(optimizer.state)
-    require_same_shapes(template, saved, "optimizer")
-    filled = _filled(template, saved)
-    return optimizer.replace(state=serialization.from_state_dict(optimizer.state, filled))
-
-
-def _filled(template: Mapping[str, Any], saved: Mapping[str, Any]) -> dict[str, Any]:
-    """The saved leaves in the place of the template's; a checkpoint has no empty branches, optax does."""
-    return {
-        name: _filled(value, saved.get(name, {})) if isinstance(value, Mapping) else jnp.array(saved[name])
-        for name, value in template.items()
-    }
 
 
 BACKEND = JaxBackend()

@@ -40,6 +40,13 @@ def make_models(spaces: Spaces, cfg: PPOCfg, symmetry: NetworkSymmetry | None, d
     return models
 
 
+def perceptron(
+    hidden: tuple[int, ...], outputs: int, activation: Activation, *, head_gain: float, layer_norm: bool = False
+) -> nn.Module:
+    """Hidden layers, normalized over their neurons or not, and a linear head: (N, k) to (N, outputs)."""
+    return _Mlp(hidden, outputs, activation, head_gain, layer_norm)
+
+
 class _Mlp(nn.Module):
     """Hidden layers and a linear head. The names of saved parameters contain the name of this class."""
 
@@ -47,12 +54,15 @@ class _Mlp(nn.Module):
     outputs: int
     activation: Activation
     head_gain: float
+    layer_norm: bool
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:  # (N, k) -> (N, outputs)
         for width in self.hidden:
-            layer = nn.Dense(width, kernel_init=nn.initializers.orthogonal(2**0.5))
-            x = _ACTIVATIONS[self.activation](layer(x))
+            x = nn.Dense(width, kernel_init=nn.initializers.orthogonal(2**0.5))(x)
+            if self.layer_norm:
+                x = nn.LayerNorm(epsilon=1e-5, use_fast_variance=False)(x)  # as Torch's
+            x = _ACTIVATIONS[self.activation](x)
         return nn.Dense(self.outputs, kernel_init=nn.initializers.orthogonal(self.head_gain))(x)
 
 
@@ -83,7 +93,7 @@ class GaussianPolicy(GaussianMixin, Model):
     def __call__(self, inputs: dict[str, Any], role: str) -> tuple[jax.Array, dict[str, Any]]:
         cfg, symmetry = self.cfg, self.symmetry
         observations = inputs["observations"]  # (N, k)
-        network = _Mlp(cfg.policy_hidden_layer_sizes, self.num_actions, cfg.activation, head_gain=0.01)
+        network = perceptron(cfg.policy_hidden_layer_sizes, self.num_actions, cfg.activation, head_gain=0.01)
         log_std = self.param("log_std", nn.initializers.constant(cfg.initial_log_std), (self.num_actions,))
         if symmetry is None:
             mean = network(observations)
@@ -113,7 +123,7 @@ class Value(DeterministicMixin, Model):
     @nn.compact
     def __call__(self, inputs: dict[str, Any], role: str) -> tuple[jax.Array, dict[str, Any]]:
         vectors = inputs["observations" if self.state_space is None else "states"]  # (N, k)
-        network = _Mlp(self.cfg.value_hidden_layer_sizes, 1, self.cfg.activation, head_gain=1.0)
+        network = perceptron(self.cfg.value_hidden_layer_sizes, 1, self.cfg.activation, head_gain=1.0)
         if self.mirror is None:
             return network(vectors), {}
         own, image = jnp.split(network(jnp.concatenate([vectors, self.mirror(vectors)])), 2)

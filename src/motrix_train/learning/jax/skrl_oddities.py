@@ -83,7 +83,7 @@ class Optimizer:
 
     def step(self, *, grad: Any, model: Model, lr: float | None = None) -> "Optimizer":
         """Updates the parameters of the model; returns the optimizer with its new state."""
-        self.norms.append(_norm(grad))
+        self.norms.append(norm(grad))
         if self.average is not None:
             grad = self.average(grad)
         return replace(self, skrl=self.skrl.step(grad=grad, model=model, lr=lr))
@@ -104,6 +104,6 @@ def kl_adaptive_of_all_workers(**kwargs: Any) -> Callable[..., float]:
 
 
 @jax.jit
-def _norm(gradient: Any) -> jax.Array:
-    """Euclidean norm of all leaves together."""
+def norm(gradient: Any) -> jax.Array:
+    """gradient_norm: the Euclidean norm of all leaves together."""
     return jnp.sqrt(sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(gradient)))

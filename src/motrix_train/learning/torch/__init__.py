@@ -1,1 +1,1 @@
-"""PPO on Torch."""
+"""PPO and SAC on Torch."""

@@ -2,14 +2,13 @@
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from skrl.agents.torch import ExperimentCfg
 from skrl.agents.torch.ppo import PPO, PPO_CFG
-from skrl.agents.torch.sac import SAC
+from skrl.agents.torch.sac import SAC, SAC_CFG
 from skrl.memories.torch import RandomMemory
 from skrl.resources.schedulers.torch import KLAdaptiveLR
 
@@ -21,12 +20,11 @@ from motrix_train.learning.agent import Agent
 from motrix_train.learning.backend import Backend
 from motrix_train.learning.policy import GaussianPolicy, Policy
 from motrix_train.learning.ppo import PPOAgent
-from motrix_train.learning.sac import SACAgent
-from motrix_train.learning.skrl_mapping import SkrlClasses
+from motrix_train.learning.skrl_mapping import SacClasses, SkrlClasses
 from motrix_train.learning.skrl_oddities import observation_normalizer, saved_modules
 from motrix_train.learning.spaces import Spaces
 from motrix_train.learning.symmetry import NetworkSymmetry
-from motrix_train.learning.torch import sac
+from motrix_train.learning.torch import sac, sac_networks
 from motrix_train.learning.torch.arrays import load_arrays, to_arrays, to_host
 from motrix_train.learning.torch.networks import make_models
 from motrix_train.learning.torch.normalizer import Normalizer
@@ -101,31 +99,29 @@ class TorchBackend(Backend):
             bootstraps_at_time_limit=cfg.time_limit_bootstrap,
             symmetry=symmetry,
             learning=lambda: averaging_over(workers),
-            **_transport(device),
+            **self._conversions(device),
         )
 
-    def _make_sac(
-        self,
-        spaces: Spaces,
-        num_envs: int,
-        cfg: SACCfg,
-        symmetry: NetworkSymmetry | None,
-        target: torch.device,
-        replay: Path | None,
-    ) -> Agent:
-        agent, memory = sac.make_sac(spaces, num_envs, cfg, self._on_device(symmetry, target), target, replay)
-        return SACAgent(
-            agent,
-            cfg,
-            memory=memory,
-            learn_normalizers=lambda observations, states: sac.learn_normalizers(agent, observations, states),
-            gradient_norm=GradientNorm(agent.policy_optimizer),
-            policy=sac.mean_policy(agent, target),
-            all_finite=lambda: _all_finite(agent, sac.learned_moments(agent)),
-            bootstraps_at_time_limit=cfg.time_limit_bootstrap,
-            symmetry=symmetry,
-            **_transport(target),
-        )
+    def _conversions(self, device: torch.device) -> dict[str, Any]:
+        def to_device(array: np.ndarray) -> torch.Tensor:
+            return torch.tensor(array, device=device, dtype=torch.bool if array.dtype == bool else torch.float32)
+
+        return {"to_device": to_device, "to_host": to_host, "inference": torch.no_grad}
+
+    def _sac_classes(self) -> SacClasses:
+        return SacClasses(sac.make_sac, SAC_CFG, ExperimentCfg, sac.FixedNormalizer)
+
+    def _sac_models(
+        self, spaces: Spaces, cfg: SACCfg, symmetry: NetworkSymmetry | None, device: torch.device
+    ) -> dict[str, Any]:
+        return sac_networks.make_models(spaces, cfg, symmetry, device)
+
+    def _sac_parts(self, agent: SAC, spaces: Spaces, device: torch.device) -> dict[str, Any]:
+        return {
+            "policy": sac.mean_policy(agent, spaces, device),
+            "gradient_norm": GradientNorm(agent.policy_optimizer),
+            "all_finite": lambda: _all_finite(agent, sac.learned_moments(agent)),
+        }
 
     def _policy(self, network: Any, normalizer: Normalizer, device: torch.device) -> Policy:
         def mean(observations: np.ndarray) -> np.ndarray:
@@ -175,15 +171,6 @@ def _gpu_of_worker(name: str, workers: ProcessGroup) -> torch.device:
             "each GPU, or give --device cpu"
         )
     return torch.device("cuda", workers.gpu)
-
-
-def _transport(device: torch.device) -> dict[str, Any]:
-    """How arrays come to a device and back, as arguments of an `Agent`."""
-
-    def to_device(array: np.ndarray) -> torch.Tensor:
-        return torch.tensor(array, device=device, dtype=torch.bool if array.dtype == bool else torch.float32)
-
-    return {"to_device": to_device, "to_host": to_host, "inference": torch.no_grad}
 
 
 def _all_finite(skrl: Any, remembered: list[torch.Tensor]) -> bool:

@@ -1,26 +1,18 @@
 """Soft Actor-Critic on Torch."""
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
-from skrl.agents.torch import ExperimentCfg
-from skrl.agents.torch.sac import SAC, SAC_CFG
+from skrl.agents.torch.sac import SAC
 
-from motrix_train.config import SACCfg
-from motrix_train.learning.normalizer import Pooling
-from motrix_train.learning.policy import Policy, standard_normal
-from motrix_train.learning.skrl_mapping import sac_cfg
+from motrix_train.learning.policy import Policy, SquashedGaussianPolicy
 from motrix_train.learning.skrl_oddities import observation_normalizer
 from motrix_train.learning.spaces import Spaces
-from motrix_train.learning.symmetry import NetworkSymmetry
 from motrix_train.learning.torch.arrays import to_host
 from motrix_train.learning.torch.normalizer import Normalizer
 from motrix_train.learning.torch.optimizers import load_moments, moments, moments_to_arrays
-from motrix_train.learning.torch.replay import ReplayMemory
-from motrix_train.learning.torch.sac_networks import SquashedGaussianPolicy, make_models
 
 LOG_COEFFICIENT = "log_entropy_coefficient"
 
@@ -37,78 +29,25 @@ class FixedNormalizer(Normalizer):
         self._parallel_variance(x.mean(dim=0), variance, len(x))
 
 
-def make_sac(
-    spaces: Spaces,
-    num_envs: int,
-    cfg: SACCfg,
-    symmetry: NetworkSymmetry | None,
-    device: torch.device,
-    folder: Path | None,
-) -> tuple[SAC, ReplayMemory]:
-    """SKRL's agent, initialised and in training mode, and its memory.
-
-    Args:
-        spaces: Of one environment; the bounds of actions are finite.
-        num_envs: Environments.
-        cfg: How to train.
-        symmetry: Of the environment, with tensors.
-        device: Of the networks.
-        folder: Of the files of the memory, None for none.
-    """
-    slack = cfg.check_point_interval + 2 * cfg.rollouts  # vector steps from one checkpoint to the next, at most
-    memory = ReplayMemory(cfg.memory_steps, slack, num_envs=num_envs, device=device, folder=folder)
-    agent = SAC(
-        models=make_models(spaces, cfg, symmetry, device),
-        memory=memory,
-        **spaces.by_argument(),
-        device=device,
-        cfg=sac_cfg(
-            cfg,
-            SAC_CFG,
-            ExperimentCfg,
-            FixedNormalizer,
-            observation_normalizer_kwargs={
-                "size": spaces.observation,
-                "device": device,
-                "pooling": Pooling(mirror=symmetry.observation if symmetry else None),
-            },
-            state_normalizer_kwargs={"size": spaces.state, "device": device} if spaces.state else None,
-            num_actions=spaces.action.shape[0],
-        ),
-    )
-    agent.init()
-    agent.enable_training_mode(True)
+def make_sac(**parts: Any) -> SAC:
+    """SKRL's agent, from the arguments that it takes."""
+    agent = SAC(**parts)
     _follow_coefficient(agent)
-    return agent, memory
+    return agent
 
 
-def learn_normalizers(agent: SAC, observations: torch.Tensor, states: torch.Tensor | None) -> None:
-    """Teaches the normalizers what was observed, (N, k) and (N, s)."""
-    observation_normalizer(agent).learn(observations)
-    if states is not None:
-        agent.checkpoint_modules["state_preprocessor"].learn(states)
+def mean_policy(agent: SAC, spaces: Spaces, device: torch.device) -> Policy:
+    """The policy with the parameters of the moment."""
+    normalizer = observation_normalizer(agent)
+    network: Any = agent.policy
 
-
-def mean_policy(agent: SAC, device: torch.device) -> Policy:
-    """The policy without exploration, with the parameters of the moment."""
-    normalizer, network = observation_normalizer(agent), cast(SquashedGaussianPolicy, agent.policy)
-
-    def u(observations: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        tensor = torch.tensor(observations, device=device, dtype=torch.float32)
-        mean, outputs = network.compute({"observations": normalizer(tensor)}, "policy")
-        return mean, outputs["log_std"]
-
-    def mean_action(observations: np.ndarray) -> np.ndarray:
+    def gaussian(observations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         with torch.inference_mode():
-            return network.scaled(u(observations)[0].tanh()).cpu().numpy()
+            tensor = torch.tensor(observations, device=device, dtype=torch.float32)
+            mean, outputs = network.compute({"observations": normalizer(tensor)}, "policy")
+            return mean.cpu().numpy(), outputs["log_std"].cpu().numpy()
 
-    def sampled(observations: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        with torch.inference_mode():
-            mean, log_std = u(observations)
-            noise = torch.tensor(standard_normal(mean.cpu().numpy(), rng), device=device)
-            return network.scaled((mean + log_std.exp() * noise).tanh()).cpu().numpy()
-
-    return Policy(mean_action, sampled)
+    return SquashedGaussianPolicy(gaussian, spaces.action.low, spaces.action.high)
 
 
 def optimizer_state(agent: SAC) -> dict[str, Any]:
