@@ -193,7 +193,7 @@ _PRESETS: dict[str, PPOCfg] = {
     "Motrix/AnymalC-v0": replace(GO1, max_env_steps=8_000_000, training_env={"command_interval": [2.0, 4.0], **PUSHES}),
     "Motrix/AnymalCRough-v0": replace(ROUGH, training_env=ROUGH.training_env | PUSHES),
     "Motrix/G1-v0": G1,
-    "Motrix/G1Full-v0": replace(G1, max_env_steps=12_000_000),
+    "Motrix/G1Full-v0": replace(G1, learning_rate_scheduler_kl_threshold=0.03),
     "Motrix/G1Rough-v0": replace(G1, max_env_steps=15_000_000, training_env={"terrain_curriculum": True}),
     "Motrix/AnymalCNavigation-v0": replace(GO1, max_env_steps=4_000_000, training_env={"max_episode_steps": 400}),
     "Motrix/FrankaLiftCube-v0": LIFT_CUBE,
