@@ -174,7 +174,7 @@ _PRESETS: dict[str, PPOCfg] = {
     "Motrix/LQR2_1-v0": SUITE,
     "Motrix/LQR6_2-v0": SUITE,
     "Motrix/QuadrupedWalk-v0": QUADRUPED,
-    "Motrix/QuadrupedRun-v0": replace(QUADRUPED, max_env_steps=10_000_000),
+    "Motrix/QuadrupedRun-v0": replace(QUADRUPED, max_env_steps=5_000_000, training_env={"move_speed": 2.0}),
     "Motrix/QuadrupedFetch-v0": replace(QUADRUPED, max_env_steps=20_000_000),
     "Motrix/ManipulatorBringBall-v0": MANIPULATOR,
     "Motrix/ManipulatorBringPeg-v0": MANIPULATOR,
