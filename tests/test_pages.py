@@ -8,7 +8,7 @@ from typing import Any
 
 import gymnasium
 import pytest
-import scripts
+import script_files
 
 import motrix_gym
 import motrix_train
@@ -27,7 +27,7 @@ GALLERY = (ROOT / "docs" / "gallery.md").read_text(encoding="utf-8")
 @pytest.fixture
 def build(monkeypatch):
     """The module docs/build.py."""
-    return scripts.load(ROOT / "docs" / "build.py", monkeypatch)
+    return script_files.load(ROOT / "docs" / "build.py", monkeypatch)
 
 
 def test_every_environment_is_on_exactly_the_page_of_its_file():

@@ -142,7 +142,7 @@ def test_rows_that_begin_together_begin_differently(seed):
     envs = make(8)
     envs.reset(seed=seed)
     state = envs.get_state()
-    places = np.stack([model_of(envs, row).site("handle").xpos for row in range(8)])
+    places = np.stack([model_of(envs, row).site("handle").xpos.copy() for row in range(8)])
     for drawn in (*places[:, :2].T, *state["memory.place"].T, *state["qpos"][:, :7].T):
         assert len(np.unique(drawn)) == 8
     assert np.ptp(places[:, 2]) < 1e-9

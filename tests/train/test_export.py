@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import mujoco
 import numpy as np
 import pytest
-import scripts
+import script_files
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -333,7 +333,7 @@ def go1_files(request, tmp_path) -> tuple[Checkpoint, Path, Path]:
 
 def test_the_example_sees_what_the_environment_shows(go1_files, monkeypatch):
     policy, file, model_file = go1_files
-    example = scripts.load(EXAMPLE, monkeypatch)
+    example = script_files.load(EXAMPLE, monkeypatch)
     mean = NumpyPolicy(policy)
     model = mujoco.MjModel.from_xml_path(str(model_file))
     data, told = mujoco.MjData(model), metadata(file)
@@ -379,10 +379,10 @@ def test_the_example_of_other_worlds_runs_and_changes_them(go1_files):
 
 
 def test_the_page_shows_options_that_exist():
-    typer = pytest.importorskip("typer", reason="the command line needs an extra")
-    from motrix_train.cli import app
+    pytest.importorskip("typer", reason="the command line needs an extra")
+    from motrix_train.cli import imported_command
 
-    known = {flag for option in typer.main.get_command(app).commands["export"].params for flag in option.opts}
+    known = {flag for option in imported_command("export").params for flag in option.opts}
     shown = re.findall(r"^motrix-train export .+", PAGE, re.MULTILINE)
     assert shown
     for command in shown:

@@ -8,7 +8,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-import scripts
+import script_files
 
 import motrix_train
 from motrix_train import environment, pretrained
@@ -28,7 +28,7 @@ IDS = sorted(pretrained.index())
 @pytest.fixture
 def learn(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The script that writes the rows."""
-    return scripts.load(ROWS.parent / "learn.py", monkeypatch)
+    return script_files.load(ROWS.parent / "learn.py", monkeypatch)
 
 
 def test_every_file_is_in_the_index_and_they_are_small():
