@@ -341,7 +341,7 @@ def draw(found: dict[str, dict[tuple[int, int], dict]], threads: int, path: Path
     figure = Figure(figsize=(10, 2 + 0.16 * len(found)), layout="constrained")
     rates, ratios = figure.subplots(1, 2)
     names = [env_id.removeprefix("Motrix/") for env_id in found]
-    for num_envs in sorted({setting[0] for of_id in found.values() for setting in of_id}):
+    for num_envs in sorted({setting[0] for of_id in found.values() for setting in of_id if setting[1] == threads}):
         results = [of_id.get((num_envs, threads), {}) for of_id in found.values()]
         costs = [_microseconds(of_id, num_envs) if (num_envs, 1) in of_id else np.nan for of_id in found.values()]
         label = _count(num_envs, "environment")
