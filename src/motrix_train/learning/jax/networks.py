@@ -32,12 +32,17 @@ def make_models(spaces: Spaces, cfg: PPOCfg, symmetry: NetworkSymmetry | None, d
         ),
         "value": Value(cfg, mirror, **spaces.by_argument(), device=device),
     }
-    example = {"observations": jnp.zeros((1, *spaces.observation.shape))}
+    initialize(models, spaces)
+    return models
+
+
+def initialize(models: dict[str, Any], spaces: Spaces, **inputs: jax.Array) -> None:
+    """Gives models their initial parameters, each from a key of its own, for these inputs beside what is observed."""
+    example = {"observations": jnp.zeros((1, *spaces.observation.shape)), **inputs}
     if spaces.state is not None:
         example["states"] = jnp.zeros((1, *spaces.state.shape))
     for number, (role, model) in enumerate(models.items()):
         model.init_state_dict(example, role=role, key=skrl_oddities.network_key(number))
-    return models
 
 
 def perceptron(

@@ -12,7 +12,7 @@ from skrl.models.jax import DeterministicMixin, Model
 
 from motrix_train.config import SACCfg
 from motrix_train.learning.jax import skrl_oddities
-from motrix_train.learning.jax.networks import perceptron
+from motrix_train.learning.jax.networks import initialize, perceptron
 from motrix_train.learning.policy import center_and_half
 from motrix_train.learning.spaces import Spaces
 from motrix_train.learning.symmetry import NetworkSymmetry
@@ -30,14 +30,7 @@ def make_models(spaces: Spaces, cfg: SACCfg, symmetry: NetworkSymmetry | None, d
         ),
         **{role: Critic(cfg, **spaces.by_argument(), device=device) for role in roles},
     }
-    example = {
-        "observations": jnp.zeros((1, *spaces.observation.shape)),
-        "taken_actions": jnp.zeros((1, *spaces.action.shape)),
-    }
-    if spaces.state is not None:
-        example["states"] = jnp.zeros((1, *spaces.state.shape))
-    for number, (role, model) in enumerate(models.items()):
-        model.init_state_dict(example, role=role, key=skrl_oddities.network_key(number))
+    initialize(models, spaces, taken_actions=jnp.zeros((1, *spaces.action.shape)))
     return models
 
 
