@@ -84,7 +84,8 @@ class Physics(Protocol):
             overrides: By name of a field of `mujoco.MjModel`, for M environments.
 
         Raises:
-            ValueError: Sizes of geoms in a model that looks for contacts by bounding boxes of whole bodies.
+            ValueError: Sizes of geoms in a model that looks for contacts by bounding boxes of whole bodies; a field
+                that contacts do not depend on, as all of them are listed.
         """
         ...
 

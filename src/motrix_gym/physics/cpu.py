@@ -9,6 +9,7 @@ import mujoco.batch
 import numpy as np
 
 from motrix_gym import forks
+from motrix_gym.contact_pairs import friction_of_pairs, without_effect
 from motrix_gym.mujoco_warnings import DIVERGENCE, DIVERGENCE_IS_NO_NEWS
 from motrix_gym.physics.base import NOTHING, Override, Physics, sensor_columns
 from motrix_gym.state import PhysicsState
@@ -97,7 +98,15 @@ class CpuPhysics(Physics):
 
     def override(self, mask: np.ndarray, overrides: Mapping[str, Override]) -> None:
         envs = np.flatnonzero(mask)
+        if ignored := without_effect(self.model, overrides):
+            raise ValueError(
+                f"{', '.join(ignored)} of an environment would have no effect: the model lists its contact pairs; "
+                "compile it with compile_spec"
+            )
         self._write(envs, overrides)
+        if "geom_friction" in overrides and self.model.npair:
+            pairs = friction_of_pairs(self.model, self._overridden["geom_friction"][envs])
+            self._write(envs, {"pair_friction": Override(pairs)})
         if "geom_size" in overrides:
             self._write(envs, _bounds_of_geoms(self.model, self._overridden["geom_size"][envs]))
         if _DERIVED_FROM & overrides.keys():

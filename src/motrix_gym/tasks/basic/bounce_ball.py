@@ -9,8 +9,8 @@ import mujoco
 import numpy as np
 from gymnasium import spaces
 
+from motrix_gym.contact_pairs import load_for_simulation
 from motrix_gym.fields import Bound, Positive, Range
-from motrix_gym.model_files import load_model
 from motrix_gym.random_streams import RandomStreams
 from motrix_gym.reward_terms import reward_term
 from motrix_gym.rewards import indicator, sum_squares, tolerance
@@ -110,7 +110,7 @@ class BounceBall(Task):
             )
 
     def model(self) -> mujoco.MjModel:
-        return load_model(MODEL)
+        return load_for_simulation(MODEL)
 
     def action_space(self) -> spaces.Box:
         return spaces.Box(-1.0, 1.0, (len(HOME),), np.float32)

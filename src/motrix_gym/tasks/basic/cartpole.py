@@ -8,7 +8,7 @@ import mujoco
 import numpy as np
 from gymnasium import spaces
 
-from motrix_gym.model_files import load_model
+from motrix_gym.contact_pairs import load_for_simulation
 from motrix_gym.random_streams import RandomStreams
 from motrix_gym.reward_terms import reward_term
 from motrix_gym.rewards import indicator
@@ -55,7 +55,7 @@ class CartPole(Task):
     max_position: float = 0.8
 
     def model(self) -> mujoco.MjModel:
-        return load_model("cartpole.xml")
+        return load_for_simulation("cartpole.xml")
 
     def action_space(self) -> spaces.Box:
         return spaces.Box(-3.0, 3.0, (1,), np.float32)

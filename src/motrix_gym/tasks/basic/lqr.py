@@ -8,8 +8,9 @@ from typing import Annotated, ClassVar
 import mujoco
 import numpy as np
 
+from motrix_gym.contact_pairs import compile_for_simulation
 from motrix_gym.fields import Bound, PositiveRange
-from motrix_gym.model_files import compile_spec, load_spec
+from motrix_gym.model_files import load_spec
 from motrix_gym.physics.base import Override
 from motrix_gym.random_streams import RandomStreams
 from motrix_gym.reward_terms import reward_term
@@ -101,7 +102,7 @@ class LQR(SuiteTask):
         return spec
 
     def model(self) -> mujoco.MjModel:
-        return compile_spec(self.spec(), self.MODEL)
+        return compile_for_simulation(self.spec(), self.MODEL)
 
     def reset(self, rng: RandomStreams) -> tuple[Array, Array, LQRState]:
         direction = rng.normal(self.masses)

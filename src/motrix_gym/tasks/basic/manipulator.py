@@ -10,8 +10,9 @@ import mujoco
 import numpy as np
 
 from motrix_gym import rotations
+from motrix_gym.contact_pairs import compile_for_simulation
 from motrix_gym.fields import Positive
-from motrix_gym.model_files import compile_spec, load_spec
+from motrix_gym.model_files import load_spec
 from motrix_gym.physics.base import Override
 from motrix_gym.random_streams import RandomStreams
 from motrix_gym.reward_terms import reward_term
@@ -60,7 +61,7 @@ class Manipulator(PlanarArmTask):
         return spec
 
     def model(self) -> mujoco.MjModel:
-        return compile_spec(self.spec(), self.MODEL)
+        return compile_for_simulation(self.spec(), self.MODEL)
 
     @cached_property
     def placed_bodies(self) -> list[int]:

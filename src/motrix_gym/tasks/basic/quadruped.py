@@ -11,8 +11,9 @@ import mujoco
 import numpy as np
 
 from motrix_gym import rotations
+from motrix_gym.contact_pairs import compile_for_simulation
 from motrix_gym.fields import Positive
-from motrix_gym.model_files import compile_spec, load_model, load_spec
+from motrix_gym.model_files import load_model, load_spec
 from motrix_gym.random_streams import RandomStreams
 from motrix_gym.reward_terms import reward_term
 from motrix_gym.rewards import tolerance
@@ -233,7 +234,7 @@ class QuadrupedFetch(Quadruped, TargetTask):
         return spec
 
     def model(self) -> mujoco.MjModel:
-        return compile_spec(self.spec(), self.MODEL)
+        return compile_for_simulation(self.spec(), self.MODEL)
 
     def reset(self, rng: RandomStreams) -> tuple[Array, Array, QuadrupedState]:
         n, rotation = len(rng), rotations.from_yaw(rng.uniform(0.0, 2 * np.pi)[:, 0])

@@ -10,6 +10,7 @@ import mujoco
 import numpy as np
 from gymnasium import spaces
 
+from motrix_gym.contact_pairs import load_for_simulation
 from motrix_gym.fields import NonNegative, Positive
 from motrix_gym.model_files import load_model
 from motrix_gym.random_streams import RandomStreams
@@ -29,7 +30,7 @@ class SuiteTask(Task):
     MODEL: ClassVar[str]
 
     def model(self) -> mujoco.MjModel:
-        return load_model(self.MODEL)
+        return load_for_simulation(self.MODEL)
 
     def action_space(self) -> spaces.Box:
         low, high = self.model().actuator_ctrlrange.T.astype(np.float32)

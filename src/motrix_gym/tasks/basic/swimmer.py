@@ -8,8 +8,9 @@ from typing import Annotated, ClassVar
 import mujoco
 import numpy as np
 
+from motrix_gym.contact_pairs import compile_for_simulation
 from motrix_gym.fields import Bound, Positive
-from motrix_gym.model_files import compile_spec, load_spec
+from motrix_gym.model_files import load_spec
 from motrix_gym.random_streams import RandomStreams
 from motrix_gym.reward_terms import reward_term
 from motrix_gym.rewards import tolerance
@@ -99,7 +100,7 @@ class Swimmer(TargetTask):
         return spec
 
     def model(self) -> mujoco.MjModel:
-        return compile_spec(self.spec(), self.MODEL)
+        return compile_for_simulation(self.spec(), self.MODEL)
 
     @property
     def reach(self) -> float:

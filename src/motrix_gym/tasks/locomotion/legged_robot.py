@@ -12,6 +12,7 @@ from pathlib import Path
 import mujoco
 import numpy as np
 
+from motrix_gym.contact_pairs import compile_for_simulation
 from motrix_gym.model_files import compile_spec, load_spec
 from motrix_gym.state import Array
 from motrix_gym.symmetry import LEFT_TO_RIGHT, Flip
@@ -121,7 +122,7 @@ class LeggedRobot:
     @cached_property
     def plain(self) -> mujoco.MjModel:
         """The compiled model on a plane, shared: to be read only."""
-        model = compile_spec(self.spec(), self.model)
+        model = compile_for_simulation(self.spec(), self.model)
         robot_model.check(model, str(self.model), self.feet)
         return model
 
@@ -280,7 +281,7 @@ def compiled(robot: LeggedRobot, ground: Terrain, markers: tuple[tuple[str, floa
     """The compiled model of a robot on a ground, shared: to be read only."""
     if ground is PLANE and not markers:
         return robot.plain
-    return compile_spec(robot.spec(ground, dict(markers)), robot.model)
+    return compile_for_simulation(robot.spec(ground, dict(markers)), robot.model)
 
 
 GO1 = LeggedRobot(

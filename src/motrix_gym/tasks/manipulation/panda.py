@@ -10,6 +10,7 @@ import mujoco
 import numpy as np
 from gymnasium import spaces
 
+from motrix_gym.contact_pairs import load_for_simulation
 from motrix_gym.fields import NonNegative, Positive
 from motrix_gym.model_files import load_model
 from motrix_gym.random_streams import RandomStreams
@@ -52,7 +53,7 @@ class PandaTask(Task):
     home_noise: NonNegative = 0.1
 
     def model(self) -> mujoco.MjModel:
-        return load_model(self.MODEL)
+        return load_for_simulation(self.MODEL)
 
     def action_space(self) -> spaces.Box:
         return spaces.Box(-1.0, 1.0, (8,))
