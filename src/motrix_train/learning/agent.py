@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +40,7 @@ class Agent(ABC):
         to_device: Copies a NumPy array to a tensor of the backend, floats as float32.
         to_host: Copies a tensor to NumPy.
         inference: A context in which no gradients are recorded.
+        learning: A context in which the networks are updated.
         all_finite: Whether everything that it has learned is finite: networks, optimizers and normalizers.
         bootstraps_at_time_limit: Whether a truncation counts as one; otherwise it is stored as a termination.
         symmetry: The symmetry of the networks, None without.
@@ -54,6 +55,7 @@ class Agent(ABC):
         to_device: Callable[[np.ndarray], Any],
         to_host: Callable[[Any], np.ndarray],
         inference: Callable[[], AbstractContextManager[Any]],
+        learning: Callable[[], AbstractContextManager[Any]] = nullcontext,
         all_finite: Callable[[], bool],
         bootstraps_at_time_limit: bool = True,
         symmetry: NetworkSymmetry | None = None,
@@ -67,6 +69,7 @@ class Agent(ABC):
         self._to_device = to_device
         self._to_host = to_host
         self._inference = inference
+        self._learning = learning
         self._observations: Any = None
         self._states: Any = None
         self._actions: Any = None
@@ -123,7 +126,8 @@ class Agent(ABC):
             return None
         self._steps = 0
         self.skrl.tracking_data.clear()
-        return self._update()
+        with self._learning():
+            return self._update()
 
     @property
     def _timestep(self) -> int:

@@ -29,7 +29,7 @@ class PPOAgent(Agent):
         skrl: As in `Agent`.
         rollouts: As in `Agent`.
         gradient_norm: Mean norm of the gradients since its last call.
-        learning: A context in which the networks are updated.
+        averaging: A context in which gradients are averaged over the workers.
         parts: Further arguments of `Agent`.
     """
 
@@ -41,17 +41,17 @@ class PPOAgent(Agent):
         rollouts: int,
         *,
         gradient_norm: Callable[[], float],
-        learning: Callable[[], AbstractContextManager[Any]] = nullcontext,
+        averaging: Callable[[], AbstractContextManager[Any]] = nullcontext,
         **parts: Any,
     ) -> None:
         super().__init__(skrl, rollouts, **parts)
-        self._learning = learning
+        self._averaging = averaging
         self._gradient_norm = gradient_norm
 
     def _update(self) -> Update:
         predicted = self._to_host(rollout_tensor(self.skrl, "values"))
         self.skrl.enable_models_training_mode(True)
-        with self._learning():
+        with self._averaging():
             self.skrl.update(**NO_TIMESTEPS)
         self.skrl.enable_models_training_mode(False)
         tracked = {tag: float(np.mean(values)) for tag, values in self.skrl.tracking_data.items()}

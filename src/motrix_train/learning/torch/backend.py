@@ -26,9 +26,10 @@ from motrix_train.learning.spaces import Spaces
 from motrix_train.learning.symmetry import NetworkSymmetry
 from motrix_train.learning.torch import sac, sac_networks
 from motrix_train.learning.torch.arrays import load_arrays, to_arrays, to_host
+from motrix_train.learning.torch.matrix_products import float32_with_onednn
 from motrix_train.learning.torch.networks import make_models
 from motrix_train.learning.torch.normalizer import Normalizer
-from motrix_train.learning.torch.optimizers import load_moments, moments, moments_to_arrays
+from motrix_train.learning.torch.optimizers import fuse, load_moments, moments, moments_to_arrays
 from motrix_train.learning.torch.process_group import connect
 from motrix_train.learning.torch.skrl_oddities import GradientNorm, averaging_over
 
@@ -90,6 +91,7 @@ class TorchBackend(Backend):
     def _agent(
         self, ppo: PPO, cfg: PPOCfg, symmetry: NetworkSymmetry | None, device: torch.device, workers: ProcessGroup
     ) -> Agent:
+        fuse(ppo.optimizer)
         return PPOAgent(
             ppo,
             cfg.rollouts,
@@ -98,7 +100,7 @@ class TorchBackend(Backend):
             all_finite=lambda: _all_finite(ppo, moments(ppo.optimizer)),
             bootstraps_at_time_limit=cfg.time_limit_bootstrap,
             symmetry=symmetry,
-            learning=lambda: averaging_over(workers),
+            averaging=lambda: averaging_over(workers),
             **self._conversions(device),
         )
 
@@ -106,7 +108,12 @@ class TorchBackend(Backend):
         def to_device(array: np.ndarray) -> torch.Tensor:
             return torch.tensor(array, device=device, dtype=torch.bool if array.dtype == bool else torch.float32)
 
-        return {"to_device": to_device, "to_host": to_host, "inference": torch.no_grad}
+        return {
+            "to_device": to_device,
+            "to_host": to_host,
+            "inference": torch.no_grad,
+            "learning": float32_with_onednn,
+        }
 
     def _sac_classes(self) -> SacClasses:
         return SacClasses(sac.make_sac, SAC_CFG, ExperimentCfg, sac.FixedNormalizer)

@@ -8,6 +8,12 @@ import torch
 from motrix_train.learning.torch.arrays import to_numpy, to_torch
 
 
+def fuse(optimizer: torch.optim.Optimizer) -> None:
+    """Makes an Adam step all parameters of a group in one pass over each."""
+    for group in optimizer.param_groups:
+        group |= {"fused": True, "foreach": False}
+
+
 def moments(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
     """The running means, without the numbers of steps."""
     return [x for state in optimizer.state.values() for name, x in state.items() if name != "step"]
