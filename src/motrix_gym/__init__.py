@@ -28,6 +28,7 @@ except Exception:
         os.environ["MUJOCO_GL"] = _asked
 
 from motrix_gym import fields, interop, rewards, rotations
+from motrix_gym.contact_pairs import compile_for_simulation, load_for_simulation
 from motrix_gym.installed import register_installed
 from motrix_gym.model_files import load_model, load_spec
 from motrix_gym.multi_task import MultiTask
@@ -68,8 +69,10 @@ __all__ = [
     "VelocityTask",
     "check_task",
     "check_vector_env",
+    "compile_for_simulation",
     "fields",
     "interop",
+    "load_for_simulation",
     "load_model",
     "load_spec",
     "once_per_step",

@@ -73,6 +73,12 @@ def pairs_that_may_touch(model: mujoco.MjModel) -> Iterator[tuple[int, int]]:
             yield one, other
 
 
+def colliding_geoms(model: mujoco.MjModel) -> np.ndarray:
+    """The geoms that something may touch, (k,) int, whether their pairs are listed or searched for."""
+    masked = np.flatnonzero(model.geom_contype | model.geom_conaffinity)
+    return np.unique(np.concat([masked, model.pair_geom1, model.pair_geom2]))
+
+
 def friction_of_pairs(model: mujoco.MjModel, geom_friction: np.ndarray) -> np.ndarray:
     """The friction of all listed pairs where that of geoms differs between environments.
 

@@ -91,6 +91,19 @@ def test_models_that_list_their_pairs_do_touch():
     assert touched > 5
 
 
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_geoms_that_collide_are_the_same_with_the_list(seed):
+    plain = compile_spec(world(seed), "world")
+    with mock.patch.object(contact_pairs, "FEW_PAIRS", 10_000):
+        listed = compile_for_simulation(world(seed), "world")
+    in_pairs = {geom for pair in contact_pairs.pairs_that_may_touch(plain) for geom in pair}
+    assert set(contact_pairs.colliding_geoms(listed).tolist()) == (
+        in_pairs or set(contact_pairs.colliding_geoms(plain).tolist())
+    )
+    assert in_pairs <= set(contact_pairs.colliding_geoms(plain).tolist())
+
+
 def models_with_and_without(spec) -> tuple[mujoco.MjModel, mujoco.MjModel]:
     return compile_for_simulation(spec(), "model"), compile_spec(spec(), "model")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mujoco
 import numpy as np
 
+from motrix_gym.contact_pairs import colliding_geoms
 from motrix_gym.physics.cpu import CpuPhysics
 from motrix_gym.state import Array
 from motrix_gym.symmetry import LEFT_TO_RIGHT, Mirror
@@ -59,7 +60,8 @@ def _partners(model: mujoco.MjModel) -> tuple[mujoco.MjData, Array, Array]:
 
 
 def _require_symmetric_geoms(model: mujoco.MjModel, data: mujoco.MjData) -> None:
-    colliding = np.flatnonzero((model.geom_bodyid > 0) & ((model.geom_contype | model.geom_conaffinity) > 0))
+    colliding = colliding_geoms(model)
+    colliding = colliding[model.geom_bodyid[colliding] > 0]
     for geom in colliding:
         name = f"geom {model.geom(geom).name!r} of body {model.body(model.geom_bodyid[geom]).name!r}"
         if model.geom_type[geom] == mujoco.mjtGeom.mjGEOM_MESH:
