@@ -63,10 +63,13 @@ def platform(backend: str | None = None) -> str:
     if backend == "torch":
         import torch
 
+        from motrix_train.learning.torch.matrix_products import onednn_computes_in_float32
+
         t = torch.tensor(x, dtype=torch.float32, requires_grad=True)
         loss = (torch.nn.functional.elu(t[:33] @ t) - 1).exp().clamp(max=9.0).std()
         loss.backward()
         found += [torch.linalg.qr(t)[0].detach().numpy(), t.grad.numpy(), float(loss.detach()), torch.__version__]
+        found += [onednn_computes_in_float32()]  # then it multiplies matrices, else MKL does
     if backend == "jax":
         import jax
 

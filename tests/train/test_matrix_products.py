@@ -23,7 +23,7 @@ def test_products_have_the_precision_of_float32(inner):
 
 
 def test_precision_of_bfloat16_would_be_seen():
-    exact = torch.full((4, 4), matrix_products._NEEDS_FLOAT32)
+    exact = torch.full((4, 4), matrix_products.NEEDS_FLOAT32)
     assert not torch.equal(exact.bfloat16().float(), exact)
 
 
@@ -35,7 +35,7 @@ def test_setting_is_as_before_even_after_an_error():
 
 
 def test_processor_whose_units_compute_in_bfloat16_is_left_alone(monkeypatch):
-    monkeypatch.setattr(matrix_products, "_onednn_computes_in_float32", lambda: False)
+    monkeypatch.setattr(matrix_products, "onednn_computes_in_float32", lambda: False)
     before = setting()
     with float32_with_onednn():
         assert setting() == before

@@ -12,13 +12,13 @@ from typing import Any
 
 import torch
 
-_NEEDS_FLOAT32 = 1 + 2**-12  # would be 1 in bfloat16
+NEEDS_FLOAT32 = 1 + 2**-12  # would be 1 in bfloat16
 
 
 @contextlib.contextmanager
 def float32_with_onednn() -> Iterator[None]:
     """Products of float32 matrices on the CPU are computed by oneDNN in this context, if it does so in float32."""
-    if not _onednn_computes_in_float32():
+    if not onednn_computes_in_float32():
         yield
         return
     with _bfloat16_is_enough():
@@ -26,11 +26,12 @@ def float32_with_onednn() -> Iterator[None]:
 
 
 @functools.cache
-def _onednn_computes_in_float32() -> bool:
+def onednn_computes_in_float32() -> bool:
+    """Whether Torch has oneDNN, and oneDNN computes in float32 although bfloat16 is good enough."""
     settings: Any = getattr(torch.backends.mkldnn, "matmul", None)
     if not torch.backends.mkldnn.is_available() or not hasattr(settings, "fp32_precision"):
         return False
-    exact = torch.full((256, 128), _NEEDS_FLOAT32)
+    exact = torch.full((256, 128), NEEDS_FLOAT32)
     with _bfloat16_is_enough(), torch.no_grad():
         return all(
             torch.equal(product, exact)
