@@ -6,6 +6,7 @@ The Python is that of the suite, so nothing of this project is imported but for 
 one line of JSON once it is warm: versions, seconds that it took to make the environments, peak of the memory. For each
 line `go SECONDS` that it reads, it takes uniformly random actions for so long, and writes the vector steps and seconds.
 """
+# pyright: reportMissingImports=false
 
 import json
 import multiprocessing
@@ -124,7 +125,7 @@ def unilab(task: str, num_envs: int, threads: int, sim_dt: float) -> Step:
     from unilab.base.config_adapter import EnvConfigAdapter, create_env
 
     torch.set_num_threads(threads)
-    package = Path(unilab.__file__).parent
+    package = Path(next(iter(unilab.__path__)))
     overrides = [f"task={task}/mujoco", f"env.sim_dt={sim_dt}"]
     with initialize_config_dir(str(package / "conf" / "ppo"), version_base="1.3"):
         model = Path(compose("config", overrides).env.scene.model_file).relative_to("src/unilab")

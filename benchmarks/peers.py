@@ -174,8 +174,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             results.sort(key=_place)
             throughput.write(results, args.results)
             print(_line(result), flush=True)
-    if results:
-        write_page(results, args.page)
+    write_page(results, args.page)
     return int(failed)
 
 
@@ -244,14 +243,16 @@ def record(env_id: str, num_envs: int, folder: Path) -> dict[str, Any]:
 
 
 def write_page(results: list[dict], page: Path) -> None:
+    """Puts the table into the page; nothing where nothing was measured."""
     lines = [
-        "| suite | its task | ours | environments | threads | its simulated s/s | ours | times as fast | quartiles "
+        "| suite | its task | our task | environments | threads | its simulated s/s | ours | times as fast | quartiles "
         "| GB, its and ours | made in, its and ours |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
         *map(_table_row, results),
         "",
     ]
-    page.write_text(GENERATED.sub(lambda _: "\n".join(lines), page.read_text("utf-8")), "utf-8")
+    table = "\n".join(lines) if results else ""
+    page.write_text(GENERATED.sub(lambda _: table, page.read_text("utf-8")), "utf-8")
 
 
 def _table_row(result: dict) -> str:
