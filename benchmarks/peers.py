@@ -71,9 +71,9 @@ def _of_gymnasium(mode: str, *settings: tuple[int, int]) -> Pair:
 OF_UNILAB = {"task": "go2_joystick_flat", "sim_dt": 0.005}
 FEW_AND_MANY = (64, 1), (64, ALL), (1024, 1), (1024, ALL)
 PAIRS = (
-    _of_envpool("Motrix/CheetahRun-v0", "CheetahRun-v1", 512),
-    _of_envpool("Motrix/WalkerWalk-v0", "WalkerWalk-v1", 512),
-    _of_envpool("Motrix/HopperHop-v0", "HopperHop-v1", 512),
+    _of_envpool("Motrix/CheetahRun-v0", "CheetahRun-v1", 256),
+    _of_envpool("Motrix/WalkerWalk-v0", "WalkerWalk-v1", 256),
+    _of_envpool("Motrix/HopperHop-v0", "HopperHop-v1", 256),
     _of_envpool("Motrix/Go1-v0", "Go1JoystickFlatTerrain-v1", 128, sim_dt=0.005),
     _of_envpool("Motrix/G1Full-v0", "G1JoystickFlatTerrain-v1", 64, sim_dt=0.005),
     _of_gymnasium("sync", (16, 1), (64, 1)),
