@@ -17,6 +17,12 @@ CONSTRAINTS = Path("constraints.txt")
 README = Path("README.md").read_text(encoding="utf-8")
 TRAIN_COMMAND, TEST_COMMAND = re.findall(r"^python3 -m venv .*$", README, re.MULTILINE)
 SMALL_BUDGET = "--num-envs 64 --max-env-steps 1 --set check_point_interval=24 --run-dir run"
+PEERS = {
+    "envpool": ("envpool==1.2.5",),
+    "gymnasium": ("-c", str(CONSTRAINTS), "gymnasium[mujoco]"),
+    "mjbatch": ("mjbatch==0.1.4",),
+    "unilab": ("unilab[mujoco]==1.5.2", "torch==2.13.0"),
+}
 LOCAL = shutil.ignore_patterns(".git", ".nox", ".venv", ".*_cache", "__pycache__", "runs", "dist", "site")
 
 TWO_UPDATES = "--num-envs 64 --max-env-steps 4096 --set rollouts=32 --set check_point_interval=64"
@@ -126,6 +132,18 @@ def bench(session: nox.Session) -> None:
     """Fails where `env.step` is slower beside its bare physics than it was recorded to be; docs/performance.md."""
     install(session, ".[play]")
     session.run("python", "benchmarks/throughput.py", "--short", *session.posargs, env={"OMP_NUM_THREADS": "1"})
+
+
+@nox.session(default=False)
+def peers(session: nox.Session) -> None:
+    """How fast other suites are beside this one, each in a virtual environment of its own; docs/performance.md."""
+    install(session, ".[play]")
+    folder = Path(session.create_tmp()).resolve()
+    for name, requirements in PEERS.items():
+        python = str(folder / name / "bin" / "python")
+        session.run("python", "-m", "venv", str(folder / name))
+        session.run(python, "-m", "pip", "install", "--quiet", *requirements, external=True)
+    session.run("python", "benchmarks/peers.py", "--venvs", str(folder), *session.posargs)
 
 
 @nox.session

@@ -143,13 +143,13 @@ def measure(env_id: str, num_envs: int, threads: int, seconds: float) -> dict[st
     envs: Any = gymnasium.make_vec(env_id, num_envs=num_envs, num_threads=threads)
     construction = time.perf_counter() - start
     rng = np.random.default_rng(0)
-    steps = _warm_up(envs, rng)
+    steps = warm_up(envs, rng)
     clock = time.process_time if threads == 1 else time.perf_counter
     times: dict[str, list[float]] = {"bare": [], "step": [], "step_with_resets": []}
     ends: list[tuple[np.ndarray, np.ndarray]] = []
     rounds, start = 0, time.perf_counter()
     while rounds < FEWEST_ROUNDS or time.perf_counter() - start < seconds:
-        origin, actions = envs.get_state(), _actions(envs, steps, rng)
+        origin, actions = envs.get_state(), random_actions(envs, steps, rng)
         physics_steps = record(envs, actions)
         for turn in ("bare", "step") if rounds % 2 else ("step", "bare"):
             envs.set_state(origin)
@@ -172,13 +172,13 @@ def measure(env_id: str, num_envs: int, threads: int, seconds: float) -> dict[st
         "threads": threads,
         "machine": f"{platform.system()} {platform.machine()}, {len(usable_cpus())} CPUs",
         "control_dt": control_dt,
-        "construction_seconds": _short(construction),
-        **{name: _short(rate) for name, rate in rates.items()},
-        "ratio": _short(float(np.median(bare / step))),
-        "ratio_quartiles": [_short(x) for x in np.quantile(bare / step, (0.25, 0.75)).tolist()],
-        "ratio_with_resets": _short(float(np.median(bare / step_with_resets))),
-        "simulated_seconds_per_second": _short(rates["step_with_resets"] * control_dt),
-        "ends_per_1000_steps": _short(1000 * ended / (num_envs * steps * rounds)),
+        "construction_seconds": short(construction),
+        **{name: short(rate) for name, rate in rates.items()},
+        "ratio": short(float(np.median(bare / step))),
+        "ratio_quartiles": [short(x) for x in np.quantile(bare / step, (0.25, 0.75)).tolist()],
+        "ratio_with_resets": short(float(np.median(bare / step_with_resets))),
+        "simulated_seconds_per_second": short(rates["step_with_resets"] * control_dt),
+        "ends_per_1000_steps": short(1000 * ended / (num_envs * steps * rounds)),
         "rounds": rounds,
         "steps_of_a_turn": steps,
     }
@@ -239,7 +239,7 @@ def _task_batches(envs: MotrixVectorEnv) -> list[TaskBatch]:
     return [batch for batch in members if batch is not None]
 
 
-def _warm_up(envs: Any, rng: np.random.Generator) -> int:
+def warm_up(envs: Any, rng: np.random.Generator) -> int:
     """Has the environments at different times of their episodes, and gives the vector steps of a turn."""
     envs.reset(seed=0)
     state = envs.get_state()
@@ -248,11 +248,11 @@ def _warm_up(envs: Any, rng: np.random.Generator) -> int:
     longest, most_steps = WARM_UP
     times: list[float] = []
     while len(times) < most_steps and sum(times) < longest:
-        times.append(_timed(time.perf_counter, step_envs, envs, _actions(envs, 1, rng)))
+        times.append(_timed(time.perf_counter, step_envs, envs, random_actions(envs, 1, rng)))
     return int(np.clip(round(TURN / float(np.median(times))), 1, MOST_STEPS))
 
 
-def _actions(envs: MotrixVectorEnv, steps: int, rng: np.random.Generator) -> np.ndarray:
+def random_actions(envs: MotrixVectorEnv, steps: int, rng: np.random.Generator) -> np.ndarray:
     """Uniformly random actions, (steps, N, m)."""
     space: Any = envs.action_space
     return rng.uniform(space.low, space.high, (steps, *space.shape)).astype(space.dtype)
@@ -382,7 +382,7 @@ def _line(result: dict) -> str:
     )
 
 
-def _short(number: float) -> float:
+def short(number: float) -> float:
     return float(f"{number:.4g}")
 
 

@@ -50,7 +50,7 @@ def test_bare_physics_simulates_what_the_environments_do(throughput, env_id, fie
     envs: Any = gymnasium.make_vec(env_id, num_envs=6, num_threads=1, **fields)
     envs.reset(seed=3)
     origin = envs.get_state()
-    actions = throughput._actions(envs, 40, np.random.default_rng(0))
+    actions = throughput.random_actions(envs, 40, np.random.default_rng(0))
     steps = throughput.record(envs, actions)
     recorded = envs.get_state()["simulation"]
     envs.set_state(origin)
@@ -61,7 +61,7 @@ def test_bare_physics_simulates_what_the_environments_do(throughput, env_id, fie
 def test_only_resets_end_an_episode_where_ends_are_switched_off(throughput):
     envs: Any = gymnasium.make_vec(CARTPOLE, num_envs=8, num_threads=1, max_episode_steps=20)
     envs.reset(seed=0)
-    actions = throughput._actions(envs, 50, np.random.default_rng(0))
+    actions = throughput.random_actions(envs, 50, np.random.default_rng(0))
     without: list = []
     with throughput.endless(envs):
         throughput.step_envs(envs, actions, without)
