@@ -16,7 +16,7 @@ PACKAGE = "motrix-gym"
 
 CARTPOLE = PPOCfg(
     num_envs=256,
-    max_env_steps=1_000_000,
+    max_env_steps=400_000,
     check_point_interval=320,
     policy_hidden_layer_sizes=(32, 32),
     value_hidden_layer_sizes=(32, 32),
