@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from motrix_gym.arrays import Array
 from motrix_gym.random_streams import RandomStreams
 
-Array = np.ndarray
 Tree = TypeVar("Tree")  # a dataclass of arrays, or of such dataclasses and of dictionaries of arrays
 
 
