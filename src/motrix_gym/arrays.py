@@ -2,8 +2,8 @@
 
 A task that computes with these, in place of NumPy's, runs on the arrays of the library in which an engine has its
 state. Each function is the one of this name in the Python array API standard, in the library of its first argument,
-which is an array. NumPy and JAX follow the standard by themselves, Torch by the package ``array-api-compat``. With NumPy
-each is what NumPy computes, to the last bit.
+which is an array. NumPy and JAX follow the standard by themselves, Torch by the package ``array-api-compat``. With
+NumPy each is what NumPy computes, to the last bit.
 
 What is the same for all environments, as a pose, stays a NumPy array, a tuple or a number; `like` puts it beside an
 array. So do `zeros` and `full` with what is new.
@@ -148,8 +148,12 @@ def clip(x: Array, low: Array | float, high: Array | float) -> Array:
 
 
 def where(condition: Array, x: Array | float, y: Array | float) -> Array:
-    """`x` where `condition` is true, and `y` elsewhere; one of the two at least is an array."""
-    return np.where(condition, x, y) if type(condition) is np.ndarray else library(condition).where(condition, x, y)
+    """`x` where `condition` is true, and `y` elsewhere; of two numbers float64, bool or int64, as `full` makes it."""
+    if type(condition) is np.ndarray:
+        return np.where(condition, x, y)
+    if isinstance(x, (float, int)) and isinstance(y, (float, int)):
+        x = full(condition.shape, x, condition)
+    return library(condition).where(condition, x, y)
 
 
 def reshape(x: Array, shape: tuple[int, ...]) -> Array:
@@ -174,6 +178,12 @@ def stack(arrays: Sequence[Array], axis: int) -> Array:
     if type(arrays[0]) is np.ndarray:
         return np.stack(arrays, axis=axis)
     return library(arrays[0]).stack(arrays, axis=axis)
+
+
+def pad(x: Array, before: int, after: int) -> Array:
+    """`x`, (N, k), with columns of zeros before it and after it."""
+    n = x.shape[0]
+    return concat([zeros((n, before), x), x, zeros((n, after), x)], axis=1)
 
 
 def cumulative_sum(x: Array, axis: int) -> Array:
@@ -223,11 +233,11 @@ def _named(function: Any, name: str) -> Any:
 
 
 sin, cos, exp, sqrt, square = _unary("sin"), _unary("cos"), _unary("exp"), _unary("sqrt"), _unary("square")
-log1p, asinh, tanh, floor, ceil, round = map(_unary, ("log1p", "asinh", "tanh", "floor", "ceil", "round"))  # noqa: A001
+log1p, asinh, tanh, floor, ceil, round = map(_unary, ("log1p", "asinh", "tanh", "floor", "ceil", "round"))
 zeros_like, ones_like = _unary("zeros_like"), _unary("ones_like")
 atan2, hypot = _binary("atan2"), _binary("hypot")
-sum, max, min = _reduction("sum", np.add), _reduction("max", np.maximum), _reduction("min", np.minimum)  # noqa: A001
-all, any = _reduction("all", np.logical_and), _reduction("any", np.logical_or)  # noqa: A001
+sum, max, min = _reduction("sum", np.add), _reduction("max", np.maximum), _reduction("min", np.minimum)
+all, any = _reduction("all", np.logical_and), _reduction("any", np.logical_or)
 
 
 class _Same:

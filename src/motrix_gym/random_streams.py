@@ -176,6 +176,8 @@ class RandomStreams:
     def uniform(self, low: npt.ArrayLike = 0.0, high: npt.ArrayLike = 1.0, size: int = 1) -> Array:
         """Uniform numbers in [low, high), (N, size) float64; `low` and `high` broadcast against (size,)."""
         unit = self._unit(size)
+        if isinstance(low, (int, float)) and isinstance(high, (int, float)):
+            return float(low) + (float(high) - float(low)) * unit
         low, high = np.asarray(low, dtype=float), np.asarray(high, dtype=float)
         return xp.like(low, unit) + xp.like(high - low, unit) * unit
 
