@@ -29,6 +29,8 @@ def library(x: Any) -> Any:
     Raises:
         ImportError: `x` is of Torch, and the package ``array-api-compat`` is missing.
     """
+    if isinstance(x, (np.generic, int, float)):
+        return np
     if hasattr(x, "__array_namespace__"):
         return x.__array_namespace__()
     try:
@@ -89,12 +91,15 @@ def integers(x: Array) -> Array:
     return of.astype(x, of.int64)
 
 
-def indicator(condition: Array) -> Array:
-    """1 where a condition is true, 0 elsewhere, in the shape of `condition`; in float64 with NumPy, else in float32."""
-    if type(condition) is np.ndarray:
-        return np.where(condition, 1.0, 0.0)
-    of = library(condition)
-    return of.astype(condition, of.float32)
+def floats(x: Array) -> Array:
+    """`x`, bool or int, as floating-point numbers: 1 where a condition is true, 0 elsewhere.
+
+    With NumPy they are float64, else float32: beside other numbers they take their dtype.
+    """
+    if type(x) is np.ndarray:
+        return x.astype(float)
+    of = library(x)
+    return of.astype(x, of.float32)
 
 
 def columns(x: Array, index: npt.ArrayLike) -> Array:
@@ -132,14 +137,14 @@ def maximum(x: Array, y: Array | float) -> Array:
     """The larger of an element and of `y`, an array or a number."""
     if type(x) is np.ndarray:
         return np.maximum(x, y)
-    return library(x).clip(x, min=y) if isinstance(y, float) else library(x).maximum(x, y)
+    return library(x).clip(x, min=y) if isinstance(y, (int, float)) else library(x).maximum(x, y)
 
 
 def minimum(x: Array, y: Array | float) -> Array:
     """The smaller of an element and of `y`, an array or a number."""
     if type(x) is np.ndarray:
         return np.minimum(x, y)
-    return library(x).clip(x, max=y) if isinstance(y, float) else library(x).minimum(x, y)
+    return library(x).clip(x, max=y) if isinstance(y, (int, float)) else library(x).minimum(x, y)
 
 
 def clip(x: Array, low: Array | float, high: Array | float) -> Array:

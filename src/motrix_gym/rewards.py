@@ -22,7 +22,7 @@ def sum_squares(x: Array) -> Array:
 
 def indicator(condition: Array) -> Array:
     """1 where a condition is true, 0 elsewhere, in the shape of `condition`."""
-    return xp.indicator(condition)
+    return xp.floats(condition)
 
 
 def closeness(x: Array, margin: float) -> Array:
@@ -69,7 +69,7 @@ def tolerance(
         raise ValueError(f"value_at_margin is {value_at_margin}; {sigmoid} takes a number between 0 and 1")
     outside = xp.maximum(xp.maximum(low - x, x - high), 0.0)
     if margin == 0:
-        return xp.indicator(outside == 0)
+        return indicator(outside == 0)
     return _SIGMOIDS[sigmoid](outside / margin, value_at_margin)
 
 
