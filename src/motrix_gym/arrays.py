@@ -102,7 +102,7 @@ def floats(x: Array) -> Array:
     return of.astype(x, of.float32)
 
 
-def columns(x: Array, index: npt.ArrayLike) -> Array:
+def columns(x: Array, index: np.ndarray | list[int]) -> Array:
     """The elements of the last axis that `index`, the same for all environments, chooses, in its order."""
     return x[..., index] if type(x) is np.ndarray else library(x).take(x, like(index, x), axis=-1)
 

@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import functools
 import importlib
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,9 +16,12 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as numpy_arrays
 
 from motrix_gym import arrays as xp
-from motrix_gym import registration
+from motrix_gym import registration, rewards
 from motrix_gym.entry_points import task_of
 from motrix_gym.fields import configured
 from motrix_gym.multi_task import MultiTask
@@ -26,6 +30,11 @@ from motrix_gym.physics.cpu import CpuPhysics
 from motrix_gym.random_streams import RandomStreams, stream_keys
 from motrix_gym.state import Transition
 from motrix_gym.task import Task
+from motrix_gym.tasks.basic.finger import FingerTurn
+from motrix_gym.tasks.basic.hopper import Hopper
+from motrix_gym.tasks.locomotion.domain_randomization import QUANTITIES
+from motrix_gym.tasks.locomotion.velocity import Go1
+from motrix_gym.tasks.manipulation.lift_cube import FrankaLiftCube
 
 NUM_ENVS, NUM_STEPS = 3, 3
 JUDGED = ("terminated", "reward", "metrics", "success")
@@ -124,12 +133,11 @@ def trajectory(task: Task) -> list[tuple[str, tuple[Any, ...], Any]]:
     now = physics.reset(everywhere, qpos, qvel, ask("model_overrides", state))
     ask("is_valid_start", now)
     low, high = task.action_space().low, task.action_space().high
-    for _ in range(NUM_STEPS):
+    for action in actions.uniform(low, high, (NUM_STEPS, NUM_ENVS, len(low))):
         for method in ("observe", "privileged"):
             ask(method, now, state)
         for method in ("noise", "markers"):
             ask(method, state)
-        action = actions.uniform(low, high, (NUM_ENVS, len(low)))
         ctrl = ask("control", now, state, action)
         after, _ = physics.step(ctrl, ask("external_force", state))
         t = Transition(now, state, action, ctrl, after, np.zeros(NUM_ENVS, dtype=bool))
@@ -139,9 +147,9 @@ def trajectory(task: Task) -> list[tuple[str, tuple[Any, ...], Any]]:
         ask("reward", t)
         now, state = after, ask("next_state", t, rng)
     ask("reset_after", rng, state)
-    mirror = task.mirror()
-    if mirror is not None:
-        calls.append(("mirrored", (now, state, action), mirrored(task, now, state, action)))
+    if task.mirror() is not None:
+        last = now, state, actions.uniform(low, high, (NUM_ENVS, len(low)))
+        calls.append(("mirrored", last, mirrored(task, *last)))
     return calls
 
 
@@ -189,6 +197,122 @@ def assert_runs_on(library: Library, task: Task, calls: list[tuple[str, tuple[An
             np.testing.assert_array_equal(np.asarray(own_counters[name]).view(np.uint64), counter)
 
 
+def assert_traceable(task: Task, calls: list[tuple[str, tuple[Any, ...], Any]], one: Any) -> None:
+    """JAX can compile the methods: none looks at a number, or makes a shape of one."""
+    jax = importlib.import_module("jax")
+    for method, given_numpy, _ in calls:
+
+        def compiled(arrays: list[Any], method: str = method, given_numpy: tuple[Any, ...] = given_numpy) -> Any:
+            left = iter(arrays)
+            given_own = mapped(
+                lambda x: RandomStreams(next(left), next(left)) if isinstance(x, RandomStreams) else next(left),
+                given_numpy,
+            )
+            found = mirrored(task, *given_own) if method == "mirrored" else called(task, method, given_own)
+            return [x for _, x in leaves(found)]
+
+        jax.make_jaxpr(compiled)([x for _, x in leaves(beside(given_numpy, one))])
+
+
 def test_a_task_computes_the_same_on_every_library(library, env_id):
     for task, calls in trajectories(env_id):
         assert_runs_on(library, task, calls)
+        if library.name == "jax.numpy":
+            assert_traceable(task, calls, library.one)
+
+
+def test_what_an_id_leaves_out_computes_the_same_too(library):
+    randomized = Go1(
+        friction=(0.5, 1.2),
+        added_mass=(-1.0, 2.0),
+        com_shift=(0.05, 0.03, 0.02),
+        motor_strength=(0.8, 1.0),
+        stiffness=(0.8, 1.2),
+        damping=(0.5, 2.0),
+        joint_offset=0.02,
+        action_delay=(0, 2),
+        observation_noise={"gravity": 0.05, "joint_velocity": 1.5},
+        push_speed=1.0,
+        push_interval=(0.02, 0.06),
+        terrain={"noise": 0.05, "stairs_up": 0.1},
+        terrain_curriculum=True,
+        height_scan=True,
+    )
+    assert all(map(randomized._differs, QUANTITIES))
+    for task in (
+        randomized,
+        FrankaLiftCube(in_hand_share=0.5),
+        Hopper(height_margin=0.1),
+        FingerTurn(target_margin=0.1),
+    ):
+        assert_runs_on(library, task, trajectory(task))
+
+
+@given(seeds=st.tuples(*2 * [st.integers(0, 2**128)]), size=st.sampled_from([1, 4, 6]))  # JAX compiles for each shape
+@settings(max_examples=20)
+def test_random_streams_have_the_same_bits_on_every_library(library, seeds, size):
+    counter = stream_keys([seed + 1 for seed in seeds])[:, 0]  # some number of 64 bits
+    numpys = RandomStreams(stream_keys(seeds), counter)
+    own = numpys.beside(library.one)
+    expected, found = numpys.words(size), own.words(size)
+    np.testing.assert_array_equal(np.asarray(found).view(np.uint64), expected)
+    np.testing.assert_array_equal(np.asarray(own.counter).view(np.uint64), numpys.counter)
+    np.testing.assert_array_equal(np.asarray(own.uniform(size=size)), numpys.uniform(size=size))
+    np.testing.assert_allclose(np.asarray(own.normal(size)), numpys.normal(size), rtol=1e-12, atol=1e-12)
+
+
+def test_a_counter_that_overflows_begins_anew(library):
+    counter = np.array([2**64 - 1, 2**63 - 1], dtype=np.uint64)
+    numpys = RandomStreams(stream_keys([0, 1]), counter)
+    own = numpys.beside(library.one)
+    for _ in range(2):
+        np.testing.assert_array_equal(np.asarray(own.words(7)).view(np.uint64), numpys.words(7))
+
+
+@pytest.mark.parametrize("sigmoid", list(rewards._SIGMOIDS))
+def test_tolerance_is_the_same_on_every_library(library, sigmoid):
+    x = np.linspace(-3.0, 3.0, 31)
+    found = rewards.tolerance(xp.like(x, library.one), (-0.5, 0.5), 1.0, sigmoid)
+    np.testing.assert_allclose(
+        np.asarray(found), rewards.tolerance(x, (-0.5, 0.5), 1.0, sigmoid), rtol=1e-12, atol=1e-12
+    )
+
+
+def test_constants_take_the_floating_dtype_of_what_they_stand_beside(library):
+    half = library.one + 0.0
+    half = xp.library(half).astype(half, xp.library(half).float32)
+    assert xp.like((1.0, 2.0), half).dtype == half.dtype
+    assert xp.zeros((2,), half).dtype == half.dtype
+    assert xp.like(np.array([1, 2]), half).dtype == xp.library(half).int64
+    assert xp.full((2,), False, half).dtype == xp.library(half).bool
+    constant = np.arange(3.0)
+    if library.name == "torch":
+        assert xp.like(constant, half) is xp.like(constant, half), "a constant goes to the device once"
+
+
+MATRICES = st.tuples(st.integers(1, 4), st.integers(1, 17))
+
+
+@given(x=numpy_arrays.arrays(np.float64, MATRICES, elements=st.floats(-1e3, 1e3)))
+def test_with_numpy_each_function_is_numpys_to_the_last_bit(x):
+    for view in (x, x.T, x[:, ::-1]):
+        for axis in (0, 1):
+            for keepdims in (False, True):
+                same = functools.partial(dict, axis=axis, keepdims=keepdims)
+                np.testing.assert_array_equal(xp.mean(view, **same()), np.mean(view, **same()))
+                np.testing.assert_array_equal(xp.sum(view, **same()), np.sum(view, **same()))
+                np.testing.assert_array_equal(xp.vector_norm(view, **same()), np.linalg.vector_norm(view, **same()))
+                np.testing.assert_array_equal(xp.max(view, **same()), np.max(view, **same()))
+                np.testing.assert_array_equal(xp.any(view > 0, **same()), np.any(view > 0, **same()))
+
+
+def test_jax_without_64_bit_numbers_is_refused():
+    jax = pytest.importorskip("jax")
+    with jax.enable_x64(False), pytest.raises(ValueError, match="JAX_ENABLE_X64"):
+        RandomStreams(stream_keys([0])).beside(jax.numpy.ones(1))
+
+
+def test_a_tensor_asks_for_the_package_that_it_needs(monkeypatch):
+    monkeypatch.setitem(sys.modules, "array_api_compat", None)
+    with pytest.raises(ImportError, match="pip install array-api-compat"):
+        xp.library(object())  # as good as a tensor: it does not say what its library is
