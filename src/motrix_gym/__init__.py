@@ -27,7 +27,7 @@ except Exception:
     finally:
         os.environ["MUJOCO_GL"] = _asked
 
-from motrix_gym import fields, interop, rewards, rotations
+from motrix_gym import arrays, fields, interop, rewards, rotations
 from motrix_gym.installed import register_installed
 from motrix_gym.model_files import load_model, load_spec
 from motrix_gym.multi_task import MultiTask
@@ -66,6 +66,7 @@ __all__ = [
     "TaskState",
     "Transition",
     "VelocityTask",
+    "arrays",
     "check_task",
     "check_vector_env",
     "fields",

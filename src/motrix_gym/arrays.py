@@ -96,8 +96,13 @@ def floats(x: Array) -> Array:
 
     With NumPy they are float64, else float32: beside other numbers they take their dtype.
     """
+    return x.astype(float) if type(x) is np.ndarray else single(x)
+
+
+def single(x: Array) -> Array:
+    """`x` as float32."""
     if type(x) is np.ndarray:
-        return x.astype(float)
+        return x.astype(np.float32)
     of = library(x)
     return of.astype(x, of.float32)
 
@@ -209,7 +214,7 @@ def _unary(name: str) -> Callable[[Array], Array]:
     def function(x: Array) -> Array:
         return of_numpy(x) if type(x) is np.ndarray else getattr(library(x), name)(x)
 
-    return _named(function, name)
+    return _named(function, name, f"``numpy.{name}`` of each element.")
 
 
 def _binary(name: str) -> Callable[[Array, Array], Array]:
@@ -218,7 +223,7 @@ def _binary(name: str) -> Callable[[Array, Array], Array]:
     def function(x: Array, y: Array) -> Array:
         return of_numpy(x, y) if type(x) is np.ndarray else getattr(library(x), name)(x, y)
 
-    return _named(function, name)
+    return _named(function, name, f"``numpy.{name}`` of the elements of two arrays.")
 
 
 def _reduction(name: str, ufunc: np.ufunc) -> Callable[..., Array]:
@@ -229,11 +234,12 @@ def _reduction(name: str, ufunc: np.ufunc) -> Callable[..., Array]:
             return of_numpy(x, axis=axis, keepdims=keepdims)
         return getattr(library(x), name)(x, axis=axis, keepdims=keepdims)
 
-    return _named(function, name)
+    return _named(function, name, f"``numpy.{name}`` along an axis.")
 
 
-def _named(function: Any, name: str) -> Any:
+def _named(function: Any, name: str, doc: str) -> Any:
     function.__name__ = function.__qualname__ = name
+    function.__doc__ = doc
     return function
 
 

@@ -21,14 +21,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as numpy_arrays
 
 from motrix_gym import arrays as xp
-from motrix_gym import registration, rewards
+from motrix_gym import observation, registration, rewards
 from motrix_gym.entry_points import task_of
 from motrix_gym.fields import configured
 from motrix_gym.multi_task import MultiTask
 from motrix_gym.physics.base import Override
 from motrix_gym.physics.cpu import CpuPhysics
 from motrix_gym.random_streams import RandomStreams, stream_keys
-from motrix_gym.state import Transition
+from motrix_gym.state import State, Transition, where
 from motrix_gym.task import Task
 from motrix_gym.tasks.basic.finger import FingerTurn
 from motrix_gym.tasks.basic.hopper import Hopper
@@ -246,6 +246,21 @@ def test_what_an_id_leaves_out_computes_the_same_too(library):
         FingerTurn(target_margin=0.1),
     ):
         assert_runs_on(library, task, trajectory(task))
+
+
+def test_a_policy_sees_the_same_on_every_library(library):
+    task = Go1(history=3, observed=("gravity", "joint_position"), observation_noise={"gravity": 0.1})
+    physics, task_state = next(x for method, x, _ in trajectory(task) if method == "observe")
+    blank = np.zeros(NUM_ENVS, dtype=bool)
+    state = State(physics, task_state, RandomStreams(stream_keys(range(NUM_ENVS))), blank, blank, blank, blank)
+    state = dataclasses.replace(state, past_observations=observation.first_past(task, state))
+    own = beside(state, library.one)
+    for seen in (observation.observation, observation.first_past, observation.next_past):
+        assert_same(library, {"": seen(task, state)}, {"": seen(task, own)}, seen.__name__)
+    moved = dataclasses.replace(state, physics=mapped(lambda x: x + 1.0, state.physics))
+    mask = np.arange(NUM_ENVS) > 0
+    chosen = where(xp.like(mask, library.one), own.physics, beside(moved.physics, library.one))
+    assert_same(library, where(mask, state.physics, moved.physics), chosen, "where")
 
 
 @given(seeds=st.tuples(*2 * [st.integers(0, 2**128)]), size=st.sampled_from([1, 4, 6]))  # JAX compiles for each shape
