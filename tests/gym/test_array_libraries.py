@@ -8,24 +8,22 @@ import contextlib
 import dataclasses
 import functools
 import importlib
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
+from array_trees import beside, leaves, mapped
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as numpy_arrays
 
 from motrix_gym import arrays as xp
 from motrix_gym import observation, registration, rewards
 from motrix_gym.entry_points import task_of
 from motrix_gym.fields import configured
 from motrix_gym.multi_task import MultiTask
-from motrix_gym.physics.base import Override
 from motrix_gym.physics.cpu import CpuPhysics
 from motrix_gym.random_streams import RandomStreams, stream_keys
 from motrix_gym.state import State, Transition, where
@@ -71,43 +69,6 @@ def library(request: pytest.FixtureRequest) -> Iterator[Library]:
         one = module.ones(1, dtype=module.float64)
         number = type(one) if request.param != "jax.numpy" else importlib.import_module("jax").Array
         yield Library(request.param, 1e-12 if request.param == "array_api_strict" else 1e-6, one, number)
-
-
-def mapped(function: Callable[[Any], Any], tree: Any) -> Any:
-    """A tree of dataclasses, mappings and tuples with `function` applied to its arrays and random streams."""
-    if isinstance(tree, (np.ndarray, RandomStreams)):
-        return function(tree)
-    if isinstance(tree, Mapping):
-        return {name: mapped(function, x) for name, x in tree.items()}
-    if isinstance(tree, tuple):
-        return tuple(mapped(function, x) for x in tree)
-    if isinstance(tree, Override):
-        return dataclasses.replace(tree, values=function(tree.values))
-    if dataclasses.is_dataclass(tree):
-        return type(tree)(**{f.name: mapped(function, getattr(tree, f.name)) for f in dataclasses.fields(tree)})
-    return tree
-
-
-def beside(tree: Any, one: Any) -> Any:
-    """A tree of NumPy's arrays with arrays of another library."""
-    return mapped(lambda x: x.beside(one) if isinstance(x, RandomStreams) else xp.like(x.copy(), one), tree)
-
-
-def leaves(tree: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """What is no dataclass, mapping or tuple in a tree, with what it is called."""
-    if isinstance(tree, Mapping):
-        for key, x in tree.items():
-            yield from leaves(x, f"{name}[{key!r}]")
-    elif isinstance(tree, tuple):
-        for i, x in enumerate(tree):
-            yield from leaves(x, f"{name}[{i}]")
-    elif isinstance(tree, Override):
-        yield f"{name}.values", tree.values
-    elif dataclasses.is_dataclass(tree):
-        for f in dataclasses.fields(tree):
-            yield from leaves(getattr(tree, f.name), f"{name}.{f.name}")
-    elif tree is not None:
-        yield name, tree
 
 
 def called(task: Task, method: str, given: tuple[Any, ...]) -> Any:
@@ -305,29 +266,7 @@ def test_constants_take_the_floating_dtype_of_what_they_stand_beside(library):
         assert xp.like(constant, half) is xp.like(constant, half), "a constant goes to the device once"
 
 
-MATRICES = st.tuples(st.integers(1, 4), st.integers(1, 17))
-
-
-@given(x=numpy_arrays.arrays(np.float64, MATRICES, elements=st.floats(-1e3, 1e3)))
-def test_with_numpy_each_function_is_numpys_to_the_last_bit(x):
-    for view in (x, x.T, x[:, ::-1]):
-        for axis in (0, 1):
-            for keepdims in (False, True):
-                same = functools.partial(dict, axis=axis, keepdims=keepdims)
-                np.testing.assert_array_equal(xp.mean(view, **same()), np.mean(view, **same()))
-                np.testing.assert_array_equal(xp.sum(view, **same()), np.sum(view, **same()))
-                np.testing.assert_array_equal(xp.vector_norm(view, **same()), np.linalg.vector_norm(view, **same()))
-                np.testing.assert_array_equal(xp.max(view, **same()), np.max(view, **same()))
-                np.testing.assert_array_equal(xp.any(view > 0, **same()), np.any(view > 0, **same()))
-
-
 def test_jax_without_64_bit_numbers_is_refused():
     jax = pytest.importorskip("jax")
     with jax.enable_x64(False), pytest.raises(ValueError, match="JAX_ENABLE_X64"):
         RandomStreams(stream_keys([0])).beside(jax.numpy.ones(1))
-
-
-def test_a_tensor_asks_for_the_package_that_it_needs(monkeypatch):
-    monkeypatch.setitem(sys.modules, "array_api_compat", None)
-    with pytest.raises(ImportError, match="pip install array-api-compat"):
-        xp.library(object())  # as good as a tensor: it does not say what its library is
