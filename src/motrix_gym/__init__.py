@@ -27,7 +27,7 @@ except Exception:
     finally:
         os.environ["MUJOCO_GL"] = _asked
 
-from motrix_gym import fields, interop, rewards, rotations
+from motrix_gym import arrays, fields, interop, rewards, rotations
 from motrix_gym.contact_pairs import compile_for_simulation, load_for_simulation
 from motrix_gym.installed import register_installed
 from motrix_gym.model_files import load_model, load_spec
@@ -67,6 +67,7 @@ __all__ = [
     "TaskState",
     "Transition",
     "VelocityTask",
+    "arrays",
     "check_task",
     "check_vector_env",
     "compile_for_simulation",

@@ -11,8 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
+from motrix_gym import arrays as xp
 from motrix_gym.fields import nearest
 from motrix_gym.state import Array, PhysicsState, State, consecutive
 from motrix_gym.symmetry import Mirror
@@ -43,9 +42,9 @@ def observation(task: Task, state: State) -> Array:
     frame = _joined(blocks)
     if task.history == 1:
         return frame
-    frames = np.concat([state.past_observations, frame[:, None]], axis=1)  # (N, history, k)
+    frames = xp.concat([state.past_observations, frame[:, None, :]], axis=1)  # (N, history, k)
     places = consecutive({name: x.shape[1] for name, x in blocks.items()})
-    return np.concat([frames[:, :, at].reshape(len(frames), -1) for at in places.values()], axis=1)
+    return xp.concat([xp.reshape(frames[:, :, at], (frames.shape[0], -1)) for at in places.values()], axis=1)
 
 
 def with_noise(task: Task, physics: PhysicsState, state: Any) -> dict[str, Array]:
@@ -65,15 +64,15 @@ def unobserved(task: Task, state: State) -> list[Array]:
 def first_past(task: Task, state: State) -> Array:
     """The past frames of episodes that begin in a state, (N, history - 1, k): the first frame, again and again."""
     if task.history == 1:
-        return np.zeros((len(state.elapsed), 0, 0), dtype=np.float32)
-    return np.repeat(_joined(_seen(task, state))[:, None], task.history - 1, axis=1)
+        return xp.single(xp.zeros((state.elapsed.shape[0], 0, 0), state.physics.qpos))
+    return xp.tile(_joined(_seen(task, state))[:, None, :], (1, task.history - 1, 1))
 
 
 def next_past(task: Task, state: State) -> Array:
     """The past frames one step after a state, (N, history - 1, k): without the oldest, with that of the state."""
     if task.history == 1:
         return state.past_observations
-    return np.concat([state.past_observations[:, 1:], _joined(_seen(task, state))[:, None]], axis=1)
+    return xp.concat([state.past_observations[:, 1:, :], _joined(_seen(task, state))[:, None, :]], axis=1)
 
 
 def block_columns(task: Task, widths: Mapping[str, int]) -> dict[str, slice]:
@@ -100,4 +99,4 @@ def _seen(task: Task, state: State) -> dict[str, Array]:
 
 
 def _joined(blocks: Mapping[str, Array]) -> Array:
-    return np.concat(list(blocks.values()), axis=1).astype(np.float32)
+    return xp.single(xp.concat(list(blocks.values()), axis=1))

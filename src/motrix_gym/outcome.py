@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
-
-Array = np.ndarray
+from motrix_gym import arrays as xp
+from motrix_gym.arrays import Array
 
 
 @dataclass(frozen=True)
@@ -50,14 +49,14 @@ class Outcome:
         """The outcome of the environments that `mask`, (N,) bool, marks; the others took no step."""
 
         def kept(group: Mapping[str, Array]) -> dict[str, Array]:
-            return {name: np.where(mask, x, np.zeros_like(x)) for name, x in group.items()}
+            return {name: xp.where(mask, x, xp.zeros_like(x)) for name, x in group.items()}
 
         return replace(
             self,
             took_step=self.took_step & mask,
             terminated=self.terminated & mask,
             truncated=self.truncated & mask,
-            rewards=np.where(mask, self.rewards, 0.0),
+            rewards=xp.where(mask, self.rewards, 0.0),
             reward_terms=kept(self.reward_terms),
             termination=kept(self.termination),
             metrics=kept(self.metrics),

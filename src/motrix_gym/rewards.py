@@ -6,34 +6,37 @@ from collections.abc import Callable
 
 import numpy as np
 
+from motrix_gym import arrays as xp
+from motrix_gym.arrays import Array
 
-def tracking(target: np.ndarray, value: np.ndarray, variance: float) -> np.ndarray:
+
+def tracking(target: Array, value: Array, variance: float) -> Array:
     """exp(-|target - value|^2 / variance), (N, k) to (N,): 1 on target."""
-    return np.exp(-sum_squares(target - value) / variance)
+    return xp.exp(-sum_squares(target - value) / variance)
 
 
-def sum_squares(x: np.ndarray) -> np.ndarray:
+def sum_squares(x: Array) -> Array:
     """The sum of squares along the last axis, (N, k) to (N,)."""
-    return np.square(x).sum(axis=-1)
+    return xp.sum(xp.square(x), axis=-1)
 
 
-def indicator(condition: np.ndarray) -> np.ndarray:
+def indicator(condition: Array) -> Array:
     """1 where a condition is true, 0 elsewhere, in the shape of `condition`."""
-    return np.where(condition, 1.0, 0.0)
+    return xp.floats(condition)
 
 
-def closeness(x: np.ndarray, margin: float) -> np.ndarray:
+def closeness(x: Array, margin: float) -> Array:
     """1 / (1 + (x / margin)^2), in the shape of `x`: 1 at 0, a half at `margin`, felt from far off."""
     return tolerance(x, margin=margin, sigmoid="long_tail", value_at_margin=0.5)
 
 
 def tolerance(
-    x: np.ndarray,
+    x: Array,
     bounds: tuple[float, float] = (0.0, 0.0),
     margin: float = 0.0,
     sigmoid: str = "gaussian",
     value_at_margin: float = 0.1,
-) -> np.ndarray:
+) -> Array:
     """How well each `x` keeps within `bounds`: 1 inside, falling to 0 outside.
 
     The rewards of the DeepMind Control Suite are made of this function (Tassa et al., arXiv:1801.00690).
@@ -64,28 +67,28 @@ def tolerance(
         raise ValueError(f"sigmoid {sigmoid!r} is not known; use one of {', '.join(_SIGMOIDS)}")
     if not (0 < value_at_margin < 1 or (value_at_margin == 0 and sigmoid in _REACHING_ZERO)):
         raise ValueError(f"value_at_margin is {value_at_margin}; {sigmoid} takes a number between 0 and 1")
-    outside = np.maximum(np.maximum(low - x, x - high), 0.0)
+    outside = xp.maximum(xp.maximum(low - x, x - high), 0.0)
     if margin == 0:
-        return np.where(outside == 0, 1.0, 0.0)
+        return indicator(outside == 0)
     return _SIGMOIDS[sigmoid](outside / margin, value_at_margin)
 
 
-def _hyperbolic(d: np.ndarray, v: float) -> np.ndarray:
-    decay = np.exp(-d * np.acosh(1 / v))  # 1 / cosh of large numbers, without overflow
+def _hyperbolic(d: Array, v: float) -> Array:
+    decay = xp.exp(-d * float(np.acosh(1 / v)))  # 1 / cosh of large numbers, without overflow
     return 2 * decay / (1 + decay**2)
 
 
-def _cosine(d: np.ndarray, v: float) -> np.ndarray:
-    return (1 + np.cos(np.minimum(d * np.acos(2 * v - 1), np.pi))) / 2
+def _cosine(d: Array, v: float) -> Array:
+    return (1 + xp.cos(xp.minimum(d * float(np.acos(2 * v - 1)), np.pi))) / 2
 
 
-_SIGMOIDS: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
+_SIGMOIDS: dict[str, Callable[[Array, float], Array]] = {
     "gaussian": lambda d, v: v ** (d**2),
     "hyperbolic": _hyperbolic,
     "long_tail": lambda d, v: 1 / (1 + (1 / v - 1) * d**2),
-    "tanh_squared": lambda d, v: 1 - np.tanh(d * np.atanh(np.sqrt(1 - v))) ** 2,
-    "linear": lambda d, v: np.maximum(1 - (1 - v) * d, 0.0),
-    "quadratic": lambda d, v: np.maximum(1 - (1 - v) * d**2, 0.0),
+    "tanh_squared": lambda d, v: 1 - xp.tanh(d * float(np.atanh(np.sqrt(1 - v)))) ** 2,
+    "linear": lambda d, v: xp.maximum(1 - (1 - v) * d, 0.0),
+    "quadratic": lambda d, v: xp.maximum(1 - (1 - v) * d**2, 0.0),
     "cosine": _cosine,
 }
 _REACHING_ZERO = ("linear", "quadratic", "cosine")

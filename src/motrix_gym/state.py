@@ -12,9 +12,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from motrix_gym import arrays as xp
+from motrix_gym.arrays import Array
 from motrix_gym.random_streams import RandomStreams
 
-Array = np.ndarray
 Tree = TypeVar("Tree")  # a dataclass of arrays, or of such dataclasses and of dictionaries of arrays
 
 
@@ -104,7 +105,7 @@ def put(tree: Tree, envs: Any, new: Tree) -> Tree:
 
 def where(mask: Array, tree: Tree, otherwise: Tree) -> Tree:
     """`tree` for the environments that `mask`, (N,) bool, marks, and `otherwise` for the others."""
-    return _map(lambda x, y: np.where(mask.reshape(-1, *(1,) * (x.ndim - 1)), x, y), tree, otherwise)
+    return _map(lambda x, y: xp.where(xp.reshape(mask, (-1, *(1,) * (x.ndim - 1))), x, y), tree, otherwise)
 
 
 def consecutive(widths: Mapping[str, int]) -> dict[str, slice]:
@@ -150,9 +151,9 @@ def from_arrays(arrays: Mapping[str, Array], like: State) -> State:
 def _map(function: Callable[..., Array], *trees: Any) -> Any:
     """Applies a function to the arrays of trees of the same structure."""
     first = trees[0]
-    if isinstance(first, np.ndarray):
-        return function(*trees)
     if isinstance(first, Mapping):
         return {name: _map(function, *(tree[name] for tree in trees)) for name in first}
+    if not dataclasses.is_dataclass(first):
+        return function(*trees)
     names = [f.name for f in dataclasses.fields(first)]
     return type(first)(**{name: _map(function, *(getattr(tree, name) for tree in trees)) for name in names})

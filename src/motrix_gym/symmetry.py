@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-Array = np.ndarray
+from motrix_gym import arrays as xp
+from motrix_gym.arrays import Array
 
 LEFT_TO_RIGHT = np.array([1.0, -1.0, 1.0])
 """The reflection of a point or of a direction, of which y points to the left."""
@@ -27,7 +28,7 @@ class Flip:
     sign: Array
 
     def __call__(self, x: Array) -> Array:
-        return x[..., self.index] * self.sign
+        return xp.columns(x, self.index) * xp.like(self.sign, x)
 
     @staticmethod
     def signs(*sign: float) -> Flip:

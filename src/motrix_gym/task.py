@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
 import mujoco
-import numpy as np
 from gymnasium import spaces
 
+from motrix_gym import arrays as xp
 from motrix_gym.fields import Bound, check_fields, nearest
 from motrix_gym.physics.base import Override
 from motrix_gym.random_streams import RandomStreams
@@ -111,7 +111,7 @@ class Task:
 
     def is_valid_start(self, physics: PhysicsState) -> Array:
         """Whether an episode may begin at a start state, (N,) bool; one that is not valid is sampled again."""
-        return np.ones(len(physics.qpos), dtype=bool)
+        return xp.full(physics.qpos.shape[:1], True, physics.qpos)
 
     def control(self, physics: PhysicsState, state: Any, action: Array) -> Array:
         """The actuator signals of an action, ctrl (N, nu)."""

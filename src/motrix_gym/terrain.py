@@ -9,14 +9,15 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated
 
 import mujoco
 import numpy as np
 
+from motrix_gym import arrays as xp
+from motrix_gym.arrays import Array
 from motrix_gym.fields import Bound
-
-Array = np.ndarray
 
 CELL, FINE_CELL = 0.1, 0.05  # m between two heights; the fine one where there are stairs, whose edges are steep
 TILE = 5.0  # m, side of a tile
@@ -52,21 +53,22 @@ class Terrain:
     cell: float
     middles: Array
 
-    @property
+    @cached_property
     def half_size(self) -> Array:
         """Half the extent in x and y, (2,) m."""
-        return (np.array(self.heights.shape[::-1]) - 1) * self.cell / 2
+        return self._last * self.cell / 2
 
     def height(self, points: Array) -> Array:
         """The height of the ground at `points`, (..., 2) m, as (...,) m."""
-        last = np.array(self.heights.shape[::-1]) - 1
-        place = np.clip((points + self.half_size) / self.cell, 0, last)
-        cell = np.minimum(place.astype(np.intp), last - 1)
-        along, across = np.moveaxis(place - cell, -1, 0)
-        column, row = np.moveaxis(cell, -1, 0)
-        near, far = self.heights[row, column], self.heights[row + 1, column + 1]
-        right, left = self.heights[row, column + 1], self.heights[row + 1, column]
-        return np.where(
+        last = xp.like(self._last, points)
+        place = xp.clip((points + xp.like(self.half_size, points)) / self.cell, 0.0, last)
+        cell = xp.minimum(xp.floor(place), last - 1)
+        along, across = (place - cell)[..., 0], (place - cell)[..., 1]
+        column, row = xp.integers(cell[..., 0]), xp.integers(cell[..., 1])
+        heights = xp.like(self.heights, points)
+        near, far = heights[row, column], heights[row + 1, column + 1]
+        right, left = heights[row, column + 1], heights[row + 1, column]
+        return xp.where(
             across <= along,
             near + along * (right - near) + across * (far - right),
             near + across * (left - near) + along * (far - left),
@@ -77,9 +79,15 @@ class Terrain:
         reach = np.ceil(radius / self.cell)
         steps = np.arange(-reach, reach + 1) * self.cell
         around = np.stack(np.meshgrid(steps, steps), axis=-1).reshape(-1, 2)
-        place = np.rint((points[:, None] + around + self.half_size) / self.cell).astype(np.intp)
-        column, row = np.moveaxis(np.clip(place, 0, np.array(self.heights.shape[::-1]) - 1), -1, 0)
-        return self.heights[row, column].max(axis=1)
+        near = points[:, None, :] + xp.like(around, points) + xp.like(self.half_size, points)
+        place = xp.clip(xp.round(near / self.cell), 0.0, xp.like(self._last, points))
+        column, row = xp.integers(place[..., 0]), xp.integers(place[..., 1])
+        return xp.max(xp.like(self.heights, points)[row, column], axis=1)
+
+    @cached_property
+    def _last(self) -> Array:
+        """The last column and row, (2,)."""
+        return np.array(self.heights.shape[::-1], dtype=float) - 1
 
     def lay(self, model: mujoco.MjSpec) -> None:
         """Replaces the plane `FLOOR` of a model by this ground.

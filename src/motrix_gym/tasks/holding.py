@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
+from motrix_gym import arrays as xp
 from motrix_gym.fields import Positive
 from motrix_gym.state import Array, Transition
 from motrix_gym.task import Task
@@ -29,4 +28,4 @@ class Holding(Task):
 
     def time_held(self, t: Transition) -> Array:
         """For how long it has been held once the step is done, (N,) s."""
-        return np.where(self.holds(t), t.state.held + self.control_dt, 0.0)
+        return xp.where(self.holds(t), t.state.held + self.control_dt, 0.0)

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from motrix_gym import arrays as xp
 from motrix_gym.fields import Positive
 from motrix_gym.random_streams import RandomStreams
 from motrix_gym.reward_terms import reward_term
@@ -49,11 +50,12 @@ class Acrobot(TargetTask):
     target_margin: Positive = 1.0
 
     def reset(self, rng: RandomStreams) -> tuple[Array, Array, TaskState]:
-        return rng.uniform(-np.pi, np.pi, 2), np.zeros((len(rng), 2)), TaskState()
+        qpos = rng.uniform(-np.pi, np.pi, 2)
+        return qpos, xp.zeros_like(qpos), TaskState()
 
     def observe(self, physics: PhysicsState, state: TaskState) -> dict[str, Array]:
-        links = np.stack([physics.sensor["upper_axis"], physics.sensor["lower_axis"]], axis=2)  # (N, xyz, link)
-        return {"orientations": np.concat([links[:, 0], links[:, 2]], axis=1), "velocity": physics.qvel}
+        links = xp.stack([physics.sensor["upper_axis"], physics.sensor["lower_axis"]], axis=2)  # (N, xyz, link)
+        return {"orientations": xp.concat([links[:, 0, :], links[:, 2, :]], axis=1), "velocity": physics.qvel}
 
     @reward_term(1.0)
     def reward_tip_high(self, t: Transition) -> Array:
@@ -66,4 +68,4 @@ class Acrobot(TargetTask):
 
 def distance(physics: PhysicsState) -> Array:
     """From the tip to the highest point that it can reach, (N,) m."""
-    return np.linalg.vector_norm(physics.sensor["tip_from_target"], axis=1)
+    return xp.vector_norm(physics.sensor["tip_from_target"], axis=1)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
+from motrix_gym import arrays as xp
 from motrix_gym.fields import NonNegative
 from motrix_gym.random_streams import RandomStreams
 from motrix_gym.reward_terms import reward_term
@@ -56,7 +55,8 @@ class BallInCup(SuiteTask):
 
     def reset(self, rng: RandomStreams) -> tuple[Array, Array, TaskState]:
         ball = rng.uniform([-0.2, 0.2], [0.2, 0.5], 2)
-        return np.pad(ball, ((0, 0), (2, 0))), np.zeros((len(rng), 4)), TaskState()
+        qpos = xp.pad(ball, 2, 0)
+        return qpos, xp.zeros_like(qpos), TaskState()
 
     def is_valid_start(self, physics: PhysicsState) -> Array:
         return physics.sensor["contacts"][:, 0] == 0
@@ -80,4 +80,4 @@ class BallInCup(SuiteTask):
 
 def offset(physics: PhysicsState) -> Array:
     """From the middle of the target to the ball, in x or in z, whichever is more, (N,) m."""
-    return np.abs(physics.sensor["ball_from_target"][:, IN_PLANE]).max(axis=1)
+    return xp.max(abs(xp.columns(physics.sensor["ball_from_target"], IN_PLANE)), axis=1)

@@ -9,6 +9,7 @@ import mujoco
 import numpy as np
 from gymnasium import spaces
 
+from motrix_gym import arrays as xp
 from motrix_gym.contact_pairs import load_for_simulation
 from motrix_gym.fields import Bound, Positive, Range
 from motrix_gym.random_streams import RandomStreams
@@ -20,6 +21,7 @@ from motrix_gym.task import Task
 MODEL = "bounce_ball.xml"
 ARM = slice(0, 6)  # in qpos and qvel
 HOME = np.deg2rad([0.0, 40.0, 110.0, 0.0, -60.0, 0.0])  # joint angles that hold the paddle level
+UPRIGHT = (1.0, 0.0, 0.0, 0.0)  # no rotation
 PADDLE = np.array([0.593561, 0.0, 0.279797])  # m, where the paddle's centre is then
 GRAVITY = 9.81  # m/s^2
 BALL_ON_PADDLE = 0.0225  # m from the paddle's centre to that of a ball that lies on it
@@ -118,29 +120,31 @@ class BounceBall(Task):
     def reset(self, rng: RandomStreams) -> tuple[Array, Array, BounceBallState]:
         n = len(rng)
         unit = rng.uniform(-1.0, 1.0, 11)
-        joints = HOME + 0.01 * unit[:, ARM]
+        joints = xp.like(HOME, unit) + 0.01 * unit[:, ARM]
         drop = 0.4 + 0.1 * unit[:, 6:7]
-        ball = PADDLE + np.concat([0.02 * unit[:, 7:9], drop], axis=1)
-        upright = np.tile([1.0, 0.0, 0.0, 0.0], (n, 1))
-        qpos = np.concat([joints, ball, upright], axis=1)
-        qvel = np.concat([np.zeros((n, 6)), 0.05 * unit[:, 9:11], np.zeros((n, 4))], axis=1)
+        ball = xp.like(PADDLE, unit) + xp.concat([0.02 * unit[:, 7:9], drop], axis=1)
+        upright = xp.tile(xp.like(UPRIGHT, unit), (n, 1))
+        qpos = xp.concat([joints, ball, upright], axis=1)
+        qvel = xp.pad(0.05 * unit[:, 9:11], 6, 4)
         state = BounceBallState(
             joint_target=joints,
             apex=rng.uniform(*self.apex_range),
-            bounces=np.zeros(n),
-            low_time=np.zeros(n),
+            bounces=xp.zeros((n,), unit),
+            low_time=xp.zeros((n,), unit),
         )
         return qpos, qvel, state
 
     def control(self, physics: PhysicsState, state: BounceBallState, action: Array) -> Array:
         moved = state.joint_target + self.joint_speed * self.control_dt * action
-        return np.clip(moved, HOME - self.joint_reach, HOME + self.joint_reach)
+        home = xp.like(HOME, moved)
+        return xp.clip(moved, home - self.joint_reach, home + self.joint_reach)
 
     def observe(self, physics: PhysicsState, state: BounceBallState) -> dict[str, Array]:
+        home = xp.like(HOME, physics.qpos)
         return {
-            "joint_position": physics.qpos[:, ARM] - HOME,
+            "joint_position": physics.qpos[:, ARM] - home,
             "joint_velocity": physics.qvel[:, ARM],
-            "joint_target": state.joint_target - HOME,
+            "joint_target": state.joint_target - home,
             "ball_position": _ball(physics),
             "ball_velocity": physics.sensor["ball_velocity"],
             "paddle_to_ball": physics.sensor["ball_position"] - physics.sensor["paddle_position"],
@@ -166,7 +170,7 @@ class BounceBall(Task):
     @reward_term(-0.5)
     def reward_posture(self, t: Transition) -> Array:
         """sum of squared joint angles from home"""
-        return sum_squares(t.next_physics.qpos[:, ARM] - HOME)
+        return sum_squares(t.next_physics.qpos[:, ARM] - xp.like(HOME, t.next_physics.qpos))
 
     @reward_term(-0.01)
     def reward_effort(self, t: Transition) -> Array:
@@ -180,7 +184,7 @@ class BounceBall(Task):
 
     def terminated(self, t: Transition) -> dict[str, Array]:
         ball = _ball(t.next_physics)
-        away = np.linalg.vector_norm(ball[:, :2], axis=1) > self.max_distance
+        away = xp.vector_norm(ball[:, :2], axis=1) > self.max_distance
         return {
             "lost": away | (ball[:, 2] < -0.1),
             "at_rest": self._low_time(t) > self.rest_time,
@@ -198,38 +202,39 @@ class BounceBall(Task):
         )
 
     def metrics(self, t: Transition) -> dict[str, Array]:
-        distance = np.linalg.vector_norm(_ball(t.next_physics)[:, :2], axis=1)
+        distance = xp.vector_norm(_ball(t.next_physics)[:, :2], axis=1)
         return {"apex_error": self._apex_error(t), "distance": distance}
 
     def markers(self, state: BounceBallState) -> dict[str, Array]:
-        return {"apex": np.pad(state.apex, ((0, 0), (2, 0)))}
+        return {"apex": xp.pad(state.apex, 2, 0)}
 
     def _apex_error(self, t: Transition) -> Array:  # (N,) m
-        return np.abs(apex(t.next_physics) - t.state.apex[:, 0])
+        return abs(apex(t.next_physics) - t.state.apex[:, 0])
 
     def _bounced(self, t: Transition) -> Array:  # (N,) bool
         return (_ball(t.physics)[:, 2] < self.bounce_height) & (_ball(t.next_physics)[:, 2] >= self.bounce_height)
 
     def _bounces(self, t: Transition) -> Array:  # (N,) with the one of this step
-        return t.state.bounces + self._bounced(t)
+        return t.state.bounces + indicator(self._bounced(t))
 
     def _low_time(self, t: Transition) -> Array:  # (N,) s with this step
-        return np.where(_ball(t.next_physics)[:, 2] < self.bounce_height, t.state.low_time + self.control_dt, 0.0)
+        return xp.where(_ball(t.next_physics)[:, 2] < self.bounce_height, t.state.low_time + self.control_dt, 0.0)
 
 
 def apex(physics: PhysicsState) -> Array:
     """How high the ball would rise, or came from, over the paddle at home, (N,) m."""
-    return _ball(physics)[:, 2] + np.square(physics.sensor["ball_velocity"][:, 2]) / (2 * GRAVITY)
+    return _ball(physics)[:, 2] + xp.square(physics.sensor["ball_velocity"][:, 2]) / (2 * GRAVITY)
 
 
 def landing_distance(physics: PhysicsState) -> Array:
     """How far from the middle of the paddle at home the ball will land, (N,) m."""
     ball, velocity = _ball(physics), physics.sensor["ball_velocity"]
-    fall = np.maximum(ball[:, 2] - BALL_ON_PADDLE, 0.0)
-    flight = (velocity[:, 2] + np.sqrt(np.square(velocity[:, 2]) + 2 * GRAVITY * fall)) / GRAVITY
-    return np.linalg.vector_norm(ball[:, :2] + velocity[:, :2] * np.maximum(flight, 0.0)[:, None], axis=1)
+    fall = xp.maximum(ball[:, 2] - BALL_ON_PADDLE, 0.0)
+    flight = (velocity[:, 2] + xp.sqrt(xp.square(velocity[:, 2]) + 2 * GRAVITY * fall)) / GRAVITY
+    return xp.vector_norm(ball[:, :2] + velocity[:, :2] * xp.maximum(flight, 0.0)[:, None], axis=1)
 
 
 def _ball(physics: PhysicsState) -> Array:
     """Where the ball is, (N, 3) m from the middle of the paddle at home."""
-    return physics.sensor["ball_position"] - PADDLE
+    ball = physics.sensor["ball_position"]
+    return ball - xp.like(PADDLE, ball)

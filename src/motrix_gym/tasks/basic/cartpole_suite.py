@@ -7,12 +7,14 @@ from typing import ClassVar
 
 import numpy as np
 
+from motrix_gym import arrays as xp
 from motrix_gym.random_streams import RandomStreams
 from motrix_gym.reward_terms import reward_term
 from motrix_gym.rewards import tolerance
 from motrix_gym.state import Array, PhysicsState, TaskState, Transition
 from motrix_gym.tasks.basic.suite import SuiteTask
 
+HANGING = (0.0, np.pi)  # m, rad
 CART, HINGE = 0, 1
 
 
@@ -52,13 +54,16 @@ class CartPoleSuite(SuiteTask):
     swing_up: bool = False
 
     def reset(self, rng: RandomStreams) -> tuple[Array, Array, TaskState]:
-        hanging = [0.0, np.pi]
-        qpos = hanging + 0.01 * rng.normal(2) if self.swing_up else rng.uniform([-0.1, -0.034], [0.1, 0.034], 2)
+        if self.swing_up:
+            near = 0.01 * rng.normal(2)
+            qpos = xp.like(HANGING, near) + near
+        else:
+            qpos = rng.uniform([-0.1, -0.034], [0.1, 0.034], 2)
         return qpos, 0.01 * rng.normal(2), TaskState()
 
     def observe(self, physics: PhysicsState, state: TaskState) -> dict[str, Array]:
-        x, _, z = physics.sensor["pole_axis"].T
-        return {"position": np.stack([physics.qpos[:, CART], z, x], axis=1), "velocity": physics.qvel}
+        axis = physics.sensor["pole_axis"]
+        return {"position": xp.stack([physics.qpos[:, CART], axis[:, 2], axis[:, 0]], axis=1), "velocity": physics.qvel}
 
     @reward_term(1.0)
     def reward_balance(self, t: Transition) -> Array:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
+from motrix_gym import arrays as xp
 from motrix_gym.random_streams import RandomStreams
 from motrix_gym.reward_terms import reward_term
 from motrix_gym.state import Array, PhysicsState, TaskState, Transition
@@ -55,8 +54,8 @@ class Cheetah(LocomotionTask):
 
     def reset(self, rng: RandomStreams) -> tuple[Array, Array, TaskState]:
         joints, n = random_joints(self.MODEL, rng)[:, JOINTS], len(rng)
-        qpos = np.concat([np.tile(FALLEN, (n, 1)), joints], axis=1)
-        qvel = np.concat([np.tile(FALLING, (n, 1)), np.zeros_like(joints)], axis=1)
+        qpos = xp.concat([xp.tile(xp.like(FALLEN, joints), (n, 1)), joints], axis=1)
+        qvel = xp.concat([xp.tile(xp.like(FALLING, joints), (n, 1)), xp.zeros_like(joints)], axis=1)
         return qpos, qvel, TaskState()
 
     def observe(self, physics: PhysicsState, state: TaskState) -> dict[str, Array]:

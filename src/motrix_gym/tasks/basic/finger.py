@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import mujoco
 import numpy as np
 
+from motrix_gym import arrays as xp
 from motrix_gym.fields import NonNegative, Positive
 from motrix_gym.random_streams import RandomStreams
 from motrix_gym.reward_terms import reward_term
@@ -46,16 +47,16 @@ class Finger(SuiteTask):
 
     def reset(self, rng: RandomStreams) -> tuple[Array, Array, Any]:
         qpos = random_joints(self.MODEL, rng)
-        return qpos, np.zeros_like(qpos), TaskState()
+        return qpos, xp.zeros_like(qpos), TaskState()
 
     def is_valid_start(self, physics: PhysicsState) -> Array:
         return physics.sensor["contacts"][:, 0] == 0
 
     def observe(self, physics: PhysicsState, state: Any) -> dict[str, Array]:
         return {
-            "position": np.concat([physics.qpos[:, :SPINNER], tip(physics)], axis=1),
+            "position": xp.concat([physics.qpos[:, :SPINNER], tip(physics)], axis=1),
             "velocity": physics.qvel,
-            "touch": np.log1p(physics.sensor["touch"]),
+            "touch": xp.log1p(physics.sensor["touch"]),
         }
 
 
@@ -140,7 +141,7 @@ class FingerTurn(Finger, TargetTask):
     def reset(self, rng: RandomStreams) -> tuple[Array, Array, FingerState]:
         qpos, qvel, _ = super().reset(rng)
         angle = rng.uniform(-np.pi, np.pi)
-        return qpos, qvel, FingerState(SPINNER_RADIUS * np.concat([np.sin(angle), np.cos(angle)], axis=1))
+        return qpos, qvel, FingerState(SPINNER_RADIUS * xp.concat([xp.sin(angle), xp.cos(angle)], axis=1))
 
     def observe(self, physics: PhysicsState, state: FingerState) -> dict[str, Array]:
         target = {"target_position": state.target, "distance": self.distance(physics, state)[:, None]}
@@ -156,14 +157,14 @@ class FingerTurn(Finger, TargetTask):
         return {"distance": self.distance(t.next_physics, t.state)}
 
     def markers(self, state: FingerState) -> dict[str, Array]:
-        x, z = state.target.T
-        return {"target": np.stack([x, np.zeros_like(x), z], axis=1)}
+        x, z = state.target[:, 0], state.target[:, 1]
+        return {"target": xp.stack([x, xp.zeros_like(x), z], axis=1)}
 
     def distance(self, physics: PhysicsState, state: FingerState) -> Array:
         """From the spinner's tip to the rim of the target, (N,) m, negative inside."""
-        return np.linalg.vector_norm(state.target - tip(physics), axis=1) - self.target_radius
+        return xp.vector_norm(state.target - tip(physics), axis=1) - self.target_radius
 
 
 def tip(physics: PhysicsState) -> Array:
     """Where the spinner's tip is, (N, 2) m in x and z from its hub."""
-    return physics.sensor["tip_from_hub"][:, IN_PLANE]
+    return xp.columns(physics.sensor["tip_from_hub"], IN_PLANE)

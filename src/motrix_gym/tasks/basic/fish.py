@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
-
+from motrix_gym import arrays as xp
 from motrix_gym import rotations
 from motrix_gym.fields import Positive
 from motrix_gym.random_streams import RandomStreams
@@ -42,8 +41,8 @@ class Fish(SuiteTask):
 
     def reset(self, rng: RandomStreams) -> tuple[Array, Array, Any]:
         n, rotation = len(rng), rotations.uniform(rng)
-        qpos = np.concat([np.tile(START, (n, 1)), rotation, rng.uniform(-BENT, BENT, 7)], axis=1)
-        return qpos, np.zeros((n, 13)), TaskState()  # a rotation has three velocities
+        qpos = xp.concat([xp.tile(xp.like(START, rotation), (n, 1)), rotation, rng.uniform(-BENT, BENT, 7)], axis=1)
+        return qpos, xp.zeros((n, 13), qpos), TaskState()  # a rotation has three velocities
 
     def observe(self, physics: PhysicsState, state: Any) -> dict[str, Array]:
         return {
@@ -158,10 +157,10 @@ def upright(physics: PhysicsState) -> Array:
 
 def to_target(physics: PhysicsState, state: FishState) -> Array:
     """The vector from the mouth to the target, in the axes of the mouth, (N, 3) m."""
-    axes = physics.sensor["mouth_axes"].reshape(-1, 3, 3)  # (N, axis, xyz)
-    return np.einsum("nij,nj->ni", axes, state.target - physics.sensor["mouth"])
+    axes = xp.reshape(physics.sensor["mouth_axes"], (-1, 3, 3))  # (N, axis, xyz)
+    return xp.einsum("nij,nj->ni", axes, state.target - physics.sensor["mouth"])
 
 
 def distance(physics: PhysicsState, state: FishState) -> Array:
     """From the mouth to the middle of the target, (N,) m."""
-    return np.linalg.vector_norm(state.target - physics.sensor["mouth"], axis=1)
+    return xp.vector_norm(state.target - physics.sensor["mouth"], axis=1)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-import numpy as np
-
+from motrix_gym import arrays as xp
 from motrix_gym.fields import Bound, NonNegative
 from motrix_gym.random_streams import RandomStreams
 from motrix_gym.reward_terms import reward_term
@@ -60,10 +59,10 @@ class Hopper(LocomotionTask):
 
     def reset(self, rng: RandomStreams) -> tuple[Array, Array, TaskState]:
         qpos = random_joints(self.MODEL, rng)
-        return qpos, np.zeros_like(qpos), TaskState()
+        return qpos, xp.zeros_like(qpos), TaskState()
 
     def observe(self, physics: PhysicsState, state: TaskState) -> dict[str, Array]:
-        return {"position": physics.qpos[:, 1:], "velocity": physics.qvel, "touch": np.log1p(physics.sensor["touch"])}
+        return {"position": physics.qpos[:, 1:], "velocity": physics.qvel, "touch": xp.log1p(physics.sensor["touch"])}
 
     @reward_term(1.0)
     def reward_stand_and_hop(self, t: Transition) -> Array:
@@ -72,7 +71,7 @@ class Hopper(LocomotionTask):
         standing = tolerance(
             self.height(t.next_physics), heights, self.height_margin, sigmoid="linear", value_at_margin=0.0
         )
-        gentle = 1.0 - np.square(t.action).mean(axis=1) / 5
+        gentle = 1.0 - xp.mean(xp.square(t.action), axis=1) / 5
         return standing * (self.speed_share(self.speed(t.next_physics)) if self.move_speed > 0 else gentle)
 
     def metrics(self, t: Transition) -> dict[str, Array]:

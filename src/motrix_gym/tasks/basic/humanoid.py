@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from motrix_gym import arrays as xp
 from motrix_gym.fields import Positive
 from motrix_gym.random_streams import RandomStreams
 from motrix_gym.reward_terms import reward_term
@@ -65,9 +66,9 @@ class Humanoid(LocomotionTask):
 
     def reset(self, rng: RandomStreams) -> tuple[Array, Array, TaskState]:
         pose, turn = random_joints(self.MODEL, rng), rng.uniform(size=4)
-        rotation = turn / np.linalg.vector_norm(turn, axis=1, keepdims=True)
-        qpos = np.concat([pose[:, POSITION], rotation, pose[:, JOINTS]], axis=1)
-        return qpos, np.zeros_like(qpos[:, 1:]), TaskState()  # a rotation has three velocities
+        rotation = turn / xp.vector_norm(turn, axis=1, keepdims=True)
+        qpos = xp.concat([pose[:, POSITION], rotation, pose[:, JOINTS]], axis=1)
+        return qpos, xp.zeros_like(qpos[:, 1:]), TaskState()  # a rotation has three velocities
 
     def is_valid_start(self, physics: PhysicsState) -> Array:
         return physics.sensor["contacts"][:, 0] == 0
@@ -86,12 +87,12 @@ class Humanoid(LocomotionTask):
     def reward_stand_and_move(self, t: Transition) -> Array:
         """posture x (1 + 5 pace) / 6; at a `move_speed` of 0, posture x still"""
         tall = tolerance(self.height(t.next_physics), (STANDING_HEIGHT, np.inf), margin=self.height_margin)
-        upright = np.minimum((1 + t.next_physics.sensor["up"][:, 2]) / 1.9, 1.0)
-        gentle = 1.0 - np.square(t.action).mean(axis=1) / 5
+        upright = xp.minimum((1 + t.next_physics.sensor["up"][:, 2]) / 1.9, 1.0)
+        gentle = 1.0 - xp.mean(xp.square(t.action), axis=1) / 5
         if self.move_speed > 0:
             moving = (1 + 5 * self.speed_share(self.speed(t.next_physics))) / 6
         else:
-            moving = tolerance(t.next_physics.sensor["velocity"][:, :2], margin=2.0).mean(axis=1)
+            moving = xp.mean(tolerance(t.next_physics.sensor["velocity"][:, :2], margin=2.0), axis=1)
         return tall * upright * gentle * moving
 
     def metrics(self, t: Transition) -> dict[str, Array]:
@@ -101,4 +102,4 @@ class Humanoid(LocomotionTask):
         return physics.sensor["head"][:, 2]
 
     def speed(self, physics: PhysicsState) -> Array:  # (N,) m/s, horizontal
-        return np.linalg.vector_norm(physics.sensor["velocity"][:, :2], axis=1)
+        return xp.vector_norm(physics.sensor["velocity"][:, :2], axis=1)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 import mujoco
 import numpy as np
 
+from motrix_gym import arrays as xp
 from motrix_gym.contact_pairs import compile_for_simulation
 from motrix_gym.fields import Bound, PositiveRange
 from motrix_gym.model_files import load_spec
@@ -21,7 +23,7 @@ from motrix_gym.tasks.basic.suite import SuiteTask
 MOST_MASSES = 20
 FIRST, SPACING = [0.25, 0.0, 0.1], [0.25, 0.0, 0.0]  # m
 STRONGEST = 10.0  # N
-START_NORM = np.sqrt(2)  # m
+START_NORM = math.sqrt(2)  # m
 AT_REST = 1e-6  # norm of positions and velocities, m and m/s, that ends an episode
 
 
@@ -106,8 +108,8 @@ class LQR(SuiteTask):
 
     def reset(self, rng: RandomStreams) -> tuple[Array, Array, LQRState]:
         direction = rng.normal(self.masses)
-        qpos = START_NORM * direction / np.linalg.vector_norm(direction, axis=1, keepdims=True)
-        return qpos, np.zeros_like(qpos), LQRState(rng.uniform(*self.stiffness_range, self.masses))
+        qpos = START_NORM * direction / xp.vector_norm(direction, axis=1, keepdims=True)
+        return qpos, xp.zeros_like(qpos), LQRState(rng.uniform(*self.stiffness_range, self.masses))
 
     def model_overrides(self, state: LQRState) -> dict[str, Override]:
         return {"jnt_stiffness": Override(state.stiffness)}
@@ -152,4 +154,4 @@ class LQR6(LQR):
 
 def state_norm(physics: PhysicsState) -> Array:
     """The norm of positions and velocities, m and m/s, (N,)."""
-    return np.linalg.vector_norm(np.concat([physics.qpos, physics.qvel], axis=1), axis=1)
+    return xp.vector_norm(xp.concat([physics.qpos, physics.qvel], axis=1), axis=1)

@@ -9,6 +9,7 @@ from typing import ClassVar
 import mujoco
 import numpy as np
 
+from motrix_gym import arrays as xp
 from motrix_gym import rotations
 from motrix_gym.contact_pairs import compile_for_simulation
 from motrix_gym.fields import Positive
@@ -72,30 +73,30 @@ class Manipulator(PlanarArmTask):
     def reset(self, rng: RandomStreams) -> tuple[Array, Array, ManipulatorState]:
         arm = self.random_arm(rng)
         most = np.pi / 3 if self.insert else np.pi
-        target = np.concat([rng.uniform(*TARGET_BOX, 2), rng.uniform(-most, most)], axis=1)
+        target = xp.concat([rng.uniform(*TARGET_BOX, 2), rng.uniform(-most, most)], axis=1)
         grasp = grasp_pose(arm)
-        in_hand = np.column_stack([grasp[:, :2], np.pi - rotations.wrapped(grasp[:, 2])])
+        in_hand = xp.concat([grasp[:, :2], np.pi - rotations.wrapped(grasp[:, 2:])], axis=1)
         anywhere = rng.uniform(*ANY_START, 4)
         drawn = rng.uniform()
         is_in_hand, is_in_target = drawn < IN_HAND_SHARE, drawn >= 1 - IN_TARGET_SHARE
-        placed = np.where(is_in_hand, in_hand, np.where(is_in_target, target, anywhere[:, :3]))
-        speed = np.where(is_in_hand | is_in_target, 0.0, anywhere[:, 3:])
-        qpos = np.concat([arm, placed], axis=1)
-        return qpos, np.pad(speed, ((0, 0), (NUM_JOINTS, 2))), ManipulatorState(target)
+        placed = xp.where(is_in_hand, in_hand, xp.where(is_in_target, target, anywhere[:, :3]))
+        speed = xp.where(is_in_hand | is_in_target, 0.0, anywhere[:, 3:])
+        qpos = xp.concat([arm, placed], axis=1)
+        return qpos, xp.pad(speed, NUM_JOINTS, 2), ManipulatorState(target)
 
     def model_overrides(self, state: ManipulatorState) -> dict[str, Override]:
         bodies = self.placed_bodies
         place, rotation = state.target[:, :2], planar_quaternion(state.target[:, 2])
         shape = (1, len(bodies), 1)
         return {
-            "body_pos": Override(np.tile(place[:, None], shape), at=(bodies, PLANE)),
-            "body_quat": Override(np.tile(rotation[:, None], shape), at=(bodies, PLANE)),
+            "body_pos": Override(xp.tile(place[:, None, :], shape), at=(bodies, PLANE)),
+            "body_quat": Override(xp.tile(rotation[:, None, :], shape), at=(bodies, PLANE)),
         }
 
     def observe(self, physics: PhysicsState, state: ManipulatorState) -> dict[str, Array]:
-        target = np.concat([state.target[:, :2], planar_quaternion(state.target[:, 2])], axis=1)
+        target = xp.concat([state.target[:, :2], planar_quaternion(state.target[:, 2])], axis=1)
         return super().observe(physics, state) | {
-            "object": physics.sensor["object"][:, PLANAR_POSE],
+            "object": xp.columns(physics.sensor["object"], PLANAR_POSE),
             "object_velocity": physics.qvel[:, OBJECT],
             "target": target,
         }
@@ -210,4 +211,4 @@ class ManipulatorPeg(Manipulator):
         sensor = t.next_physics.sensor
         brought = (self.close(sensor["object_from_target"]) + self.close(sensor["tip_from_target"])) / 2
         held = (self.close(sensor["object_from_grasp"]) + self.close(sensor["object_from_pinch"])) / 2
-        return np.maximum(brought, held / 3)
+        return xp.maximum(brought, held / 3)

@@ -7,12 +7,15 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 
+from motrix_gym import arrays as xp
 from motrix_gym.fields import Bound, NonNegative
 from motrix_gym.random_streams import RandomStreams
 from motrix_gym.reward_terms import reward_term
 from motrix_gym.rewards import tolerance
 from motrix_gym.state import Array, PhysicsState, TaskState, Transition
 from motrix_gym.tasks.basic.suite import SuiteTask
+
+IN_PLANE = [2, 0]  # z and x of an axis
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,14 +52,15 @@ class Pendulum(SuiteTask):
     height_margin: NonNegative = 0.0
 
     def reset(self, rng: RandomStreams) -> tuple[Array, Array, TaskState]:
-        return rng.uniform(-np.pi, np.pi), np.zeros((len(rng), 1)), TaskState()
+        qpos = rng.uniform(-np.pi, np.pi)
+        return qpos, xp.zeros_like(qpos), TaskState()
 
     def observe(self, physics: PhysicsState, state: TaskState) -> dict[str, Array]:
-        return {"orientation": physics.sensor["pole_axis"][:, [2, 0]], "velocity": physics.qvel}
+        return {"orientation": xp.columns(physics.sensor["pole_axis"], IN_PLANE), "velocity": physics.qvel}
 
     @reward_term(1.0)
     def reward_upright(self, t: Transition) -> Array:
         """1 within `upright_angle` of upright, falling to 0 over a `height_margin` below"""
         height = t.next_physics.sensor["pole_axis"][:, 2]
-        upright = (np.cos(self.upright_angle), 1.0)
+        upright = (float(np.cos(self.upright_angle)), 1.0)
         return tolerance(height, upright, self.height_margin, sigmoid="linear", value_at_margin=0.0)

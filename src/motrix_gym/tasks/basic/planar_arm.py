@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from motrix_gym import arrays as xp
 from motrix_gym.random_streams import RandomStreams
 from motrix_gym.state import Array, PhysicsState
 from motrix_gym.tasks.basic.suite import SuiteTask, random_joints
@@ -28,19 +29,19 @@ class PlanarArmTask(SuiteTask):
     def random_arm(self, rng: RandomStreams) -> Array:
         """Any angles of the arm, with thumb and finger symmetric, (N, 8) rad."""
         arm = random_joints("planar_arm.xml", rng)
-        arm[:, FINGER] = arm[:, THUMB]
-        return arm
+        thumb = arm[:, THUMB : THUMB + 1]
+        return xp.concat([arm[:, :FINGER], thumb, arm[:, FINGER + 1 :]], axis=1)
 
     def is_valid_start(self, physics: PhysicsState) -> Array:
         return physics.sensor["contacts"][:, 0] == 0
 
     def observe(self, physics: PhysicsState, state: Any) -> dict[str, Array]:
-        angles = physics.qpos[:, OBSERVED]
+        angles = xp.columns(physics.qpos, OBSERVED)
         return {
-            "arm_angles": np.stack([np.sin(angles), np.cos(angles)], axis=2).reshape(len(angles), -1),
-            "arm_velocity": physics.qvel[:, OBSERVED],
-            "touch": np.log1p(physics.sensor["touch"]),
-            "hand": physics.sensor["hand"][:, PLANAR_POSE],
+            "arm_angles": xp.reshape(xp.stack([xp.sin(angles), xp.cos(angles)], axis=2), (angles.shape[0], -1)),
+            "arm_velocity": xp.columns(physics.qvel, OBSERVED),
+            "touch": xp.log1p(physics.sensor["touch"]),
+            "hand": xp.columns(physics.sensor["hand"], PLANAR_POSE),
         }
 
 
@@ -49,17 +50,18 @@ def grasp_pose(arm: Array) -> Array:
 
     A turn is about the direction -y, to the left.
     """
-    turns = np.cumulative_sum(arm[:, :4], axis=1)
-    x = BASE[0] - (LENGTHS * np.sin(turns)).sum(axis=1)
-    z = BASE[1] + (LENGTHS * np.cos(turns)).sum(axis=1)
-    return np.stack([x, z, turns[:, -1]], axis=1)
+    turns = xp.cumulative_sum(arm[:, :4], axis=1)
+    lengths = xp.like(LENGTHS, turns)
+    x = BASE[0] - xp.sum(lengths * xp.sin(turns), axis=1)
+    z = BASE[1] + xp.sum(lengths * xp.cos(turns), axis=1)
+    return xp.stack([x, z, turns[:, -1]], axis=1)
 
 
 def planar_quaternion(pitch: Array) -> Array:
     """w and y of the quaternions of turns about y, (N,) rad to (N, 2)."""
-    return np.stack([np.cos(pitch / 2), np.sin(pitch / 2)], axis=1)
+    return xp.stack([xp.cos(pitch / 2), xp.sin(pitch / 2)], axis=1)
 
 
 def length(vector: Array) -> Array:
     """The length of vectors, (N, 3) m to (N,) m."""
-    return np.linalg.vector_norm(vector, axis=1)
+    return xp.vector_norm(vector, axis=1)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
+from motrix_gym import arrays as xp
 from motrix_gym.random_streams import RandomStreams
 from motrix_gym.reward_terms import reward_term
 from motrix_gym.rewards import tolerance
@@ -50,7 +49,8 @@ class PointMass(TargetTask):
     target_radius: float = 0.015
 
     def reset(self, rng: RandomStreams) -> tuple[Array, Array, TaskState]:
-        return random_joints(self.MODEL, rng), np.zeros((len(rng), 2)), TaskState()
+        qpos = random_joints(self.MODEL, rng)
+        return qpos, xp.zeros_like(qpos), TaskState()
 
     def observe(self, physics: PhysicsState, state: TaskState) -> dict[str, Array]:
         return {"position": physics.qpos, "velocity": physics.qvel}
@@ -59,7 +59,7 @@ class PointMass(TargetTask):
     def reward_at_target(self, t: Transition) -> Array:
         """near (4 + effortless) / 5"""
         near = tolerance(distance(t.next_physics), bounds=(0.0, self.target_radius), margin=self.target_radius)
-        effortless = tolerance(t.action, margin=1.0, sigmoid="quadratic", value_at_margin=0.0).mean(axis=1)
+        effortless = xp.mean(tolerance(t.action, margin=1.0, sigmoid="quadratic", value_at_margin=0.0), axis=1)
         return near * (4 + effortless) / 5
 
     def metrics(self, t: Transition) -> dict[str, Array]:
@@ -68,4 +68,4 @@ class PointMass(TargetTask):
 
 def distance(physics: PhysicsState) -> Array:
     """From the point to the middle, (N,) m."""
-    return np.linalg.vector_norm(physics.qpos, axis=1)
+    return xp.vector_norm(physics.qpos, axis=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
@@ -10,6 +11,7 @@ from typing import ClassVar
 import mujoco
 import numpy as np
 
+from motrix_gym import arrays as xp
 from motrix_gym import rotations
 from motrix_gym.contact_pairs import compile_for_simulation
 from motrix_gym.fields import Positive
@@ -34,6 +36,8 @@ WALLS = {"back": (1, 0), "right": (0, 1), "front": (-1, 0), "left": (0, -1)}  # 
 WORKSPACE_RADIUS, BALL_RADIUS = 0.3, 0.15  # m
 BALL_HEIGHT, BALL_SPEED = 2.0, 5.0  # m, m/s
 BALL, BALL_RATES = slice(23, 26), slice(22, 28)  # its position in qpos, its velocities in qvel
+UP = np.array([0.0, 0.0, 1.0])
+BALL_START = (BALL_HEIGHT, 1.0, 0.0, 0.0, 0.0)  # z, m, and no rotation
 TARGET = np.array([0.0, 0.0, 0.05])  # m
 
 
@@ -74,9 +78,9 @@ class Quadruped(SuiteTask):
 
     def beginning(self, torso: Array) -> tuple[Array, Array, QuadrupedState]:
         """At rest, legs in their middle; `torso` is its position and rotation, (N, 7)."""
-        n = len(torso)
-        qpos = np.concat([torso, np.zeros((n, NUM_JOINTS))], axis=1)
-        return qpos, np.zeros((n, 6 + NUM_JOINTS)), QuadrupedState(np.zeros((n, NUM_SERVOS)))
+        n = torso.shape[0]
+        qpos = xp.pad(torso, 0, NUM_JOINTS)
+        return qpos, xp.zeros((n, 6 + NUM_JOINTS), torso), QuadrupedState(xp.zeros((n, NUM_SERVOS), torso))
 
     def observe(self, physics: PhysicsState, state: QuadrupedState) -> dict[str, Array]:
         return {
@@ -87,8 +91,8 @@ class Quadruped(SuiteTask):
             "upright": upright(physics)[:, None],
             "acceleration": physics.sensor["acceleration"],
             "angular_velocity": physics.sensor["angular_velocity"],
-            "toe_force": np.asinh(physics.sensor["toe_force"]),
-            "toe_torque": np.asinh(physics.sensor["toe_torque"]),
+            "toe_force": xp.asinh(physics.sensor["toe_force"]),
+            "toe_torque": xp.asinh(physics.sensor["toe_torque"]),
         }
 
     def next_state(self, t: Transition, rng: RandomStreams) -> QuadrupedState:
@@ -146,8 +150,8 @@ class QuadrupedMove(Quadruped):
 
     def reset(self, rng: RandomStreams) -> tuple[Array, Array, QuadrupedState]:
         rotation = rotations.uniform(rng)
-        middle = np.zeros((len(rng), 2))
-        return self.beginning(np.concat([middle, lifted(middle, rotation), rotation], axis=1))
+        middle = xp.zeros((len(rng), 2), rotation)
+        return self.beginning(xp.concat([middle, lifted(middle, rotation), rotation], axis=1))
 
     @reward_term(1.0)
     def reward_move(self, t: Transition) -> Array:
@@ -239,24 +243,24 @@ class QuadrupedFetch(Quadruped, TargetTask):
     def reset(self, rng: RandomStreams) -> tuple[Array, Array, QuadrupedState]:
         n, rotation = len(rng), rotations.from_yaw(rng.uniform(0.0, 2 * np.pi)[:, 0])
         robot, ball = rng.uniform(-SPAWN, SPAWN, 2), rng.uniform(-SPAWN, SPAWN, 2)
-        torso = np.concat([robot, lifted(robot, rotation, WALLS.values()), rotation], axis=1)
+        torso = xp.concat([robot, lifted(robot, rotation, WALLS.values()), rotation], axis=1)
         qpos, qvel, state = self.beginning(torso)
-        unturned = np.tile([BALL_HEIGHT, 1.0, 0.0, 0.0, 0.0], (n, 1))
-        ball_velocity = np.pad(BALL_SPEED * rng.normal(2), ((0, 0), (0, 4)))
-        return np.concat([qpos, ball, unturned], axis=1), np.concat([qvel, ball_velocity], axis=1), state
+        unturned = xp.tile(xp.like(BALL_START, ball), (n, 1))
+        ball_velocity = xp.pad(BALL_SPEED * rng.normal(2), 0, 4)
+        return xp.concat([qpos, ball, unturned], axis=1), xp.concat([qvel, ball_velocity], axis=1), state
 
     def observe(self, physics: PhysicsState, state: QuadrupedState) -> dict[str, Array]:
         return super().observe(physics, state) | {
             "ball_position": in_torso_axes(physics, ball_position(physics) - physics.qpos[:, :3]),
             "ball_velocity": in_torso_axes(physics, physics.qvel[:, BALL_RATES][:, :3] - physics.qvel[:, :3]),
             "ball_spin": in_torso_axes(physics, physics.qvel[:, BALL_RATES][:, 3:]),
-            "target_position": in_torso_axes(physics, TARGET - physics.qpos[:, :3]),
+            "target_position": in_torso_axes(physics, xp.like(TARGET, physics.qpos) - physics.qpos[:, :3]),
         }
 
     @reward_term(1.0)
     def reward_fetch(self, t: Transition) -> Array:
         """upright x reach x (1 + bring) / 2"""
-        half_diagonal = np.sqrt(2) * ARENA
+        half_diagonal = math.sqrt(2) * ARENA
         reach = tolerance(
             distance(t.next_physics.sensor["workspace"], ball_position(t.next_physics)),
             (0.0, WORKSPACE_RADIUS + BALL_RADIUS),
@@ -265,7 +269,7 @@ class QuadrupedFetch(Quadruped, TargetTask):
             value_at_margin=0.0,
         )
         bring = tolerance(
-            distance(ball_position(t.next_physics), TARGET),
+            ball_to_target(t.next_physics),
             (0.0, self.target_radius),
             half_diagonal,
             sigmoid="linear",
@@ -278,7 +282,7 @@ class QuadrupedFetch(Quadruped, TargetTask):
         return {
             "upright": upright(t.next_physics),
             "workspace_to_ball": distance(t.next_physics.sensor["workspace"], ball),
-            "ball_to_target": distance(ball, TARGET),
+            "ball_to_target": ball_to_target(t.next_physics),
         }
 
 
@@ -289,7 +293,7 @@ def upright(physics: PhysicsState) -> Array:
 
 def in_torso_axes(physics: PhysicsState, x: Array) -> Array:
     """Vectors in the world's axes in those of the torso, (N, 3)."""
-    return np.einsum("nij,nj->ni", physics.sensor["axes"].reshape(-1, 3, 3), x)
+    return xp.einsum("nij,nj->ni", xp.reshape(physics.sensor["axes"], (-1, 3, 3)), x)
 
 
 def ball_position(physics: PhysicsState) -> Array:
@@ -297,9 +301,15 @@ def ball_position(physics: PhysicsState) -> Array:
     return physics.qpos[:, BALL]
 
 
+def ball_to_target(physics: PhysicsState) -> Array:
+    """The horizontal distance between the ball and its target, (N,) m."""
+    ball = ball_position(physics)
+    return distance(ball, xp.like(TARGET, ball))
+
+
 def distance(x: Array, y: Array) -> Array:
     """The horizontal distance between two points, (N, 3) or (3,) m each, (N,) m."""
-    return np.linalg.vector_norm((x - y)[:, :2], axis=1)
+    return xp.vector_norm((x - y)[:, :2], axis=1)
 
 
 def lifted(place: Array, rotation: Array, walls: Iterable[tuple[int, int]] = ()) -> Array:
@@ -313,31 +323,34 @@ def lifted(place: Array, rotation: Array, walls: Iterable[tuple[int, int]] = ())
     Returns:
         Height of the torso, (N, 1) m.
     """
-    heights = [_extent(rotation, np.array([0.0, 0.0, 1.0]))]
+    heights = [_extent(rotation, UP)]
     for wall in walls:
-        facing = np.array(wall)
-        slant = _extent(rotation, np.array([*wall, 1.0]) / np.sqrt(2))  # across the wall, which rises as it leans out
-        heights.append(WALL_RAISED + np.sqrt(2) * slant - (place @ facing + WALL_FOOT))
-    return LIFT * np.ceil(np.max(heights, axis=0) / LIFT - ROUNDING)[:, None] + CLEARANCE
+        facing = xp.like(np.array(wall, dtype=float), place)
+        slant = _extent(rotation, np.array([*wall, 1.0]) / math.sqrt(2))  # across the wall, which rises as it leans out
+        heights.append(WALL_RAISED + math.sqrt(2) * slant - (place @ facing + WALL_FOOT))
+    return LIFT * xp.ceil(functools.reduce(xp.maximum, heights) / LIFT - ROUNDING)[:, None] + CLEARANCE
 
 
 def _extent(rotation: Array, normal: Array) -> Array:
     """How far a turned robot reaches from its torso against a direction, (N,) m; rotation (N, 4), normal (3,)."""
-    down = np.einsum("nji,j->ni", rotations.matrix(rotation), normal)  # in the torso's axes
-    return np.max([_half_width(geom, down) - down @ geom.centre for geom in _geoms()], axis=0)
+    down = xp.einsum("nji,j->ni", rotations.matrix(rotation), xp.like(normal, rotation))  # in the torso's axes
+    return functools.reduce(
+        xp.maximum, [_half_width(geom, down) - down @ xp.like(geom.centre, down) for geom in _geoms()]
+    )
 
 
 def _half_width(geom: Geom, direction: Array) -> Array:
     """How far a geom reaches from its centre along directions in the torso's axes, (N, 3) to (N,) m."""
-    x, y, z = (direction @ geom.axes).T
-    radius, half = geom.size[:2]
+    along = direction @ xp.like(geom.axes, direction)
+    x, y, z = along[:, 0], along[:, 1], along[:, 2]
+    radius, half = geom.size[:2].tolist()
     if geom.kind == mujoco.mjtGeom.mjGEOM_SPHERE:
-        return np.full(len(direction), radius)
+        return xp.full(x.shape, radius, x)
     if geom.kind == mujoco.mjtGeom.mjGEOM_CAPSULE:
-        return radius + half * np.abs(z)
+        return radius + half * abs(z)
     if geom.kind == mujoco.mjtGeom.mjGEOM_CYLINDER:
-        return radius * np.hypot(x, y) + half * np.abs(z)
-    return np.linalg.vector_norm(np.stack([x, y, z], axis=1) * geom.size, axis=1)
+        return radius * xp.hypot(x, y) + half * abs(z)
+    return xp.vector_norm(along * xp.like(geom.size, along), axis=1)
 
 
 @functools.cache

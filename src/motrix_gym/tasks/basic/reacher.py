@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from motrix_gym import arrays as xp
 from motrix_gym.random_streams import RandomStreams
 from motrix_gym.reward_terms import reward_term
 from motrix_gym.rewards import tolerance
@@ -62,9 +63,10 @@ class Reacher(TargetTask):
 
     def reset(self, rng: RandomStreams) -> tuple[Array, Array, ReacherState]:
         qpos = random_joints(self.MODEL, rng)
-        distance, angle = rng.uniform([TARGET_DISTANCE[0], 0.0], [TARGET_DISTANCE[1], 2 * np.pi], 2).T
-        target = np.stack([distance * np.sin(angle), distance * np.cos(angle)], axis=1)
-        return qpos, np.zeros_like(qpos), ReacherState(target)
+        drawn = rng.uniform([TARGET_DISTANCE[0], 0.0], [TARGET_DISTANCE[1], 2 * np.pi], 2)
+        distance, angle = drawn[:, 0], drawn[:, 1]
+        target = xp.stack([distance * xp.sin(angle), distance * xp.cos(angle)], axis=1)
+        return qpos, xp.zeros_like(qpos), ReacherState(target)
 
     def observe(self, physics: PhysicsState, state: ReacherState) -> dict[str, Array]:
         return {"position": physics.qpos, "to_target": to_target(physics, state), "velocity": physics.qvel}
@@ -76,7 +78,7 @@ class Reacher(TargetTask):
         return tolerance(distance_to_target(t.next_physics, t.state), bounds=touching)
 
     def markers(self, state: ReacherState) -> dict[str, Array]:
-        return {"target": np.pad(state.target, ((0, 0), (0, 1)))}
+        return {"target": xp.pad(state.target, 0, 1)}
 
     def metrics(self, t: Transition) -> dict[str, Array]:
         return {"distance": distance_to_target(t.next_physics, t.state)}
@@ -89,4 +91,4 @@ def to_target(physics: PhysicsState, state: ReacherState) -> Array:
 
 def distance_to_target(physics: PhysicsState, state: ReacherState) -> Array:
     """From the centre of the finger to that of the target, (N,) m."""
-    return np.linalg.vector_norm(to_target(physics, state), axis=1)
+    return xp.vector_norm(to_target(physics, state), axis=1)

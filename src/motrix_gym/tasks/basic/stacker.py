@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar
 import mujoco
 import numpy as np
 
+from motrix_gym import arrays as xp
 from motrix_gym.contact_pairs import compile_for_simulation
 from motrix_gym.fields import Bound, Positive
 from motrix_gym.model_files import load_spec
@@ -21,6 +22,7 @@ BOX = 0.022  # m, half an edge
 MOST_BOXES = 6
 SOLVER_TIME = 0.01  # s, the time constant of contacts
 BEHIND = 0.001  # m, y of the target, which distances include
+PLACE = (0.0, BEHIND, 0.0)  # m, where the model has the target
 X_PITCH_Z = [0, 2, 1]  # of the joints of a box
 TARGET_REACH = 0.37  # m, x of the target to each side at most
 START_BOX = ([0.1, 0.0, 0.0], [0.3, 0.7, 2 * np.pi])  # x and z, m, and pitch, rad, of a box
@@ -115,18 +117,19 @@ class Stacker(PlanarArmTask):
 
     def reset(self, rng: RandomStreams) -> tuple[Array, Array, StackerState]:
         arm = self.random_arm(rng)
-        storey = np.floor(rng.uniform(0, self.boxes))
-        target = np.concat([rng.uniform(-TARGET_REACH, TARGET_REACH), BOX * (2 * storey + 1)], axis=1)
+        storey = xp.floor(rng.uniform(0, self.boxes))
+        target = xp.concat([rng.uniform(-TARGET_REACH, TARGET_REACH), BOX * (2 * storey + 1)], axis=1)
         low, high = (np.tile(corner, self.boxes) for corner in START_BOX)
-        qpos = np.concat([arm, rng.uniform(low, high, 3 * self.boxes)], axis=1)
-        return qpos, np.zeros_like(qpos), StackerState(target)
+        qpos = xp.concat([arm, rng.uniform(low, high, 3 * self.boxes)], axis=1)
+        return qpos, xp.zeros_like(qpos), StackerState(target)
 
     def observe(self, physics: PhysicsState, state: StackerState) -> dict[str, Array]:
-        poses = physics.sensor["boxes"].reshape(-1, self.boxes, 7)[:, :, PLANAR_POSE]
-        velocities = physics.qvel[:, NUM_JOINTS:].reshape(-1, self.boxes, 3)
+        n = physics.qpos.shape[0]
+        poses = xp.columns(xp.reshape(physics.sensor["boxes"], (n, self.boxes, 7)), PLANAR_POSE)
+        velocities = xp.reshape(physics.qvel[:, NUM_JOINTS:], (n, self.boxes, 3))
         return super().observe(physics, state) | {
-            "boxes": poses.reshape(len(poses), -1),
-            "box_velocity": velocities[:, :, X_PITCH_Z].reshape(len(poses), -1),
+            "boxes": xp.reshape(poses, (n, -1)),
+            "box_velocity": xp.reshape(xp.columns(velocities, X_PITCH_Z), (n, -1)),
             "target": state.target,
         }
 
@@ -141,12 +144,12 @@ class Stacker(PlanarArmTask):
         return {"distance": self.distance(t.next_physics, t.state)}
 
     def markers(self, state: StackerState) -> dict[str, Array]:
-        return {"target": position(state) - [0.0, BEHIND, 0.0]}
+        return {"target": position(state) - xp.like(PLACE, state.target)}
 
     def distance(self, physics: PhysicsState, state: StackerState) -> Array:
         """From the target to the middle of the nearest box, (N,) m."""
-        boxes = physics.sensor["boxes"].reshape(-1, self.boxes, 7)[:, :, :3]
-        return np.linalg.vector_norm(boxes - position(state)[:, None], axis=2).min(axis=1)
+        boxes = xp.reshape(physics.sensor["boxes"], (-1, self.boxes, 7))[:, :, :3]
+        return xp.min(xp.vector_norm(boxes - position(state)[:, None, :], axis=2), axis=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,4 +176,5 @@ class Stacker4(Stacker):
 
 def position(state: StackerState) -> Array:
     """Where the target is, (N, 3) m."""
-    return np.insert(state.target, 1, BEHIND, axis=1)
+    x, z = state.target[:, 0], state.target[:, 1]
+    return xp.stack([x, xp.full(x.shape, BEHIND, x), z], axis=1)

@@ -10,6 +10,7 @@ import mujoco
 import numpy as np
 from gymnasium import spaces
 
+from motrix_gym import arrays as xp
 from motrix_gym.contact_pairs import load_for_simulation
 from motrix_gym.fields import NonNegative, Positive
 from motrix_gym.model_files import load_model
@@ -66,7 +67,7 @@ class LocomotionTask(SuiteTask):
 
     def speed_share(self, speed: Array) -> Array:
         """The share of `move_speed` that `speed`, (N,) m/s, is, from 0 to 1; 1 where no speed is asked for."""
-        return np.clip(speed / self.move_speed, 0.0, 1.0) if self.move_speed > 0 else np.ones_like(speed)
+        return xp.clip(speed / self.move_speed, 0.0, 1.0) if self.move_speed > 0 else xp.ones_like(speed)
 
 
 def random_joints(file_name: str, rng: RandomStreams) -> Array:

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar
 import mujoco
 import numpy as np
 
+from motrix_gym import arrays as xp
 from motrix_gym.contact_pairs import compile_for_simulation
 from motrix_gym.fields import Bound, Positive
 from motrix_gym.model_files import load_spec
@@ -111,16 +112,16 @@ class Swimmer(TargetTask):
         n, joints = len(rng), self.links - 1
         heading = rng.uniform(-np.pi, np.pi)
         angles = rng.uniform(-self.reach, self.reach, joints)
-        distance = np.where(rng.uniform() < CLOSE_SHARE, CLOSE, FAR)
-        qpos = np.concat([np.zeros((n, 2)), heading, angles], axis=1)
-        return qpos, np.zeros_like(qpos), SwimmerState(distance * rng.uniform(-1.0, 1.0, 2))
+        distance = xp.where(rng.uniform() < CLOSE_SHARE, CLOSE, FAR)
+        qpos = xp.concat([xp.zeros((n, 2), heading), heading, angles], axis=1)
+        return qpos, xp.zeros_like(qpos), SwimmerState(distance * rng.uniform(-1.0, 1.0, 2))
 
     def observe(self, physics: PhysicsState, state: SwimmerState) -> dict[str, Array]:
-        velocity = physics.sensor["link_velocity"].reshape(-1, self.links, 6)
+        velocity = xp.reshape(physics.sensor["link_velocity"], (-1, self.links, 6))
         return {
             "joint_angles": physics.qpos[:, 3:],
             "to_target": to_target(physics, state),
-            "link_velocity": velocity[:, :, PLANAR].reshape(len(velocity), -1),
+            "link_velocity": xp.reshape(xp.columns(velocity, PLANAR), (velocity.shape[0], -1)),
         }
 
     @reward_term(1.0)
@@ -133,7 +134,7 @@ class Swimmer(TargetTask):
         return {"distance": distance(t.next_physics, t.state)}
 
     def markers(self, state: SwimmerState) -> dict[str, Array]:
-        return {"target": np.pad(state.target, ((0, 0), (0, 1)))}
+        return {"target": xp.pad(state.target, 0, 1)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,10 +157,10 @@ class Swimmer15(Swimmer):
 
 def to_target(physics: PhysicsState, state: SwimmerState) -> Array:
     """The vector from the nose to the target, along the x axis and the y axis of the head, (N, 2) m."""
-    axes = physics.sensor["head_axes"].reshape(-1, 2, 3)[:, :, :2]  # (N, axis, xy)
-    return np.einsum("nij,nj->ni", axes, state.target - physics.sensor["nose"][:, :2])
+    axes = xp.reshape(physics.sensor["head_axes"], (-1, 2, 3))[:, :, :2]  # (N, axis, xy)
+    return xp.einsum("nij,nj->ni", axes, state.target - physics.sensor["nose"][:, :2])
 
 
 def distance(physics: PhysicsState, state: SwimmerState) -> Array:
     """From the nose to the middle of the target, (N,) m."""
-    return np.linalg.vector_norm(to_target(physics, state), axis=1)
+    return xp.vector_norm(to_target(physics, state), axis=1)

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from motrix_gym import arrays as xp
 from motrix_gym.random_streams import RandomStreams
 from motrix_gym.reward_terms import reward_term
 from motrix_gym.rewards import tolerance
@@ -56,12 +57,12 @@ class Walker(LocomotionTask):
 
     def reset(self, rng: RandomStreams) -> tuple[Array, Array, TaskState]:
         qpos = random_joints(self.MODEL, rng)
-        return qpos, np.zeros_like(qpos), TaskState()
+        return qpos, xp.zeros_like(qpos), TaskState()
 
     def observe(self, physics: PhysicsState, state: TaskState) -> dict[str, Array]:
         forward = [physics.sensor[axis][:, ::3] for axis in ("x_axis", "z_axis")]  # (N, 7) each
         return {
-            "orientations": np.stack(forward, axis=2).reshape(len(physics.qpos), -1),
+            "orientations": xp.reshape(xp.stack(forward, axis=2), (physics.qpos.shape[0], -1)),
             "height": self.height(physics)[:, None],
             "velocity": physics.qvel,
         }

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
+from motrix_gym import arrays as xp
 from motrix_gym.fields import Positive, Share
 from motrix_gym.reward_terms import reward_term
 from motrix_gym.state import Array, PhysicsState, Transition
@@ -74,8 +73,9 @@ class Biped(VelocityTask):
     @reward_term(1.0)
     def reward_pose(self, t: Transition) -> Array:
         """mean over joints of exp(-((angle from the standing pose - its swing x lift) / its spread)^2)"""
-        swing = np.einsum("nf,fj->nj", self.lift(t), self.ROBOT.swing_joints)
-        return np.exp(-np.square((self.joint_displacement(t.next_physics) - swing) / self.ROBOT.spread)).mean(axis=1)
+        swing = xp.einsum("nf,fj->nj", self.lift(t), xp.like(self.ROBOT.swing_joints, t.state.phase))
+        off = (self.joint_displacement(t.next_physics) - swing) / xp.like(self.ROBOT.spread, swing)
+        return xp.mean(xp.exp(-xp.square(off)), axis=1)
 
     def terminated(self, t: Transition) -> dict[str, Array]:
         lowest = self.min_height * self.ROBOT.standing_height

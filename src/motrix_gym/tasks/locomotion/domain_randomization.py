@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 import mujoco
 import numpy as np
 
+from motrix_gym import arrays as xp
 from motrix_gym.fields import Ascending, Count, NonNegative, PositiveRange, Range, nearest
 from motrix_gym.physics.base import Override, sensor_columns
 from motrix_gym.random_streams import RandomStreams
@@ -44,44 +45,45 @@ def _between(limits: tuple[float, float], unit: Array) -> Array:
 
 def _whole_between(limits: tuple[int, int], unit: Array) -> Array:
     low, high = limits
-    return np.floor(low + (high + 1 - low) * (0.5 + 0.5 * unit)).astype(int)
+    return xp.integers(xp.floor(low + (high + 1 - low) * (0.5 + 0.5 * unit)))
 
 
 def _around_zero(most: float | tuple[float, ...], unit: Array) -> Array:
-    return np.asarray(most) * unit
+    return xp.like(most, unit) * unit
 
 
 def _friction(model: mujoco.MjModel, trunk: Any, factor: Array) -> dict[str, Override]:
     robot = np.flatnonzero(model.geom_bodyid), 0
-    return {"geom_friction": Override(model.geom_friction[robot] * factor, robot)}
+    return {"geom_friction": Override(xp.like(model.geom_friction[robot], factor) * factor, robot)}
 
 
 def _added_mass(model: mujoco.MjModel, trunk: Any, added: Array) -> dict[str, Override]:
-    total = trunk.mass + added
+    mass = xp.like(trunk.mass, added)
+    total = mass + added
     return {
         "body_mass": Override(total[:, 0], trunk.id),
-        "body_inertia": Override(trunk.inertia * (total / trunk.mass), trunk.id),
+        "body_inertia": Override(xp.like(trunk.inertia, added) * (total / mass), trunk.id),
     }
 
 
 def _com_shift(model: mujoco.MjModel, trunk: Any, shift: Array) -> dict[str, Override]:
-    return {"body_ipos": Override(trunk.ipos + shift, trunk.id)}
+    return {"body_ipos": Override(xp.like(trunk.ipos, shift) + shift, trunk.id)}
 
 
 def _motor_strength(model: mujoco.MjModel, trunk: Any, factor: Array) -> dict[str, Override]:
-    return {"actuator_forcerange": Override(model.actuator_forcerange * factor[:, :, None])}
+    return {"actuator_forcerange": Override(xp.like(model.actuator_forcerange, factor) * factor[:, :, None])}
 
 
 def _stiffness(model: mujoco.MjModel, trunk: Any, factor: Array) -> dict[str, Override]:
     gain, bias = (slice(None), 0), (slice(None), 1)
     return {
-        "actuator_gainprm": Override(model.actuator_gainprm[gain] * factor, gain),
-        "actuator_biasprm": Override(model.actuator_biasprm[bias] * factor, bias),
+        "actuator_gainprm": Override(xp.like(model.actuator_gainprm[gain], factor) * factor, gain),
+        "actuator_biasprm": Override(xp.like(model.actuator_biasprm[bias], factor) * factor, bias),
     }
 
 
 def _damping(model: mujoco.MjModel, trunk: Any, factor: Array) -> dict[str, Override]:
-    return {"dof_damping": Override(model.dof_damping[JOINTS_IN_QVEL] * factor, JOINTS_IN_QVEL)}
+    return {"dof_damping": Override(xp.like(model.dof_damping[JOINTS_IN_QVEL], factor) * factor, JOINTS_IN_QVEL)}
 
 
 def _nothing(model: mujoco.MjModel, trunk: Any, values: Array) -> dict[str, Override]:
@@ -210,8 +212,8 @@ class DomainRandomization(Task):
         if not self.push_speed:
             return {}
         trunk = self._trunk()
-        force = self.reference_model().body_subtreemass[trunk.id] * state.push / self.control_dt
-        return {trunk.name: np.concat([force, np.zeros_like(force)], axis=1)}
+        mass = float(self.reference_model().body_subtreemass[trunk.id])
+        return {trunk.name: xp.pad(mass * state.push / self.control_dt, 0, 3)}
 
     def sampled(self, name: str, state: Any) -> Array:
         """A quantity of the episode in its unit, as the field of this name says, (N, k)."""
@@ -221,8 +223,9 @@ class DomainRandomization(Task):
         """The action that reaches the servos, (N, joints)."""
         if not self._differs("action_delay"):
             return action
-        actions = np.concat([action[:, None], state.past_actions], axis=1)
-        return actions[np.arange(len(action)), self.sampled("action_delay", state)[:, 0]]
+        actions = xp.concat([action[:, None, :], state.past_actions], axis=1)
+        delay = self.sampled("action_delay", state)[:, :, None]
+        return xp.take_along_axis(actions, delay, axis=1)[:, 0, :]
 
     def offset(self, state: Any) -> Array | float:
         """How far each joint is from where its encoder has it, (N, joints) rad."""
@@ -236,29 +239,31 @@ class DomainRandomization(Task):
         n, width = len(rng), self.columns["action_delay"].stop
         low, high = self.push_interval
         return {
-            "drawn": rng.uniform(-1.0, 1.0, width) if any(map(self._differs, QUANTITIES)) else np.zeros((n, 0)),
+            "drawn": rng.uniform(-1.0, 1.0, width)
+            if any(map(self._differs, QUANTITIES))
+            else xp.zeros((n, 0), rng.key),
             "noise": self._next_noise(rng),
-            "past_actions": np.zeros((n, int(self.action_delay[1]), len(self.ROBOT.joints))),
-            "push": np.zeros((n, 3)),
-            "push_left": low + (high - low) * rng.uniform()[:, 0] if self.push_speed else np.zeros(n),
+            "past_actions": xp.zeros((n, int(self.action_delay[1]), len(self.ROBOT.joints)), rng.key),
+            "push": xp.zeros((n, 3), rng.key),
+            "push_left": low + (high - low) * rng.uniform()[:, 0] if self.push_speed else xp.zeros((n,), rng.key),
         }
 
     def next_randomization(self, state: Any, action: Array, rng: RandomStreams) -> Any:
         """The task state after a step in which the policy gave `action`, (N, joints)."""
-        past = np.concat([action[:, None], state.past_actions], axis=1)[:, : int(self.action_delay[1])]
+        past = xp.concat([action[:, None, :], state.past_actions], axis=1)[:, : int(self.action_delay[1]), :]
         state = replace(state, noise=self._next_noise(rng), past_actions=past)
         if not self.push_speed:
             return state
         left = state.push_left - self.control_dt
         unit = rng.uniform(size=2)
         angle = 2 * np.pi * unit[:, 0]
-        push = self.push_speed * np.stack([np.cos(angle), np.sin(angle), np.zeros_like(angle)], axis=1)
+        push = self.push_speed * xp.stack([xp.cos(angle), xp.sin(angle), xp.zeros_like(angle)], axis=1)
         low, high = self.push_interval
         due = left <= 0
         return replace(
             state,
             push=push * indicator(due)[:, None],
-            push_left=np.where(due, low + (high - low) * unit[:, 1], left),
+            push_left=xp.where(due, low + (high - low) * unit[:, 1], left),
         )
 
     def mirrored_randomization(self, state: Any, blocks: Mapping[str, Flip]) -> Any:
@@ -281,7 +286,7 @@ class DomainRandomization(Task):
 
     def _next_noise(self, rng: RandomStreams) -> Array:
         if not self.observation_noise:
-            return np.zeros((len(rng), 0))
+            return xp.zeros((len(rng), 0), rng.key)
         return rng.uniform(-1.0, 1.0, max(columns.stop for columns in self.block_columns.values()))
 
     def _trunk(self) -> Any:

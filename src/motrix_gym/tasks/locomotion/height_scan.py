@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from motrix_gym import arrays as xp
 from motrix_gym import rotations
 from motrix_gym.state import Array
 from motrix_gym.symmetry import Flip
@@ -12,6 +13,7 @@ from motrix_gym.terrain import Terrain
 SCAN_X = np.linspace(-0.5, 0.8, 11)  # m ahead of the trunk's middle, where the ground is looked at
 SCAN_Y = np.linspace(-0.42, 0.42, 7)  # m to the left of it
 SCAN = np.stack(np.meshgrid(SCAN_X, SCAN_Y, indexing="ij"), axis=-1).reshape(-1, 2)
+SCAN_AHEAD, SCAN_LEFT = SCAN[:, 0], SCAN[:, 1]
 SCAN_RANGE = 1.0  # m up and down
 MIRRORED_SCAN = Flip(np.arange(len(SCAN)).reshape(len(SCAN_X), -1)[:, ::-1].ravel(), np.ones(len(SCAN)))
 
@@ -25,7 +27,7 @@ def height_scan(ground: Terrain, qpos: Array, standing_height: float) -> Array:
         standing_height: Height of the trunk of a standing robot, m.
     """
     yaw = rotations.yaw(qpos[:, 3:7])[:, None]
-    ahead, left = SCAN.T
-    x = qpos[:, :1] + np.cos(yaw) * ahead - np.sin(yaw) * left
-    y = qpos[:, 1:2] + np.sin(yaw) * ahead + np.cos(yaw) * left
-    return np.clip(ground.height(np.stack([x, y], axis=-1)) - (qpos[:, 2:3] - standing_height), -SCAN_RANGE, SCAN_RANGE)
+    ahead, left = xp.like(SCAN_AHEAD, qpos), xp.like(SCAN_LEFT, qpos)
+    x = qpos[:, :1] + xp.cos(yaw) * ahead - xp.sin(yaw) * left
+    y = qpos[:, 1:2] + xp.sin(yaw) * ahead + xp.cos(yaw) * left
+    return xp.clip(ground.height(xp.stack([x, y], axis=-1)) - (qpos[:, 2:3] - standing_height), -SCAN_RANGE, SCAN_RANGE)

@@ -11,6 +11,7 @@ import mujoco
 import numpy as np
 from gymnasium import spaces
 
+from motrix_gym import arrays as xp
 from motrix_gym import terrain
 from motrix_gym.fields import Bound, Count, Positive
 from motrix_gym.random_streams import RandomStreams
@@ -81,22 +82,24 @@ class LeggedTask(DomainRandomization):
         return compiled(self.ROBOT, self.ground, tuple(self.target_markers.items()))
 
     def control(self, physics: PhysicsState, state: RandomizedState, action: Array) -> Array:
-        return self.ROBOT.default_joints + self.action_scale * self.delayed(state, action) + self.offset(state)
+        pose = xp.like(self.ROBOT.default_joints, action)
+        return pose + self.action_scale * self.delayed(state, action) + self.offset(state)
 
     def terminated(self, t: Transition) -> dict[str, Array]:
         return {
-            "tilted": t.next_physics.sensor["gravity_direction"][:, 2] > -np.cos(self.max_tilt),
+            "tilted": t.next_physics.sensor["gravity_direction"][:, 2] > -float(np.cos(self.max_tilt)),
             "trunk_contact": t.next_physics.sensor[TRUNK_CONTACT][:, 0] > 0,
         }
 
     def start_place(self, level: Array, rng: RandomStreams) -> tuple[Array, Array]:
         """Where episodes begin, (N, 2) m, and how far above a robot on the plane, (N,) m."""
         if not self.terrain:
-            return np.zeros((len(level), 2)), np.zeros(len(level))
+            return xp.zeros((len(rng), 2), rng.key), xp.zeros((len(rng),), rng.key)
         unit = rng.uniform(size=3)
-        middles = self.ground.middles
-        tile = (unit[:, 0] * middles.shape[1]).astype(int)
-        xy = middles[level, tile] + AROUND_MIDDLE * (2 * unit[:, 1:] - 1)
+        middles = xp.like(self.ground.middles, unit)
+        tile = xp.integers(unit[:, 0] * middles.shape[1])
+        middle = xp.stack([middles[:, :, i][level, tile] for i in range(2)], axis=1)
+        xy = middle + AROUND_MIDDLE * (2 * unit[:, 1:] - 1)
         return xy, self.ground.highest(xy, FOOTPRINT) + CLEARANCE
 
     def start_yaw(self, level: Array, unit: Array) -> Array:
@@ -109,7 +112,7 @@ class LeggedTask(DomainRandomization):
 
     def joint_displacement(self, physics: PhysicsState) -> Array:
         """Joint angles from the standing pose, (N, joints) rad."""
-        return physics.qpos[:, JOINTS_IN_QPOS] - self.ROBOT.default_joints
+        return physics.qpos[:, JOINTS_IN_QPOS] - xp.like(self.ROBOT.default_joints, physics.qpos)
 
     def in_contact(self, physics: PhysicsState) -> Array:
         """Whether each foot touches the ground, (N, feet) bool."""

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from motrix_gym import arrays as xp
 from motrix_gym import rewards, rotations
 from motrix_gym.fields import Positive
 from motrix_gym.random_streams import RandomStreams
@@ -57,8 +58,8 @@ class SkillTask(LeggedTask, Holding):
     def start_state(self, rng: RandomStreams) -> SkillState:
         """The task state that an episode begins with."""
         n = len(rng)
-        action = np.zeros((n, len(self.ROBOT.joints)))
-        return SkillState(**self.reset_randomization(rng), action=action, held=np.zeros(n))
+        action = xp.zeros((n, len(self.ROBOT.joints)), rng.key)
+        return SkillState(**self.reset_randomization(rng), action=action, held=xp.zeros((n,), rng.key))
 
     def observe(self, physics: PhysicsState, state: Any) -> dict[str, Array]:
         return {
@@ -74,9 +75,9 @@ class SkillTask(LeggedTask, Holding):
         return {
             **{f"true_{name}": noiseless[name] for name in self.observation_noise},
             "linear_velocity": physics.sensor["linear_velocity"],
-            "height": physics.qpos[:, [HEIGHT]],
-            "contact": self.in_contact(physics).astype(float),
-            "trunk_contact": self.trunk_contact(physics).astype(float)[:, None],
+            "height": physics.qpos[:, HEIGHT : HEIGHT + 1],
+            "contact": indicator(self.in_contact(physics)),
+            "trunk_contact": indicator(self.trunk_contact(physics))[:, None],
             "held": state.held[:, None],
             **({"push": state.push} if self.push_speed else {}),
             "drawn": state.drawn,
@@ -121,7 +122,7 @@ class SkillTask(LeggedTask, Holding):
 
     def feet(self, physics: PhysicsState) -> Array:
         """Where the feet are, (N, feet, 3) m."""
-        return physics.sensor["position"].reshape(-1, len(self.ROBOT.feet), 3)
+        return xp.reshape(physics.sensor["position"], (-1, len(self.ROBOT.feet), 3))
 
     def is_still(self, physics: PhysicsState) -> Array:
         """Whether the trunk moves at no more than `still_speed`, (N,) bool."""
@@ -182,11 +183,13 @@ class Go1Getup(SkillTask):
         n = len(rng)
         low, high = self.reference_model().jnt_range[1:].T
         joints = rng.uniform(low, high, len(self.ROBOT.joints))
-        trunk = np.concat([np.zeros((n, 2)), np.full((n, 1), DROP_HEIGHT), rotations.uniform(rng)], axis=1)
-        return np.concat([trunk, joints], axis=1), np.zeros((n, 6 + joints.shape[1])), self.start_state(rng)
+        trunk = xp.concat(
+            [xp.zeros((n, 2), joints), xp.full((n, 1), DROP_HEIGHT, joints), rotations.uniform(rng)], axis=1
+        )
+        return xp.concat([trunk, joints], axis=1), xp.zeros((n, 6 + joints.shape[1]), joints), self.start_state(rng)
 
     def is_valid_start(self, physics: PhysicsState) -> Array:
-        return np.all(self.feet(physics)[:, :, 2] > self.ROBOT.foot_height, axis=1)
+        return xp.all(self.feet(physics)[:, :, 2] > xp.like(self.ROBOT.foot_height, physics.qpos), axis=1)
 
     @reward_term(1.0)
     def reward_upright(self, t: Transition) -> Array:
@@ -196,14 +199,14 @@ class Go1Getup(SkillTask):
     @reward_term(1.0)
     def reward_height(self, t: Transition) -> Array:
         """upright x height of the trunk as a share of that of a standing robot, 0 to 1"""
-        share = np.clip(t.next_physics.qpos[:, HEIGHT] / self.ROBOT.standing_height, 0.0, 1.0)
+        share = xp.clip(t.next_physics.qpos[:, HEIGHT] / self.ROBOT.standing_height, 0.0, 1.0)
         return self._upright(t.next_physics) * share
 
     @reward_term(1.0)
     def reward_pose(self, t: Transition) -> Array:
         """upright x exp(-sum of squared joint angles from the standing pose / `pose_variance`)"""
         off = rewards.sum_squares(self.joint_displacement(t.next_physics))
-        return self._upright(t.next_physics) * np.exp(-off / self.pose_variance)
+        return self._upright(t.next_physics) * xp.exp(-off / self.pose_variance)
 
     @reward_term(1.0)
     def reward_standing(self, t: Transition) -> Array:
@@ -218,13 +221,13 @@ class Go1Getup(SkillTask):
 
     def holds(self, t: Transition) -> Array:
         physics = t.next_physics
-        level = physics.sensor["gravity_direction"][:, 2] <= -np.cos(self.level_tilt)
-        on_feet = self.in_contact(physics).all(axis=1) & ~self.trunk_contact(physics)
-        posed = (np.abs(self.joint_displacement(physics)) <= self.pose_tolerance).all(axis=1)
+        level = physics.sensor["gravity_direction"][:, 2] <= -float(np.cos(self.level_tilt))
+        on_feet = xp.all(self.in_contact(physics), axis=1) & ~self.trunk_contact(physics)
+        posed = xp.all(abs(self.joint_displacement(physics)) <= self.pose_tolerance, axis=1)
         return level & on_feet & posed & self.is_still(physics)
 
     def _upright(self, physics: PhysicsState) -> Array:
-        return np.square(1 - physics.sensor["gravity_direction"][:, 2]) / 4
+        return xp.square(1 - physics.sensor["gravity_direction"][:, 2]) / 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -273,12 +276,13 @@ class Go1Handstand(SkillTask):
     hind_height: Positive = 0.6
 
     def reset(self, rng: RandomStreams) -> tuple[Array, Array, SkillState]:
-        n, joints = len(rng), self.ROBOT.default_joints
-        unit = rng.uniform(-1.0, 1.0, len(joints) + 1)
-        height = np.full((n, 1), self.ROBOT.standing_height)
-        trunk = np.concat([np.zeros((n, 2)), height, rotations.from_yaw(np.pi * unit[:, -1])], axis=1)
-        qpos = np.concat([trunk, joints + 0.1 * unit[:, :-1]], axis=1)
-        return qpos, np.zeros((n, 6 + len(joints))), self.start_state(rng)
+        n, n_joints = len(rng), len(self.ROBOT.joints)
+        unit = rng.uniform(-1.0, 1.0, n_joints + 1)
+        height = xp.full((n, 1), self.ROBOT.standing_height, unit)
+        trunk = xp.concat([xp.zeros((n, 2), unit), height, rotations.from_yaw(np.pi * unit[:, -1])], axis=1)
+        joints = xp.like(self.ROBOT.default_joints, unit) + 0.1 * unit[:, :-1]
+        qpos = xp.concat([trunk, joints], axis=1)
+        return qpos, xp.zeros((n, 6 + n_joints), unit), self.start_state(rng)
 
     @reward_term(1.0)
     def reward_nose_down(self, t: Transition) -> Array:
@@ -288,7 +292,7 @@ class Go1Handstand(SkillTask):
     @reward_term(0.5)
     def reward_hind_feet(self, t: Transition) -> Array:
         """mean height of the hind feet as a share of `hind_height`, 0 to 1 each"""
-        return np.clip(self.feet(t.next_physics)[:, 2:, 2] / self.hind_height, 0.0, 1.0).mean(axis=1)
+        return xp.mean(xp.clip(self.feet(t.next_physics)[:, 2:, 2] / self.hind_height, 0.0, 1.0), axis=1)
 
     @reward_term(1.0)
     def reward_handstand(self, t: Transition) -> Array:
@@ -313,9 +317,9 @@ class Go1Handstand(SkillTask):
 
     def holds(self, t: Transition) -> Array:
         physics = t.next_physics
-        down = physics.sensor["gravity_direction"][:, 0] >= np.cos(self.nose_tilt)
+        down = physics.sensor["gravity_direction"][:, 0] >= float(np.cos(self.nose_tilt))
         contact = self.in_contact(physics)
-        return down & contact[:, :2].all(axis=1) & ~contact[:, 2:].any(axis=1) & self.is_still(physics)
+        return down & xp.all(contact[:, :2], axis=1) & ~xp.any(contact[:, 2:], axis=1) & self.is_still(physics)
 
     def _nose_down(self, physics: PhysicsState) -> Array:
-        return np.square(1 + physics.sensor["gravity_direction"][:, 0]) / 4
+        return xp.square(1 + physics.sensor["gravity_direction"][:, 0]) / 4

@@ -7,14 +7,17 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from motrix_gym import arrays as xp
 from motrix_gym import rewards, rotations
 from motrix_gym.fields import Positive
 from motrix_gym.random_streams import RandomStreams
 from motrix_gym.rewards import indicator
 from motrix_gym.state import Array, Transition
-from motrix_gym.symmetry import Mirror
+from motrix_gym.symmetry import Flip, Mirror
 from motrix_gym.tasks.locomotion.legged_task import NEXT_TILE
 from motrix_gym.tasks.locomotion.velocity import Go1, VelocityState
+
+ACROSS = Flip.signs(1, -1)
 
 
 @dataclass(frozen=True)
@@ -66,30 +69,31 @@ class Go1Stairs(Go1):
         assert mirror is not None, "a Go1 is symmetric"
 
         def mirrored(state: StairsState) -> StairsState:
-            return replace(mirror.state(state), heading=-state.heading, start=state.start * [1, -1])
+            return replace(mirror.state(state), heading=-state.heading, start=ACROSS(state.start))
 
         return replace(mirror, state=mirrored)
 
     def reset_on_level(self, level: Array, rng: RandomStreams) -> tuple[Array, Array, StairsState]:
         qpos, qvel, state = super().reset_on_level(level, rng)
-        heading, start = rotations.yaw(qpos[:, 3:7]), qpos[:, :2].copy()
-        state = StairsState(**vars(state), heading=heading, start=start, crossed=np.zeros(len(rng), dtype=bool))
+        heading, start = rotations.yaw(qpos[:, 3:7]), qpos[:, :2]
+        state = StairsState(**vars(state), heading=heading, start=start, crossed=xp.full((len(rng),), False, qpos))
         return qpos, qvel, self._on_line(state, qpos)
 
     def start_yaw(self, level: Array, unit: Array) -> Array:
-        ahead = np.where(level == 0, True, np.where(level == self.terrain_levels - 1, False, unit >= 0))
-        return np.where(ahead, 0.0, np.pi) + 0.1 * unit
+        ahead = (level == 0) | ((level != self.terrain_levels - 1) & (unit >= 0))
+        return xp.where(ahead, 0.0, np.pi) + 0.1 * unit
 
     def _on_line(self, state: StairsState, qpos: Array) -> StairsState:
         """The task state with a command that leads back to the line on which the episode began."""
         turn = rotations.wrapped(state.heading - rotations.yaw(qpos[:, 3:7]))
         away = qpos[:, :2] - state.start
-        left = away[:, 1] * np.cos(state.heading) - away[:, 0] * np.sin(state.heading)
-        back = np.stack([-left, turn], axis=1)
+        left = away[:, 1] * xp.cos(state.heading) - away[:, 0] * xp.sin(state.heading)
+        back = xp.stack([-left, turn], axis=1)
         ahead = state.command[:, :1]
-        back = np.clip(back, self.command_low[1:], self.command_high[1:]) * indicator(ahead != 0)
-        return replace(state, command=np.concat([ahead, back], axis=1))
+        low, high = xp.like(self.command_low, back), xp.like(self.command_high, back)
+        back = xp.clip(back, low[1:], high[1:]) * indicator(ahead != 0)
+        return replace(state, command=xp.concat([ahead, back], axis=1))
 
     def _crossed(self, t: Transition) -> Array:
-        away = np.sqrt(rewards.sum_squares(t.next_physics.qpos[:, :2] - t.state.start))
+        away = xp.sqrt(rewards.sum_squares(t.next_physics.qpos[:, :2] - t.state.start))
         return t.state.crossed | (away >= NEXT_TILE)

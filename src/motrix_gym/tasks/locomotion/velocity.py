@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from motrix_gym import arrays as xp
 from motrix_gym import rewards, rotations
 from motrix_gym.fields import Positive, PositiveRange, Share
 from motrix_gym.random_streams import RandomStreams
@@ -148,47 +149,47 @@ class VelocityTask(LeggedTask):
         n, robot = len(rng), self.ROBOT
         n_joints, n_feet = len(robot.joints), len(robot.feet)
         unit = rng.uniform(-1.0, 1.0, n_joints + 8)
-        joints = robot.default_joints + 0.1 * unit[:, :n_joints]
+        joints = xp.like(robot.default_joints, unit) + 0.1 * unit[:, :n_joints]
         heading, velocity, phase = unit[:, n_joints], unit[:, n_joints + 1 : -1], unit[:, -1]
         xy, above = self.start_place(level, rng)
         height = robot.standing_height + above[:, None]
         yaw = self.start_yaw(level, heading)
-        qpos = np.concat([xy, height, rotations.from_yaw(yaw), joints], axis=1)
-        qvel = np.concat([0.3 * velocity, np.zeros_like(joints)], axis=1)
+        qpos = xp.concat([xy, height, rotations.from_yaw(yaw), joints], axis=1)
+        qvel = xp.concat([0.3 * velocity, xp.zeros_like(joints)], axis=1)
         state = VelocityState(
             **self.reset_randomization(rng),
-            command=np.zeros((n, 3)),
-            command_left=np.zeros(n),
+            command=xp.zeros((n, 3), unit),
+            command_left=xp.zeros((n,), unit),
             phase=0.5 + 0.5 * phase,
-            action=np.zeros((n, n_joints)),
-            air_time=np.zeros((n, n_feet)),
+            action=xp.zeros((n, n_joints), unit),
+            air_time=xp.zeros((n, n_feet), unit),
             level=level,
-            asked=np.zeros(n),
-            walked=np.zeros(n),
-            fell=np.zeros(n, dtype=bool),
+            asked=xp.zeros((n,), unit),
+            walked=xp.zeros((n,), unit),
+            fell=xp.full((n,), False, unit),
         )
         return qpos, qvel, self.with_new_command(state, rng)
 
     def _first_level(self, rng: RandomStreams) -> Array:
         """The level of the first episode, (N,) int."""
         if not self.terrain:
-            return np.zeros(len(rng), dtype=int)
+            return xp.full((len(rng),), 0, rng.key)
         levels = (self.terrain_levels + 1) // 2 if self.terrain_curriculum else self.terrain_levels
-        return (rng.uniform()[:, 0] * levels).astype(int)
+        return xp.integers(rng.uniform()[:, 0] * levels)
 
     def _next_level(self, last: VelocityState, rng: RandomStreams) -> Array:
         """The level that follows from how the last episode went, (N,) int."""
-        mastered = ~last.fell & (last.walked >= np.maximum(PROMOTION_DISTANCE, 0.7 * last.asked))
+        mastered = ~last.fell & (last.walked >= xp.maximum(0.7 * last.asked, PROMOTION_DISTANCE))
         failed = (last.fell & (last.walked < PROMOTION_DISTANCE)) | (
             (last.asked >= PROMOTION_DISTANCE) & (last.walked < 0.4 * last.asked)
         )
-        level = np.maximum(last.level + np.where(mastered, 1, np.where(failed, -1, 0)), 0)
-        anywhere = (rng.uniform()[:, 0] * self.terrain_levels).astype(int)
-        return np.where(level < self.terrain_levels, level, anywhere)
+        level = xp.maximum(last.level + xp.where(mastered, 1, xp.where(failed, -1, 0)), 0)
+        anywhere = xp.integers(rng.uniform()[:, 0] * self.terrain_levels)
+        return xp.where(level < self.terrain_levels, level, anywhere)
 
     def observe(self, physics: PhysicsState, state: VelocityState) -> dict[str, Array]:
         angle = 2 * np.pi * state.phase
-        clock = np.stack([np.sin(angle), np.cos(angle)], axis=1)
+        clock = xp.stack([xp.sin(angle), xp.cos(angle)], axis=1)
         return {
             "linear_velocity": physics.sensor["linear_velocity"],
             "angular_velocity": physics.sensor["angular_velocity"],
@@ -205,7 +206,7 @@ class VelocityTask(LeggedTask):
         noiseless = self.observe(physics, state)
         return {
             **{f"true_{name}": noiseless[name] for name in self.observation_noise},
-            "contact": self.in_contact(physics).astype(float),
+            "contact": indicator(self.in_contact(physics)),
             "air_time": state.air_time,
             **({"push": state.push} if self.push_speed else {}),
             "drawn": state.drawn,
@@ -233,7 +234,7 @@ class VelocityTask(LeggedTask):
     @reward_term(-1.0)
     def reward_lin_vel_z(self, t: Transition) -> Array:
         """(vertical velocity)^2"""
-        return np.square(t.next_physics.sensor["linear_velocity"][:, 2])
+        return xp.square(t.next_physics.sensor["linear_velocity"][:, 2])
 
     @reward_term(-0.02)
     def reward_ang_vel_xy(self, t: Transition) -> Array:
@@ -264,37 +265,39 @@ class VelocityTask(LeggedTask):
     def reward_feet_air_time(self, t: Transition) -> Array:
         """sum over landing feet of (time in the air - 0.1 s), moving"""
         landed = self.in_contact(t.next_physics) & (t.state.air_time > 0)
-        return ((t.state.air_time - 0.1) * indicator(landed)).sum(axis=1) * indicator(self.moving(t))
+        return xp.sum((t.state.air_time - 0.1) * indicator(landed), axis=1) * indicator(self.moving(t))
 
     @reward_term(-0.5)
     def reward_hip_pos(self, t: Transition) -> Array:
         """(1 - min(abs(leftward command), 1)) x sum of squared hip angles"""
-        sideways = np.minimum(np.abs(t.state.command[:, 1]), 1.0)
-        return (1.0 - sideways) * rewards.sum_squares(self.joint_displacement(t.next_physics)[:, self.ROBOT.hips])
+        sideways = xp.minimum(abs(t.state.command[:, 1]), 1.0)
+        return (1.0 - sideways) * rewards.sum_squares(
+            xp.columns(self.joint_displacement(t.next_physics), self.ROBOT.hips)
+        )
 
     @reward_term(-0.1)
     def reward_stand_still(self, t: Transition) -> Array:
         """sum of absolute joint angles from the standing pose, not moving"""
-        return np.abs(self.joint_displacement(t.next_physics)).sum(axis=1) * indicator(~self.moving(t))
+        return xp.sum(abs(self.joint_displacement(t.next_physics)), axis=1) * indicator(~self.moving(t))
 
     @reward_term(0.3)
     def reward_gait(self, t: Transition) -> Array:
         """share of the feet whose contact is as the clock asks, moving"""
         as_asked = self.in_contact(t.next_physics) == (self.lift(t) == 0)
-        return indicator(as_asked).mean(axis=1) * indicator(self.moving(t))
+        return xp.mean(indicator(as_asked), axis=1) * indicator(self.moving(t))
 
     @reward_term(-0.3)
     def reward_feet_height(self, t: Transition) -> Array:
         """mean over feet of (height above the ground / `swing_height` - lift)^2"""
-        feet = t.next_physics.sensor["position"].reshape(-1, len(self.ROBOT.feet), 3)
-        height = feet[:, :, 2] - self.ROBOT.foot_height - self.ground.height(feet[:, :, :2])
-        return np.square(height / self.swing_height - self.lift(t)).mean(axis=1)
+        feet = xp.reshape(t.next_physics.sensor["position"], (-1, len(self.ROBOT.feet), 3))
+        height = feet[:, :, 2] - xp.like(self.ROBOT.foot_height, feet) - self.ground.height(feet[:, :, :2])
+        return xp.mean(xp.square(height / self.swing_height - self.lift(t)), axis=1)
 
     @reward_term(-0.05)
     def reward_feet_slip(self, t: Transition) -> Array:
         """sum of squared planar velocities of the feet in contact"""
-        velocity = t.next_physics.sensor["velocity"].reshape(-1, len(self.ROBOT.feet), 3)[:, :, :2]
-        return (np.square(velocity).sum(axis=2) * indicator(self.in_contact(t.next_physics))).sum(axis=1)
+        velocity = xp.reshape(t.next_physics.sensor["velocity"], (-1, len(self.ROBOT.feet), 3))[:, :, :2]
+        return xp.sum(xp.sum(xp.square(velocity), axis=2) * indicator(self.in_contact(t.next_physics)), axis=1)
 
     @reward_term(-10.0)
     def reward_termination(self, t: Transition) -> Array:
@@ -314,14 +317,14 @@ class VelocityTask(LeggedTask):
     def next_state(self, t: Transition, rng: RandomStreams) -> VelocityState:
         state = self.next_randomization(t.state, t.action, rng)
         command, velocity = state.command[:, :2], t.next_physics.sensor["linear_velocity"][:, :2]
-        speed = np.sqrt(rewards.sum_squares(command))
-        along = (command * velocity).sum(axis=1) / np.maximum(speed, 1e-9)
+        speed = xp.sqrt(rewards.sum_squares(command))
+        along = xp.sum(command * velocity, axis=1) / xp.maximum(speed, 1e-9)
         state = replace(
             state,
             command_left=state.command_left - self.control_dt,
             phase=(state.phase + self.gait_frequency * self.control_dt) % 1.0,
             action=t.action,
-            air_time=np.where(self.in_contact(t.next_physics), 0.0, state.air_time + self.control_dt),
+            air_time=xp.where(self.in_contact(t.next_physics), 0.0, state.air_time + self.control_dt),
             asked=state.asked + self.control_dt * speed,
             walked=state.walked + self.control_dt * along,
             fell=t.terminated,
@@ -331,9 +334,9 @@ class VelocityTask(LeggedTask):
     def metrics(self, t: Transition) -> dict[str, Array]:
         off = t.state.command[:, :2] - t.next_physics.sensor["linear_velocity"][:, :2]
         return {
-            "velocity_error": np.sqrt(rewards.sum_squares(off)),
-            "yaw_rate_error": np.abs(t.state.command[:, 2] - t.next_physics.sensor["angular_velocity"][:, 2]),
-            **({"terrain_level": t.state.level.astype(float)} if self.terrain else {}),
+            "velocity_error": xp.sqrt(rewards.sum_squares(off)),
+            "yaw_rate_error": abs(t.state.command[:, 2] - t.next_physics.sensor["angular_velocity"][:, 2]),
+            **({"terrain_level": xp.floats(t.state.level)} if self.terrain else {}),
         }
 
     def mirror(self) -> Mirror | None:
@@ -368,15 +371,15 @@ class VelocityTask(LeggedTask):
     def with_new_command(self, state: VelocityState, rng: RandomStreams) -> VelocityState:
         """The task state with a new command in the environments where one is due."""
         unit = rng.uniform(size=5)
-        low, high = np.array(self.command_low), np.array(self.command_high)
+        low, high = xp.like(self.command_low, unit), xp.like(self.command_high, unit)
         shortest, longest = self.command_interval
-        command = (low + (high - low) * unit[:, :3]) * (unit[:, 3:4] >= self.still_probability)
+        command = (low + (high - low) * unit[:, :3]) * indicator(unit[:, 3:4] >= self.still_probability)
         interval = shortest + (longest - shortest) * unit[:, 4]
         due = state.command_left <= 0
         return replace(
             state,
-            command=np.where(due[:, None], command, state.command),
-            command_left=np.where(due, interval, state.command_left),
+            command=xp.where(due[:, None], command, state.command),
+            command_left=xp.where(due, interval, state.command_left),
         )
 
     def _moving(self, physics: PhysicsState, state: VelocityState) -> Array:
@@ -386,7 +389,7 @@ class VelocityTask(LeggedTask):
 
     def _lift(self, state: VelocityState) -> Array:
         """Foot heights that the clock asks for, (N, feet), as a share of the swing height."""
-        return np.maximum(np.sin(2 * np.pi * (state.phase[:, None] + self.ROBOT.phases)), 0.0)
+        return xp.maximum(xp.sin(2 * np.pi * (state.phase[:, None] + xp.like(self.ROBOT.phases, state.phase))), 0.0)
 
 
 @dataclass(frozen=True, kw_only=True)

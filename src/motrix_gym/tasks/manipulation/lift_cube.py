@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar
 import mujoco
 import numpy as np
 
+from motrix_gym import arrays as xp
 from motrix_gym import rotations
 from motrix_gym.fields import Ascending, Bound, Positive, Share
 from motrix_gym.physics.base import Override
@@ -118,15 +119,15 @@ class FrankaLiftCube(PandaTask, Holding):
         smallest, largest = self.cube_size
         drawn = rng.uniform([*CUBE_LOW, -QUARTER, smallest, 0.0], [*CUBE_HIGH, QUARTER, largest, 1.0], 5)
         half, in_hand = drawn[:, 3:4], drawn[:, 4:] < self.in_hand_share
-        cube = np.concat([drawn[:, :2], half, rotations.from_yaw(drawn[:, 2])], axis=1)
+        cube = xp.concat([drawn[:, :2], half, rotations.from_yaw(drawn[:, 2])], axis=1)
         if self.in_hand_share:
-            arm = np.concat([arm[:, JOINTS], np.where(in_hand, half, arm[:, FINGERS])], axis=1)
-            pressing = np.where(in_hand, np.maximum(half - MAX_LEAD[7], 0.0), state.target[:, 7:])
-            state = replace(state, target=np.concat([state.target[:, JOINTS], pressing], axis=1))
-            cube = np.where(in_hand, _hands(arm), cube)
+            arm = xp.concat([arm[:, JOINTS], xp.where(in_hand, half, arm[:, FINGERS])], axis=1)
+            pressing = xp.where(in_hand, xp.maximum(half - float(MAX_LEAD[7]), 0.0), state.target[:, 7:])
+            state = replace(state, target=xp.concat([state.target[:, JOINTS], pressing], axis=1))
+            cube = xp.where(in_hand, xp.on_host(_hands, arm), cube)
         goal = rng.uniform(GOAL_LOW, GOAL_HIGH, 3)
-        lift = LiftState(**vars(state), goal=goal, half=half[:, 0], held=np.zeros(len(rng)))
-        return np.concat([arm, cube], axis=1), np.zeros((len(rng), 15)), lift
+        lift = LiftState(**vars(state), goal=goal, half=half[:, 0], held=xp.zeros((len(rng),), arm))
+        return xp.concat([arm, cube], axis=1), xp.zeros((len(rng), 15), arm), lift
 
     def model_overrides(self, state: LiftState) -> dict[str, Override]:
         model, edge = reference(self.MODEL), 2 * state.half
@@ -134,9 +135,9 @@ class FrankaLiftCube(PandaTask, Holding):
         mass = DENSITY * edge**3
         inertia = mass * edge**2 / 6
         return {
-            "geom_size": Override(np.tile(state.half[:, None, None], (1, 2, 3)), at=shown),
+            "geom_size": Override(xp.tile(state.half[:, None, None], (1, 2, 3)), at=shown),
             "body_mass": Override(mass, at=cube),
-            "body_inertia": Override(np.tile(inertia[:, None], (1, 3)), at=cube),
+            "body_inertia": Override(xp.tile(inertia[:, None], (1, 3)), at=cube),
         }
 
     def observe(self, physics: PhysicsState, state: LiftState) -> dict[str, Array]:
@@ -189,17 +190,17 @@ class FrankaLiftCube(PandaTask, Holding):
     @once_per_step
     def upright(self, t: Transition) -> Array:
         """1 where the hand points straight down, cos^2 of its tilt elsewhere, 0 where it points upward, (N,)."""
-        return np.square(np.minimum(t.next_physics.sensor["pointing"][:, 2], 0.0))
+        return xp.square(xp.minimum(t.next_physics.sensor["pointing"][:, 2], 0.0))
 
     @once_per_step
     def reach_distance(self, t: Transition) -> Array:
         """From the point between the fingertips to the centre of the cube, (N,) m."""
-        return np.linalg.vector_norm(t.next_physics.sensor["cube"] - t.next_physics.sensor["tcp"], axis=1)
+        return xp.vector_norm(t.next_physics.sensor["cube"] - t.next_physics.sensor["tcp"], axis=1)
 
     @once_per_step
     def goal_distance(self, t: Transition) -> Array:
         """From the centre of the cube to its goal, (N,) m."""
-        return np.linalg.vector_norm(t.state.goal - t.next_physics.sensor["cube"], axis=1)
+        return xp.vector_norm(t.state.goal - t.next_physics.sensor["cube"], axis=1)
 
     def terminated(self, t: Transition) -> dict[str, Array]:
         return super().terminated(t) | {"cube_fallen": t.next_physics.sensor["cube"][:, 2] < FALLEN}
@@ -220,7 +221,7 @@ class FrankaLiftCube(PandaTask, Holding):
 
 def grip(t: Transition) -> Array:
     """How firmly the fingers press on what is between them, (N,) from 0 to 1."""
-    return np.clip((held(t.next_physics)[:, 7] - t.ctrl[:, 7]) / FIRM, 0.0, 1.0)
+    return xp.clip((held(t.next_physics)[:, 7] - t.ctrl[:, 7]) / FIRM, 0.0, 1.0)
 
 
 def height(physics: PhysicsState, state: LiftState) -> Array:

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar
 import mujoco
 import numpy as np
 
+from motrix_gym import arrays as xp
 from motrix_gym import rewards, rotations
 from motrix_gym.fields import Bound, NonNegative, Positive
 from motrix_gym.physics.base import Override
@@ -117,13 +118,13 @@ class FrankaOpenCabinet(PandaTask):
         arm, state = self.at_home(rng)
         most = np.array([*self.cabinet_shift, self.cabinet_turn])
         place = rng.uniform(-most, most, 3)
-        qpos = np.concat([arm, np.zeros((len(rng), 1))], axis=1)
-        return qpos, np.zeros_like(qpos), CabinetState(**vars(state), place=place)
+        qpos = xp.pad(arm, 0, 1)
+        return qpos, xp.zeros_like(qpos), CabinetState(**vars(state), place=place)
 
     def model_overrides(self, state: CabinetState) -> dict[str, Override]:
         cabinet = reference(self.MODEL).body("cabinet")
         return {
-            "body_pos": Override(cabinet.pos[:2] + state.place[:, :2], at=(cabinet.id, slice(2))),
+            "body_pos": Override(xp.like(cabinet.pos[:2], state.place) + state.place[:, :2], at=(cabinet.id, slice(2))),
             "body_quat": Override(rotations.from_yaw(np.pi + state.place[:, 2]), at=cabinet.id),
         }
 
@@ -131,14 +132,14 @@ class FrankaOpenCabinet(PandaTask):
         return self.proprioception(physics, state) | {
             "handle": physics.sensor["handle"],
             "handle_axes": physics.sensor["handle_axes"],
-            "bar_contact": touching(physics).astype(float),
-            "drawer": np.concat([physics.sensor["drawer"], physics.sensor["drawer_speed"]], axis=1),
+            "bar_contact": indicator(touching(physics)),
+            "drawer": xp.concat([physics.sensor["drawer"], physics.sensor["drawer_speed"]], axis=1),
         }
 
     @reward_term(1.0)
     def reward_reach(self, t: Transition) -> Array:
         """closeness of the distance from the point between the pads to the bar within `reach_margin`"""
-        return rewards.closeness(np.sqrt(rewards.sum_squares(t.next_physics.sensor["handle"])), self.reach_margin)
+        return rewards.closeness(xp.sqrt(rewards.sum_squares(t.next_physics.sensor["handle"])), self.reach_margin)
 
     @reward_term(1.0)
     def reward_align(self, t: Transition) -> Array:
@@ -153,7 +154,7 @@ class FrankaOpenCabinet(PandaTask):
     @reward_term(2.0)
     def reward_grip(self, t: Transition) -> Array:
         """between x mean of gripped and of how far the fingers are closed, 1 as far as the bar lets them"""
-        opening = t.next_physics.qpos[:, FINGERS].sum(axis=1)
+        opening = xp.sum(t.next_physics.qpos[:, FINGERS], axis=1)
         closed = rewards.tolerance(opening, (0.0, BAR), 2 * OPEN - BAR, "linear", value_at_margin=0.0)
         return indicator(between(t.next_physics)) * (0.5 * closed + 0.5 * indicator(gripped(t.next_physics)))
 
@@ -173,7 +174,7 @@ class FrankaOpenCabinet(PandaTask):
         return rewards.sum_squares(t.next_physics.qvel[:, JOINTS])
 
     def metrics(self, t: Transition) -> dict[str, Array]:
-        return {"drawer": t.next_physics.sensor["drawer"][:, 0], "gripped": gripped(t.next_physics).astype(float)}
+        return {"drawer": t.next_physics.sensor["drawer"][:, 0], "gripped": indicator(gripped(t.next_physics))}
 
     def success(self, t: Transition) -> Array:
         return (opened(t.next_physics) >= self.open_share) & gripped(t.next_physics)
@@ -186,22 +187,23 @@ def touching(physics: PhysicsState) -> Array:
 
 def between(physics: PhysicsState) -> Array:
     """Whether the middle of the bar is between the pads, (N,) bool."""
-    x, y, z = physics.sensor["handle"].T
-    opening = physics.qpos[:, FINGERS].sum(axis=1)
-    return (np.abs(x) < GRASPABLE) & (np.abs(y) < opening / 2) & (z > PADS[0]) & (z < PADS[1])
+    handle = physics.sensor["handle"]
+    x, y, z = (handle[:, i] for i in range(3))
+    opening = xp.sum(physics.qpos[:, FINGERS], axis=1)
+    return (abs(x) < GRASPABLE) & (abs(y) < opening / 2) & (z > PADS[0]) & (z < PADS[1])
 
 
 def gripped(physics: PhysicsState) -> Array:
     """Whether the handle is gripped, (N,) bool."""
-    return between(physics) & touching(physics).all(axis=1)
+    return between(physics) & xp.all(touching(physics), axis=1)
 
 
 def aligned(physics: PhysicsState) -> Array:
     """How well the hand points into the cabinet and the fingers open upward or downward, (N,) from 0 to 1."""
     way, up = physics.sensor["handle_axes/way"], physics.sensor["handle_axes/up"]
-    return np.maximum(-way[:, Z], 0.0) * np.abs(up[:, Y])
+    return xp.maximum(-way[:, Z], 0.0) * abs(up[:, Y])
 
 
 def opened(physics: PhysicsState) -> Array:
     """How far the drawer is open, as a share of its travel, (N,) from 0 to 1."""
-    return np.clip(physics.sensor["drawer"][:, 0] / TRAVEL, 0.0, 1.0)
+    return xp.clip(physics.sensor["drawer"][:, 0] / TRAVEL, 0.0, 1.0)

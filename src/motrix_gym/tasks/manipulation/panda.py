@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import ClassVar
 
 import mujoco
 import numpy as np
 from gymnasium import spaces
 
+from motrix_gym import arrays as xp
 from motrix_gym.contact_pairs import load_for_simulation
 from motrix_gym.fields import NonNegative, Positive
 from motrix_gym.model_files import load_model
@@ -60,16 +62,16 @@ class PandaTask(Task):
 
     def control(self, physics: PhysicsState, state: PandaState, action: Array) -> Array:
         """Moves the targets by `joint_speed` and `finger_speed` times the action, no farther ahead than `MAX_LEAD`."""
-        speed = np.array([self.joint_speed] * 7 + [self.finger_speed])
+        speed, lead = xp.like(self._speeds, action), xp.like(MAX_LEAD, action)
         there = held(physics)
-        target = np.clip(state.target + speed * self.control_dt * action, there - MAX_LEAD, there + MAX_LEAD)
-        return np.clip(target, *self._ranges())
+        target = xp.clip(state.target + speed * self.control_dt * action, there - lead, there + lead)
+        return xp.clip(target, *self._ranges(target))
 
     def terminated(self, t: Transition) -> dict[str, Array]:
-        low, high = (bound[JOINTS] for bound in self._ranges())
         joints, rates = t.next_physics.qpos[:, JOINTS], t.next_physics.qvel[:, JOINTS]
-        beyond = (joints < low - OVERSHOOT) | (joints > high + OVERSHOOT) | (np.abs(rates) > self.max_joint_speed)
-        return {"joint_limits": np.any(beyond, axis=1)}
+        low, high = (bound[JOINTS] for bound in self._ranges(joints))
+        beyond = (joints < low - OVERSHOOT) | (joints > high + OVERSHOOT) | (abs(rates) > self.max_joint_speed)
+        return {"joint_limits": xp.any(beyond, axis=1)}
 
     def next_state(self, t: Transition, rng: RandomStreams) -> PandaState:
         return replace(t.state, target=t.ctrl, action=t.action)
@@ -77,35 +79,48 @@ class PandaTask(Task):
     def proprioception(self, physics: PhysicsState, state: PandaState) -> dict[str, Array]:
         """What the arm knows of itself, in blocks of the observation."""
         return {
-            "joint_position": physics.qpos[:, JOINTS] - self.HOME,
+            "joint_position": physics.qpos[:, JOINTS] - xp.like(self.HOME, physics.qpos),
             "joint_velocity": physics.qvel[:, JOINTS],
-            "opening": physics.qpos[:, FINGERS].sum(axis=1, keepdims=True),
+            "opening": xp.sum(physics.qpos[:, FINGERS], axis=1, keepdims=True),
             "lead": state.target - held(physics),
             "tcp": physics.sensor["tcp"],
-            "tcp_axes": np.concat([physics.sensor["pointing"], physics.sensor["spreading"]], axis=1),
+            "tcp_axes": xp.concat([physics.sensor["pointing"], physics.sensor["spreading"]], axis=1),
             "last_action": state.action,
         }
 
     def at_home(self, rng: RandomStreams) -> tuple[Array, PandaState]:
         """An arm that rests within `home_noise` of home, its fingers open: positions (N, 9), memory."""
-        joints = np.array(self.HOME) + rng.uniform(-self.home_noise, self.home_noise, 7)
-        joints = np.clip(joints, *(bound[JOINTS] for bound in self._ranges()))
-        fingers = np.full((len(rng), 2), OPEN)
-        target = np.concat([joints, fingers[:, :1]], axis=1)
-        return np.concat([joints, fingers], axis=1), PandaState(target, np.zeros_like(target))
+        noise = rng.uniform(-self.home_noise, self.home_noise, 7)
+        low, high = (bound[JOINTS] for bound in self._ranges(noise))
+        joints = xp.clip(xp.like(self.HOME, noise) + noise, low, high)
+        fingers = xp.full((len(rng), 2), OPEN, noise)
+        target = xp.concat([joints, fingers[:, :1]], axis=1)
+        return xp.concat([joints, fingers], axis=1), PandaState(target, xp.zeros_like(target))
 
-    def _ranges(self) -> tuple[Array, Array]:
+    @cached_property
+    def _speeds(self) -> np.ndarray:
+        """How fast a unit action moves the targets of the servos, (8,) rad/s and m/s."""
+        return np.array([self.joint_speed] * 7 + [self.finger_speed])
+
+    def _ranges(self, x: Array) -> tuple[Array, Array]:
         """The lowest and the highest targets of the servos, (8,) rad and m each."""
-        low, high = reference(self.MODEL).actuator_ctrlrange[:8].T
-        return low, high
+        low, high = servo_ranges(self.MODEL)
+        return xp.like(low, x), xp.like(high, x)
 
 
 def held(physics: PhysicsState) -> Array:
     """What the servos hold, as it is: joint angles, and the fingers' distance from the middle, (N, 8) rad and m."""
-    return np.concat([physics.qpos[:, JOINTS], physics.qpos[:, FINGERS].mean(axis=1, keepdims=True)], axis=1)
+    return xp.concat([physics.qpos[:, JOINTS], xp.mean(physics.qpos[:, FINGERS], axis=1, keepdims=True)], axis=1)
 
 
 @functools.cache
 def reference(file_name: str) -> mujoco.MjModel:
     """A model of a file, compiled once for all: to be read only."""
     return load_model(file_name)
+
+
+@functools.cache
+def servo_ranges(file_name: str) -> tuple[np.ndarray, np.ndarray]:
+    """The lowest and the highest targets of the servos of a model, (8,) rad and m each."""
+    low, high = reference(file_name).actuator_ctrlrange[:8].T.copy()
+    return low, high

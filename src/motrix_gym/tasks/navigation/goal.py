@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from motrix_gym import arrays as xp
 from motrix_gym import rewards, rotations
 from motrix_gym.fields import Ascending, Bound, NonNegative, Positive
 from motrix_gym.random_streams import RandomStreams
@@ -135,15 +136,16 @@ class AnymalCNavigation(AnymalC, Holding):
     def reset_on_level(self, level: Array, rng: RandomStreams) -> tuple[Array, Array, NavigationState]:
         qpos, qvel, state = super().reset_on_level(level, rng)
         shortest, longest = self.goal_distance
-        distance, bearing, heading, chance = rng.uniform([shortest, 0, 0, 0], [longest, 1, 1, 1], 4).T
+        drawn = rng.uniform([shortest, 0, 0, 0], [longest, 1, 1, 1], 4)
+        distance, bearing, heading, chance = (drawn[:, i] for i in range(4))
         still = chance < self.still_probability
-        way = np.where(still, 0.0, distance)[:, None] * direction(2 * np.pi * bearing)
+        way = xp.where(still, 0.0, distance)[:, None] * direction(2 * np.pi * bearing)
         navigation = NavigationState(
             **vars(state),
             goal=qpos[:, POSITION] + way,
-            goal_heading=np.where(still, rotations.yaw(qpos[:, QUATERNION]), 2 * np.pi * heading),
-            arrived=np.zeros_like(still),
-            held=np.zeros_like(distance),
+            goal_heading=xp.where(still, rotations.yaw(qpos[:, QUATERNION]), 2 * np.pi * heading),
+            arrived=xp.zeros_like(still),
+            held=xp.zeros_like(distance),
         )
         return qpos, qvel, self._commanded(navigation, qpos)
 
@@ -151,7 +153,7 @@ class AnymalCNavigation(AnymalC, Holding):
         turn = angle_left(physics.qpos, state)
         return super().observe(physics, state) | {
             "goal": shortened(way_left(physics.qpos, state), -SIGHT, SIGHT),
-            "goal_heading": np.stack([np.sin(turn), np.cos(turn)], axis=1),
+            "goal_heading": xp.stack([xp.sin(turn), xp.cos(turn)], axis=1),
         }
 
     @reward_term(0.5)
@@ -179,19 +181,19 @@ class AnymalCNavigation(AnymalC, Holding):
     def metrics(self, t: Transition) -> dict[str, Array]:
         return super().metrics(t) | {
             "goal_distance": distance_left(t.next_physics.qpos, t.state),
-            "heading_error": np.abs(angle_left(t.next_physics.qpos, t.state)),
+            "heading_error": abs(angle_left(t.next_physics.qpos, t.state)),
         }
 
     def holds(self, t: Transition) -> Array:
         stands = (speed(t.next_physics) <= self.standing_speed) & (
-            np.abs(yaw_rate(t.next_physics)) <= self.standing_yaw_rate
+            abs(yaw_rate(t.next_physics)) <= self.standing_yaw_rate
         )
         return stands & self._there(t.next_physics.qpos, t.state, 1.0)
 
     def markers(self, state: NavigationState) -> dict[str, Array]:
         ahead = state.goal + MARKED_AHEAD * direction(state.goal_heading)
         places = {"goal": state.goal, "goal_ahead": ahead}
-        return {n: np.concat([xy, self.ground.height(xy)[:, None]], axis=1) for n, xy in places.items()}
+        return {n: xp.concat([xy, self.ground.height(xy)[:, None]], axis=1) for n, xy in places.items()}
 
     def mirror(self) -> Mirror:
         velocity = super().mirror()
@@ -211,32 +213,32 @@ class AnymalCNavigation(AnymalC, Holding):
     def _commanded(self, state: NavigationState, qpos: Array) -> NavigationState:
         """The task state with the next command on the way to the goal from `qpos`, (N, nq)."""
         arrived = self._there(qpos, state, 0.5) | (state.arrived & self._there(qpos, state, 1.0))
-        low, high = np.array(self.command_low), np.array(self.command_high)
+        low, high = xp.like(self.command_low, qpos), xp.like(self.command_high, qpos)
         velocity = shortened(self.approach_rate * way_left(qpos, state), low[:2], high[:2])
-        turning = np.clip(self.approach_rate * angle_left(qpos, state), low[2], high[2])
-        wanted = np.concat([velocity, turning[:, None]], axis=1) * indicator(~arrived)[:, None]
+        turning = xp.clip(self.approach_rate * angle_left(qpos, state), low[2], high[2])
+        wanted = xp.concat([velocity, turning[:, None]], axis=1) * indicator(~arrived)[:, None]
         change, step = wanted - state.command, self.command_acceleration * self.control_dt
-        share = step / np.maximum(np.linalg.vector_norm(change[:, :2], axis=1, keepdims=True), step)
-        change = np.concat([share * change[:, :2], np.clip(change[:, 2:], -step, step)], axis=1)
+        share = step / xp.maximum(xp.vector_norm(change[:, :2], axis=1, keepdims=True), step)
+        change = xp.concat([share * change[:, :2], xp.clip(change[:, 2:], -step, step)], axis=1)
         return replace(state, arrived=arrived, command=state.command + change)
 
     def _there(self, qpos: Array, state: NavigationState, share: float) -> Array:
         """Whether place and heading are within a share of their tolerances, (N,) bool."""
         near = distance_left(qpos, state) <= share * self.position_tolerance
-        return near & (np.abs(angle_left(qpos, state)) <= share * self.heading_tolerance)
+        return near & (abs(angle_left(qpos, state)) <= share * self.heading_tolerance)
 
 
 def way_left(qpos: Array, state: NavigationState) -> Array:
     """How far the goal is ahead of the robot and to its left, (N, 2) m, whatever its tilt."""
     ahead = direction(rotations.yaw(qpos[:, QUATERNION]))
-    leftward = np.stack([-ahead[:, 1], ahead[:, 0]], axis=1)
+    leftward = xp.stack([-ahead[:, 1], ahead[:, 0]], axis=1)
     way = state.goal - qpos[:, POSITION]
-    return np.stack([(way * ahead).sum(axis=1), (way * leftward).sum(axis=1)], axis=1)
+    return xp.stack([xp.sum(way * ahead, axis=1), xp.sum(way * leftward, axis=1)], axis=1)
 
 
 def distance_left(qpos: Array, state: NavigationState) -> Array:
     """From the robot to its goal on the ground, (N,) m."""
-    return np.linalg.vector_norm(state.goal - qpos[:, POSITION], axis=1)
+    return xp.vector_norm(state.goal - qpos[:, POSITION], axis=1)
 
 
 def angle_left(qpos: Array, state: NavigationState) -> Array:
@@ -246,18 +248,18 @@ def angle_left(qpos: Array, state: NavigationState) -> Array:
 
 def direction(angle: Array) -> Array:
     """Unit vectors on the ground at `angle` from x, (N,) rad to (N, 2)."""
-    return np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    return xp.stack([xp.cos(angle), xp.sin(angle)], axis=1)
 
 
 def shortened(vector: Array, low: npt.ArrayLike, high: npt.ArrayLike) -> Array:
     """`vector`, (N, k), so short that each element is from `low` < 0 to `high` > 0, in the same direction."""
-    excess = np.maximum(vector / low, vector / high).max(axis=1, keepdims=True)
-    return vector / np.maximum(excess, 1.0)
+    excess = xp.max(xp.maximum(vector / low, vector / high), axis=1, keepdims=True)
+    return vector / xp.maximum(excess, 1.0)
 
 
 def speed(physics: PhysicsState) -> Array:
     """Planar speed of the trunk in its axes, (N,) m/s."""
-    return np.linalg.vector_norm(physics.sensor["linear_velocity"][:, :2], axis=1)
+    return xp.vector_norm(physics.sensor["linear_velocity"][:, :2], axis=1)
 
 
 def yaw_rate(physics: PhysicsState) -> Array:
