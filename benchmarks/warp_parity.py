@@ -2,7 +2,7 @@
 
     python benchmarks/warp_parity.py                          # of all ids, what results.json does not have yet
     python benchmarks/warp_parity.py Motrix/Go1-v0 --again    # one id once more
-    python benchmarks/warp_parity.py --check                  # fails where an id is not as near as it was recorded to be
+    python benchmarks/warp_parity.py --check                  # fails where an id is not as near as it was recorded
 
 Every id is looked at on three levels, from states on a trajectory that MuJoCo simulates under random actions:
 
@@ -161,7 +161,7 @@ def trajectory(env_id: str, num_envs: int, steps: int) -> tuple[TaskBatch, list[
 
 
 def fields_of_state(engines: Engines, moment: Moment) -> tuple[dict[tuple[str, ...], np.ndarray], np.ndarray]:
-    """The largest error of some groups of fields in each environment, (N,), and where contacts are as many, (N,) bool."""
+    """The largest error of some groups of fields in each environment, (N,), and where contacts are as many, (N,)."""
     engines.warp._forward()
     device = engines.warp._data
     groups: tuple[tuple[str, ...], ...] = (OF_POSITIONS + OF_FORCES, ("sensordata",))
@@ -212,7 +212,7 @@ def relative(reference: np.ndarray, found: np.ndarray) -> float:
 
 
 def tolerance(recorded: Sequence[float]) -> float:
-    """What nine tenths of the errors of a level must stay below, from what was recorded: the power of ten above thrice."""
+    """What nine tenths of the errors of a level stay below: the power of ten above thrice what was recorded."""
     return max(SMALLEST_TOLERANCE, 10.0 ** math.ceil(math.log10(3 * max(recorded[1], 1e-12))))
 
 
@@ -229,7 +229,7 @@ def too_far(found: Mapping[str, Any], recorded: Mapping[str, Any]) -> list[str]:
 def table(known: Mapping[str, Any]) -> str:
     """The table of the page."""
     lines = [
-        "| id | fields | sensors | same contacts | control step | its sensors | rollout | rounded | tolerance | failures |",
+        "| id | fields | sensors | same contacts | step | its sensors | rollout | rounded | tolerance | failures |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for env_id, x in known.items():

@@ -57,7 +57,8 @@ class MotrixEnv(PlainSpec, gym.Env):  # pyright: ignore[reportIncompatibleVariab
         )
         self.task = task
         self.render_mode = render_mode
-        self.metadata = {name: self._batch_of_one.metadata[name] for name in ("render_modes", "render_fps", "deterministic")}
+        own = ("render_modes", "render_fps", "deterministic")
+        self.metadata = {name: self._batch_of_one.metadata[name] for name in own}
         self.observation_space = self._batch_of_one.single_observation_space
         self.action_space = self._batch_of_one.single_action_space
         self.state_space = self._batch_of_one.state_space

@@ -99,7 +99,7 @@ def step(
         next_physics = where(failed, state.physics, next_physics)  # an environment keeps its last good state
 
     t = Transition(state.physics, state.task, action, ctrl, next_physics, np.zeros(len(action), dtype=bool))
-    reasons = {name: ended & ~failed for name, ended in task.terminated(t).items()} | failures
+    reasons = {**{name: ended & ~failed for name, ended in task.terminated(t).items()}, **failures}
     terminated = np.any(list(reasons.values()), axis=0)
     elapsed = state.elapsed + 1
     truncated = ~terminated & _out_of_time(elapsed, max_episode_steps)

@@ -114,7 +114,7 @@ class Physics(Protocol):
         """Goes on from what `save` gave."""
         ...
 
-    def view(self, env: int, markers: Mapping[str, np.ndarray]) -> tuple[mujoco.MjModel, mujoco.MjData]:
+    def view(self, env: int, markers: Mapping[str, np.ndarray] = NOTHING) -> tuple[mujoco.MjModel, mujoco.MjData]:
         """The model of one environment, and its data with everything computed that drawing needs.
 
         Both hold until the next call.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import mujoco
 import mujoco_warp as mjw
@@ -93,15 +94,15 @@ class WarpPhysics(Physics):
         self, ctrl: np.ndarray, force: Mapping[str, np.ndarray] = NOTHING, mask: np.ndarray | None = None
     ) -> tuple[PhysicsState, Mapping[str, np.ndarray]]:
         taken = np.ones(self._num_envs, dtype=bool) if mask is None else mask
-        envs = np.flatnonzero(taken)
         with wp.ScopedDevice(self._device):
-            put(envs, ctrl[envs], {"ctrl": self._data.ctrl})
-            if force:
-                pushes = self._data.xfrc_applied.numpy().copy()
-                for body, push in force.items():
-                    pushes[envs, self.model.body(body).id] = push[envs]
-                self._data.xfrc_applied.assign(pushes)
-            failures = self._advance(taken, self._substeps)
+            with self._only(taken):
+                self._data.ctrl.assign(np.asarray(ctrl, dtype=np.float32))
+                if force:
+                    pushes = self._data.xfrc_applied.numpy().copy()
+                    for body, push in force.items():
+                        pushes[:, self.model.body(body).id] = push
+                    self._data.xfrc_applied.assign(pushes)
+                failures = self._advance(self._substeps, taken)
             now = self._physics_state(slice(None))
             self._begin_anew(np.flatnonzero(failures["diverged"]))  # as MuJoCo does
         return now, failures
@@ -128,7 +129,8 @@ class WarpPhysics(Physics):
     def settle(self, mask: np.ndarray, seconds: float) -> PhysicsState:
         steps = whole_steps("a settling time of", seconds, self.model.opt.timestep)
         with wp.ScopedDevice(self._device):
-            failures = self._advance(mask, steps)
+            with self._only(mask):
+                failures = self._advance(steps, mask)
             refuse_settling(np.any(list(failures.values()), axis=0), seconds)
             self._forward()
             return self._physics_state(np.flatnonzero(mask))
@@ -150,10 +152,20 @@ class WarpPhysics(Physics):
         mujoco.mj_forward(model, data)
         return model, data
 
-    def _advance(self, mask: np.ndarray, steps: int) -> dict[str, np.ndarray]:
-        """Advances the marked environments by physics steps; returns which of them failed, by reason."""
+    @contextmanager
+    def _only(self, mask: np.ndarray) -> Iterator[None]:
+        """Leaves the environments that are not marked as they are, whatever is done to all."""
         others = np.flatnonzero(~mask)
-        kept = self.save()[others], self._data.sensordata.numpy()[others]
+        if not len(others):
+            yield
+            return
+        state, sensordata = self.save()[others], self._data.sensordata.numpy()[others]
+        yield
+        self._put_state(others, state)
+        put(others, sensordata, {"sensordata": self._data.sensordata})
+
+    def _advance(self, steps: int, mask: np.ndarray) -> dict[str, np.ndarray]:
+        """Advances all environments by physics steps; returns which of the marked ones failed, by reason."""
         if not self._is_current:
             mjw.step1(self._models.on_device, self._data)
         self._diverged.zero_()
@@ -163,9 +175,6 @@ class WarpPhysics(Physics):
         failures["overflow"] &= ~failures["diverged"]
         self._data.overflow.zero_()
         self._is_current = True
-        if len(others):
-            self._put_state(others, kept[0])
-            put(others, kept[1], {"sensordata": self._data.sensordata})
         return failures
 
     def _launch_steps(self, steps: int) -> None:
@@ -177,6 +186,7 @@ class WarpPhysics(Physics):
         if self._device.is_cuda:
             with wp.ScopedCapture() as capture:
                 self._step_physics(steps)
+            assert capture.graph is not None
             self._graphs[steps] = capture.graph
 
     def _step_physics(self, steps: int) -> None:

@@ -1,5 +1,9 @@
 """The kernels of `WarpPhysics` that MuJoCo Warp does not bring."""
 
+# Kernels are Warp's language: pyright takes them for Python.
+# pyright: reportArgumentType=false, reportAssignmentType=false, reportAttributeAccessIssue=false
+# pyright: reportGeneralTypeIssues=false, reportIndexIssue=false, reportOperatorIssue=false
+
 import mujoco
 import warp as wp
 
@@ -8,10 +12,10 @@ LARGEST = float(mujoco.mjMAXVAL)  # what MuJoCo takes for a simulation that has 
 
 @wp.kernel
 def put_rows(
-    envs: wp.array(dtype=int),
-    rows: wp.array2d(dtype=float),
+    envs: wp.array[int],
+    rows: wp.array2d[float],
     first_column: int,
-    field: wp.array2d(dtype=float),
+    field: wp.array2d[float],
 ):
     """Writes columns of `rows`, (M, size), to a field, (N, k), of the environments `envs`, (M,)."""
     row, column = wp.tid()
@@ -19,14 +23,14 @@ def put_rows(
 
 
 @wp.kernel
-def put_columns(columns: wp.array(dtype=int), values: wp.array2d(dtype=float), field: wp.array2d(dtype=float)):
+def put_columns(columns: wp.array[int], values: wp.array2d[float], field: wp.array2d[float]):
     """Writes some columns of `values`, (N, k), to the same ones of a field."""
     env, i = wp.tid()
     field[env, columns[i]] = values[env, columns[i]]
 
 
 @wp.kernel
-def note_divergence(x: wp.array2d(dtype=float), largest: float, diverged: wp.array(dtype=int)):
+def note_divergence(x: wp.array2d[float], largest: float, diverged: wp.array[int]):
     """Marks environments in which a number of x, (N, k), is not finite, or too large."""
     env, column = wp.tid()
     if not (wp.abs(x[env, column]) <= largest):
@@ -41,14 +45,14 @@ def mujoco_quaternion(q: wp.quat):
 
 @wp.kernel
 def place_static_geoms(
-    geoms: wp.array(dtype=int),
-    geom_bodyid: wp.array(dtype=int),
-    geom_pos: wp.array2d(dtype=wp.vec3),
-    geom_quat: wp.array2d(dtype=wp.quat),
-    xpos: wp.array2d(dtype=wp.vec3),
-    xquat: wp.array2d(dtype=wp.quat),
-    geom_xpos: wp.array2d(dtype=wp.vec3),
-    geom_xmat: wp.array2d(dtype=wp.mat33),
+    geoms: wp.array[int],
+    geom_bodyid: wp.array[int],
+    geom_pos: wp.array2d[wp.vec3],
+    geom_quat: wp.array2d[wp.quat],
+    xpos: wp.array2d[wp.vec3],
+    xquat: wp.array2d[wp.quat],
+    geom_xpos: wp.array2d[wp.vec3],
+    geom_xmat: wp.array2d[wp.mat33],
 ):
     """Places geoms of bodies that do not move, which MuJoCo Warp places but once; quaternions are w x y z."""
     env, i = wp.tid()
