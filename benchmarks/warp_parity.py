@@ -43,6 +43,7 @@ NUM_ENVS, STEPS = 8, 24  # of the trajectory
 OF_POSITIONS = ("xpos", "xmat", "xipos", "M")
 OF_FORCES = ("qfrc_bias", "qfrc_passive", "qfrc_actuator", "qfrc_smooth", "qacc_smooth", "qacc")
 INTEGRATION = int(mujoco.mjtState.mjSTATE_INTEGRATION)
+LEVELS = ("fields", "sensors", "step", "step_sensors", "rollout")
 SMALLEST_TOLERANCE = 1e-5  # a smaller tolerance would be one of rounding alone
 
 
@@ -218,10 +219,9 @@ def tolerance(recorded: Sequence[float]) -> float:
 
 def too_far(found: Mapping[str, Any], recorded: Mapping[str, Any]) -> list[str]:
     """The levels on which an id is not as near as it was recorded to be."""
-    levels = ("fields", "sensors", "step", "step_sensors")
     return [
         f"{level}: {found[level][1]:.1e}, tolerance {tolerance(recorded[level]):.0e}"
-        for level in levels
+        for level in LEVELS
         if not found[level][1] <= tolerance(recorded[level])
     ]
 

@@ -33,7 +33,7 @@ SCENE = """
     <body name="ball" pos="0 0 0.1"><freejoint/>
       <geom name="ball" type="sphere" size="0.1" mass="1"/>
       <geom pos="0 0 0.05" type="box" size="0.02 0.02 0.02" mass="0.2" contype="0" conaffinity="0"/>
-      <site name="ball"/>
+      <site name="ball" size="0.12"/>
     </body>
     <body name="arm" pos="-1 0 1"><joint name="arm" axis="0 1 0" damping="0.1" limited="true" range="-100 100"/>
       <geom type="capsule" fromto="0 0 0 0.4 0 0" size="0.05" mass="0.5"/>
@@ -45,6 +45,7 @@ SCENE = """
     <framepos name="position" objtype="body" objname="ball"/>
     <framelinvel name="velocity" objtype="body" objname="ball"/>
     <accelerometer name="acceleration" site="ball"/>
+    <touch name="touch" site="ball"/>
     <actuatorfrc name="torque" actuator="actuator"/>
     <framepos name="post" objtype="body" objname="post"/>
   </sensor>

@@ -72,10 +72,10 @@ class WarpPhysics(Physics):
             sizes = buffer_sizes(model, self._models.on_device) | dict(buffers)
             self._data = mjw.make_data(model, nworld=num_envs, **sizes)
             self._diverged = wp.zeros(num_envs, dtype=int)
-            self._last_sensordata = wp.zeros_like(self._data.sensordata)
-            of_forces = np.flatnonzero(model.sensor_needstage == int(mujoco.mjtStage.mjSTAGE_ACC))
-            columns = [np.arange(model.sensor_dim[i]) + model.sensor_adr[i] for i in of_forces]
-            self._columns_of_forces = wp.array(np.concatenate([np.zeros(0), *columns]), dtype=int)
+            self._sensordata = wp.zeros_like(self._data.sensordata)  # as it is given out
+            of_an_instant = np.flatnonzero(model.sensor_needstage < int(mujoco.mjtStage.mjSTAGE_ACC))
+            columns = [np.arange(model.sensor_dim[i]) + model.sensor_adr[i] for i in of_an_instant]
+            self._columns_of_an_instant = wp.array(np.concatenate([np.zeros(0), *columns]), dtype=int)
         self._sensor_columns = sensor_columns(model)
         self._is_current = False  # whether what follows from positions and velocities has been computed
         self._graphs: dict[int, wp.Graph] = {}  # by the number of physics steps
@@ -159,10 +159,10 @@ class WarpPhysics(Physics):
         if not len(others):
             yield
             return
-        state, sensordata = self.save()[others], self._data.sensordata.numpy()[others]
+        state, sensordata = self.save()[others], self._sensordata.numpy()[others]
         yield
         self._put_state(others, state)
-        put(others, sensordata, {"sensordata": self._data.sensordata})
+        put(others, sensordata, {"sensordata": self._sensordata})
 
     def _advance(self, steps: int, mask: np.ndarray) -> dict[str, np.ndarray]:
         """Advances all environments by physics steps; returns which of the marked ones failed, by reason."""
@@ -190,7 +190,7 @@ class WarpPhysics(Physics):
             self._graphs[steps] = capture.graph
 
     def _step_physics(self, steps: int) -> None:
-        """Physics steps, at the end of which positions and velocities, and what follows from them, are of one instant.
+        """Physics steps. What follows from positions and velocities is then of one instant, sensors included.
 
         Sensors of forces stay those of the last physics step.
         """
@@ -198,20 +198,21 @@ class WarpPhysics(Physics):
         for _ in range(steps):
             if model.opt.integrator == mjw.IntegratorType.RK4:
                 mjw.forward(model, data)
-                wp.copy(self._last_sensordata, data.sensordata)
+                wp.copy(self._sensordata, data.sensordata)
                 mjw.rungekutta4(model, data)
             else:
                 mjw.step2(model, data)
-                wp.copy(self._last_sensordata, data.sensordata)
+                wp.copy(self._sensordata, data.sensordata)
             self._note_divergence()
             mjw.step1(model, data)
-            shape = self._num_envs, self._columns_of_forces.size
-            inputs = [self._columns_of_forces, self._last_sensordata]
-            wp.launch(put_columns, dim=shape, inputs=inputs, outputs=[data.sensordata])
+        shape = self._num_envs, self._columns_of_an_instant.size
+        inputs = [self._columns_of_an_instant, data.sensordata]
+        wp.launch(put_columns, dim=shape, inputs=inputs, outputs=[self._sensordata])
 
     def _forward(self) -> None:
         """Computes all that follows from the present state, accelerations and the sensors of forces too."""
         mjw.forward(self._models.on_device, self._data)
+        wp.copy(self._sensordata, self._data.sensordata)
         self._diverged.zero_()
         self._note_divergence()
         self._is_current = False  # a step begins as it would after `restore`, bit for bit
@@ -249,8 +250,8 @@ class WarpPhysics(Physics):
 
     def _physics_state(self, envs: np.ndarray | slice) -> PhysicsState:
         """The present state of some environments, in arrays of its own."""
-        d = self._data
-        qpos, qvel, sensordata = (x.numpy()[envs].astype(np.float64) for x in (d.qpos, d.qvel, d.sensordata))
+        fields = self._data.qpos, self._data.qvel, self._sensordata
+        qpos, qvel, sensordata = (x.numpy()[envs].astype(np.float64) for x in fields)
         return PhysicsState(qpos, qvel, {name: sensordata[:, where] for name, where in self._sensor_columns.items()})
 
     def _start_of(self, model: mujoco.MjModel) -> np.ndarray:
