@@ -154,7 +154,7 @@ def libraries(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def warp(session: nox.Session) -> None:
-    """MuJoCo Warp beside MuJoCo in every id, on Warp's CPU device; without its cache, kernels compile for half an hour."""
+    """MuJoCo Warp beside MuJoCo in every id, on Warp's CPU device; kernels compile for half an hour."""
     install(session, ".[play,warp]", "pytest", "hypothesis")
     session.run("pytest", "tests/gym/test_warp.py", env={"OMP_NUM_THREADS": "1"})
     session.run("python", "benchmarks/warp_parity.py", "--check", *session.posargs, env={"OMP_NUM_THREADS": "1"})

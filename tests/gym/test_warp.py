@@ -220,6 +220,15 @@ def test_what_differs_between_environments_is_simulated_as_mujoco_does(model, na
     np.testing.assert_allclose(data.geom_xpos, reference_data.geom_xpos, atol=1e-3)
 
 
+def test_what_changes_between_two_steps_counts_at_once(model):
+    physics, other = begun(model, ON_THE_POST), begun(model, ON_THE_POST)
+    for engine in (physics, other):
+        engine.step(np.ones((1, 1)))
+        engine.override(everywhere(1), OVERRIDES["body_pos"])
+    other.restore(other.save())  # which has everything computed anew
+    np.testing.assert_array_equal(*(engine.step(np.ones((1, 1)))[0].qvel for engine in (physics, other)))
+
+
 def test_a_field_that_all_have_in_common_is_refused(model):
     physics = begun(model, ON_THE_FLOOR)
     with pytest.raises(ValueError, match=r"geom_contype differs between environments; .* use physics='mujoco'"):

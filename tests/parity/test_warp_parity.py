@@ -1,4 +1,4 @@
-"""MuJoCo Warp is as near to MuJoCo as docs/warp.md says: the small part of `benchmarks/warp_parity.py` that is quick."""
+"""MuJoCo Warp is as near to MuJoCo as docs/warp.md says: the quick part of `benchmarks/warp_parity.py`."""
 
 import copy
 import json
@@ -52,8 +52,8 @@ def test_another_model_is_found_out(parity, recorded, monkeypatch):
 
 def test_what_is_not_finite_is_far_apart(parity):
     assert parity.relative(np.zeros(2), np.array([0, np.nan])) == math.inf
-    found = dict.fromkeys(parity.LEVELS, [0, math.inf, math.inf])
-    assert len(parity.too_far(found, dict.fromkeys(parity.LEVELS, [0, 0, 0]))) == len(parity.LEVELS)
+    found = dict.fromkeys(parity.LEVELS, (0, math.inf, math.inf))
+    assert len(parity.too_far(found, dict.fromkeys(parity.LEVELS, (0, 0, 0)))) == len(parity.LEVELS)
 
 
 def test_the_page_has_what_was_recorded(parity, recorded):

@@ -21,7 +21,7 @@ from motrix_gym.physics.base import (
     whole_steps,
 )
 from motrix_gym.physics.warp_kernels import LARGEST, note_divergence, put_columns
-from motrix_gym.physics.warp_model import WarpModel, buffer_sizes, flattened, put
+from motrix_gym.physics.warp_model import WarpModel, buffer_sizes, put
 from motrix_gym.state import PhysicsState
 
 INTEGRATION = int(mujoco.mjtState.mjSTATE_INTEGRATION)
@@ -115,7 +115,7 @@ class WarpPhysics(Physics):
         with wp.ScopedDevice(self._device):
             self.override(mask, overrides)
             self._begin_anew(envs)
-            put(envs, np.concat([qpos, qvel], axis=1), {"qpos": self._data.qpos, "qvel": self._data.qvel})
+            put(envs, np.concat([qpos, qvel], axis=1), self._data.qpos, self._data.qvel)
             self._forward()
             refuse_starts(self._diverged.numpy()[envs] != 0, qpos, qvel)
             return self._physics_state(envs)
@@ -162,7 +162,7 @@ class WarpPhysics(Physics):
         state, sensordata = self.save()[others], self._sensordata.numpy()[others]
         yield
         self._put_state(others, state)
-        put(others, sensordata, {"sensordata": self._sensordata})
+        put(others, sensordata, self._sensordata)
 
     def _advance(self, steps: int, mask: np.ndarray) -> dict[str, np.ndarray]:
         """Advances all environments by physics steps; returns which of the marked ones failed, by reason."""
@@ -230,22 +230,11 @@ class WarpPhysics(Physics):
         bodies = np.argsort(self.model.body_mocapid)[self.model.nbody - self.model.nmocap :]
         for field, of_model in (("mocap_pos", "body_pos"), ("mocap_quat", "body_quat")):
             values = self._models.values(of_model, envs)[:, bodies]
-            put(envs, values.reshape(len(envs), -1), {field: getattr(self._data, field)})
+            put(envs, values.reshape(len(envs), -1), getattr(self._data, field))
 
     def _put_state(self, envs: np.ndarray, rows: np.ndarray) -> None:
         """Writes rows of `save` to some environments, (M,) int."""
-        first = 0
-        for name in STATE:
-            field = getattr(self._data, name)
-            width = field.size // self._num_envs if field.dtype == wp.bool else flattened(field).shape[1]
-            columns = rows[:, first : first + width]
-            first += width
-            if field.dtype == wp.bool and width:
-                flags = field.numpy().copy()
-                flags[envs] = columns != 0
-                field.assign(flags)
-            else:
-                put(envs, columns, {name: field})
+        put(envs, rows, *(getattr(self._data, name) for name in STATE))
         self._is_current = False
 
     def _physics_state(self, envs: np.ndarray | slice) -> PhysicsState:

@@ -72,7 +72,7 @@ class WarpModel:
             values = self._values[name][envs]
             values[override.index] = override.values
             self._values[name][envs] = values
-            put(envs, values.reshape(len(envs), -1), {name: getattr(self.on_device, name)})
+            put(envs, values.reshape(len(envs), -1), getattr(self.on_device, name))
         if "geom_size" in overrides:
             replaced |= self._expand("geom_aabb") | self._expand("geom_rbound")
             mjw.set_const_fixed(self.on_device, data)
@@ -169,17 +169,24 @@ def buffer_sizes(model: mujoco.MjModel, on_device: mjw.Model) -> dict[str, int]:
     return {"nconmax": contacts, "njmax": max(rows, 1)}  # without rows, MuJoCo Warp 3.17.0 does not change velocities
 
 
-def put(envs: np.ndarray, rows: np.ndarray, fields: Mapping[str, wp.array]) -> None:
+def put(envs: np.ndarray, rows: np.ndarray, *fields: wp.array) -> None:
     """Writes `rows`, (M, size), to fields (N, ...) of some environments, (M,) int: the columns of one after another."""
     if not len(envs):
         return
     on_device = wp.array(envs, dtype=int), wp.array(np.ascontiguousarray(rows, dtype=np.float32), ndim=2)
     first = 0
-    for field in fields.values():
-        flat = flattened(field)
-        width = flat.shape[1]
-        if width and first < rows.shape[1]:
+    for field in fields:
+        if field.dtype == wp.bool:
+            flags = field.numpy().copy()
+            width = flags.shape[1]
+            flags[envs] = rows[:, first : first + width] != 0
+            field.assign(flags)
+        elif field.size:
+            flat = flattened(field)
+            width = flat.shape[1]
             wp.launch(put_rows, dim=(len(envs), width), inputs=[*on_device, first], outputs=[flat])
+        else:
+            width = 0
         first += width
 
 
