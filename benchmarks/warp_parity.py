@@ -246,7 +246,7 @@ def table(known: Mapping[str, Any]) -> str:
 
 
 def _shown(quantiles: Sequence[float]) -> str:
-    return " / ".join(f"{x:.0e}" for x in quantiles)
+    return " / ".join(f"{x:.0e}" for x in quantiles) if any(quantiles) else "0"
 
 
 def _quantiles(errors: Sequence[np.ndarray]) -> list[float]:
