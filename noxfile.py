@@ -83,7 +83,7 @@ def package(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Types, with both backends there to be checked against, as on each of the three systems."""
-    install(session, "--no-compile", ".[all,docs,sb3,rsl-rl]", "torchrl", "pyright[nodejs]")
+    install(session, "--no-compile", ".[all,docs,sb3,rsl-rl,warp]", "torchrl", "pyright[nodejs]")
     for system in ("Linux", "Darwin", "Windows"):
         session.run("pyright", "--pythonplatform", system, *session.posargs)
 
@@ -168,6 +168,14 @@ def libraries(session: nox.Session) -> None:
     install(session, ".[all,dev]", "sbx-rl==0.28.0", "ray==2.60.0", *of_rllib)
     tests = ("tests/test_libraries.py", *sorted(str(path) for path in Path("tests/gym").glob("test_interop_*.py")))
     session.run("pytest", *tests, *session.posargs, env={"OMP_NUM_THREADS": "1"})
+
+
+@nox.session(default=False)
+def warp(session: nox.Session) -> None:
+    """MuJoCo Warp beside MuJoCo in every id, on Warp's CPU device; kernels compile for half an hour."""
+    install(session, ".[play,warp]", "pytest", "hypothesis")
+    session.run("pytest", "tests/gym/test_warp.py", env={"OMP_NUM_THREADS": "1"})
+    session.run("python", "benchmarks/warp_parity.py", "--check", *session.posargs, env={"OMP_NUM_THREADS": "1"})
 
 
 @nox.session(default=False)

@@ -48,6 +48,7 @@ SECTIONS = {
         "docs/troubleshooting",
         "docs/determinism",
         "docs/performance",
+        "docs/warp",
         "docs/testing",
         "docs/architecture",
         "CONTRIBUTING",

@@ -12,6 +12,8 @@ SIMULATION = {"Batch", "MjData", "mj_step", "mj_step1", "mj_step2", "mj_forward"
 ALLOWED = {
     "motrix_gym/physics/cpu.py": {"Batch", "MjData", "mj_forward"},
     "motrix_gym/physics/base.py": {"MjData"},  # as a type
+    "motrix_gym/physics/warp.py": {"MjData", "mj_forward"},  # what is drawn, in data of its own
+    "motrix_gym/physics/warp_model.py": {"MjData"},  # the constants of the model that is drawn
     "motrix_gym/batch.py": {"MjData"},  # as a type
     "motrix_gym/joined_batch.py": {"MjData"},  # as a type
     "motrix_gym/hierarchy.py": {"MjData"},  # as a type

@@ -13,7 +13,7 @@ import numpy as np
 from motrix_gym import observation, step
 from motrix_gym.arguments import some
 from motrix_gym.outcome import Outcome
-from motrix_gym.physics.cpu import CpuPhysics
+from motrix_gym.physics.engine import Engine
 from motrix_gym.random_streams import RandomStreams, stream_keys
 from motrix_gym.state import Array, State, from_arrays, put, to_arrays
 from motrix_gym.task import Task
@@ -32,6 +32,7 @@ class Batch(Protocol):
         mirror: The reflection of the robot, or None.
         models: The models of the environments' tasks.
         control_dt: Seconds between two actions.
+        deterministic: Whether an environment depends on its seed and its actions alone, bit for bit.
     """
 
     num_envs: int
@@ -42,6 +43,7 @@ class Batch(Protocol):
     mirror: Any
     models: tuple[mujoco.MjModel, ...]
     control_dt: float
+    deterministic: bool
 
     @property
     def ended(self) -> Array:
@@ -101,7 +103,7 @@ class TaskBatch(Batch):
         task: The task.
         num_envs: N.
         max_episode_steps: The time limit in control steps, None for none.
-        num_threads: Physics threads; 0 is one a CPU.
+        engine: What simulates them.
 
     Attributes:
         task: The task.
@@ -109,13 +111,14 @@ class TaskBatch(Batch):
         state: The state of all environments.
     """
 
-    def __init__(self, task: Task, num_envs: int, max_episode_steps: int | None, num_threads: int):
+    def __init__(self, task: Task, num_envs: int, max_episode_steps: int | None, engine: Engine):
         model = task.model()
         self.task, self.num_envs, self.max_episode_steps = task, num_envs, max_episode_steps
         self.models = (model,)
         self.control_dt = task.control_dt
         self.action_space = task.action_space()
-        self.physics = CpuPhysics(model, num_envs, num_threads, task.control_dt)
+        self.physics = engine.physics(model, num_envs, task.control_dt)
+        self.deterministic = self.physics.deterministic
         self._rules = cast(Task, CheckedTask(task, model))  # until the first step is over
         self.state = step.first_state(self._rules, self.physics, num_envs)
         blocks = self._rules.observe(self.state.physics, self.state.task)

@@ -97,10 +97,18 @@ def friction_of_pairs(model: mujoco.MjModel, geom_friction: np.ndarray) -> np.nd
     return friction
 
 
-def without_effect(model: mujoco.MjModel, fields: Iterable[str]) -> list[str]:
-    """Those of some fields of a model that its contacts do not depend on, since all of them are listed."""
-    is_searched = (model.geom_contype | model.geom_conaffinity).any()
-    return [] if is_searched or not model.npair else [name for name in fields if name in _OF_SEARCHED]
+def refuse_without_effect(model: mujoco.MjModel, fields: Iterable[str]) -> None:
+    """Refuses fields of geoms that differ between environments, where no contact depends on them.
+
+    Raises:
+        ValueError: All contacts of the model are of listed pairs.
+    """
+    ignored = sorted(_OF_SEARCHED & set(fields))
+    if ignored and model.npair and not (model.geom_contype | model.geom_conaffinity).any():
+        raise ValueError(
+            f"{', '.join(ignored)} of an environment would have no effect: the model lists its contact pairs; compile it "
+            "with load_model or compile_spec"
+        )
 
 
 def _is_worth_a_list(model: mujoco.MjModel, pairs: list[tuple[int, int]]) -> bool:

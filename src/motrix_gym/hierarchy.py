@@ -127,6 +127,7 @@ class HeldBatch(Batch):
         self.mirror = batch.mirror and dataclasses.replace(batch.mirror, action=batch.mirror.blocks[command])
         self.models = batch.models
         self.control_dt = hold * batch.control_dt
+        self.deterministic = batch.deterministic
 
     @property
     def ended(self) -> Array:

@@ -11,6 +11,7 @@ import numpy as np
 from motrix_gym.batch import Batch, TaskBatch
 from motrix_gym.multi_task import MultiTask, about_task, cycle
 from motrix_gym.outcome import Outcome
+from motrix_gym.physics.engine import Engine
 from motrix_gym.state import Array, consecutive
 from motrix_gym.state_layout import StateLayout
 from motrix_gym.symmetry import Flip, Mirror
@@ -41,7 +42,7 @@ class JoinedBatch(Batch):
         task: The tasks.
         num_envs: N.
         max_episode_steps: The time limit in control steps, None for none.
-        num_threads: Physics threads; 0 is one a CPU.
+        engine: What simulates them.
 
     Attributes:
         task_names: Their names, in the order of ``info["task"]`` and of the one-hot block.
@@ -50,7 +51,7 @@ class JoinedBatch(Batch):
 
     privileged_width = 0  # joined tasks tell a critic no more than the policy
 
-    def __init__(self, task: MultiTask, num_envs: int, max_episode_steps: int | None, num_threads: int):
+    def __init__(self, task: MultiTask, num_envs: int, max_episode_steps: int | None, engine: Engine):
         self.num_envs = num_envs
         self.control_dt = task.control_dt
         self.action_space = task.action_space()
@@ -58,7 +59,7 @@ class JoinedBatch(Batch):
         self.task_names = tuple(members)
         self.task_of = np.full(num_envs, -1)
         self._tasks = tuple(members.values())
-        self._settings = max_episode_steps, num_threads
+        self._settings = max_episode_steps, engine
         self._cycle = cycle(task.shares)
         self._members: list[TaskBatch | None] = [None] * len(members)
 
@@ -70,6 +71,7 @@ class JoinedBatch(Batch):
             sample.seed({0: 0})
             sample.reset(np.ones(1, dtype=bool))
         self.models = tuple(sample.models[0] for sample in samples)
+        self.deterministic = all(sample.deterministic for sample in samples)
         self.observation_blocks = _joint_blocks(self.task_names, samples)
         self._columns = [
             np.r_[tuple(self.observation_blocks[block] for block in sample.observation_blocks)] for sample in samples

@@ -40,8 +40,8 @@ class Env:
 
 _ID = re.compile(r"[\w-]+/[\w.-]+-v\d+")
 _PATH = re.compile(r"[\w.]+:[\w.]+")
-_VECTOR_KWARGS = ("max_episode_steps", "num_threads", "autoreset_mode", "render_mode", "render_size", "render_camera")
-_SINGLE_KWARGS = ("render_mode", "render_size", "render_camera")
+_SINGLE_KWARGS = ("physics", "device", "render_mode", "render_size", "render_camera")
+_VECTOR_KWARGS = ("max_episode_steps", "num_threads", "autoreset_mode", *_SINGLE_KWARGS)
 
 
 def register(id: str, task: type[Task] | type[MultiTask] | str, *, max_episode_steps: int | None, **fields: Any) -> Env:

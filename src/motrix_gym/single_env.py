@@ -28,6 +28,8 @@ class MotrixEnv(PlainSpec, gym.Env):  # pyright: ignore[reportIncompatibleVariab
 
     Args:
         task: The task; of several that are joined, the seed chooses one.
+        physics: The engine, "mujoco" or "warp"; see `MotrixVectorEnv`.
+        device: Where "warp" runs.
         render_mode: None or "rgb_array".
         render_size: Width and height of a frame in pixels.
         render_camera: Name of the model's camera that is drawn; see `MotrixVectorEnv`.
@@ -37,13 +39,17 @@ class MotrixEnv(PlainSpec, gym.Env):  # pyright: ignore[reportIncompatibleVariab
         self,
         task: Task | MultiTask,
         *,
+        physics: str = "mujoco",
+        device: str | None = None,
         render_mode: str | None = None,
         render_size: tuple[int, int] = (480, 360),
         render_camera: str | None = None,
     ):
         self._batch_of_one = MotrixVectorEnv(
             task,
-            num_threads=1,
+            num_threads=1 if physics == "mujoco" else 0,
+            physics=physics,
+            device=device,
             autoreset_mode=AutoresetMode.DISABLED,
             render_mode=render_mode,
             render_size=render_size,
@@ -51,7 +57,8 @@ class MotrixEnv(PlainSpec, gym.Env):  # pyright: ignore[reportIncompatibleVariab
         )
         self.task = task
         self.render_mode = render_mode
-        self.metadata = {name: self._batch_of_one.metadata[name] for name in ("render_modes", "render_fps")}
+        own = ("render_modes", "render_fps", "deterministic")
+        self.metadata = {name: self._batch_of_one.metadata[name] for name in own}
         self.observation_space = self._batch_of_one.single_observation_space
         self.action_space = self._batch_of_one.single_action_space
         self.state_space = self._batch_of_one.state_space

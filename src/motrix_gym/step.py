@@ -93,13 +93,13 @@ def step(
         The next state, and what the step came to.
     """
     ctrl = task.control(state.physics, state.task, action)
-    next_physics, diverged = physics.step(ctrl, task.external_force(state.task), active)
-    if diverged.any():
-        next_physics = where(diverged, state.physics, next_physics)  # an environment keeps its last finite state
+    next_physics, failures = physics.step(ctrl, task.external_force(state.task), active)
+    failed = np.any(list(failures.values()), axis=0)
+    if failed.any():
+        next_physics = where(failed, state.physics, next_physics)  # an environment keeps its last good state
 
     t = Transition(state.physics, state.task, action, ctrl, next_physics, np.zeros(len(action), dtype=bool))
-    reasons = {name: ended & ~diverged for name, ended in task.terminated(t).items()}
-    reasons["diverged"] = diverged
+    reasons = {**{name: ended & ~failed for name, ended in task.terminated(t).items()}, **failures}
     terminated = np.any(list(reasons.values()), axis=0)
     elapsed = state.elapsed + 1
     truncated = ~terminated & _out_of_time(elapsed, max_episode_steps)

@@ -17,6 +17,7 @@ from motrix_gym.batch import Batch, TaskBatch
 from motrix_gym.entry_points import PlainSpec
 from motrix_gym.joined_batch import JoinedBatch
 from motrix_gym.multi_task import MultiTask
+from motrix_gym.physics.engine import Engine
 from motrix_gym.task import Task, render_fps
 
 _BY_ENV = ("render", "np_random_seed", "state")  # of which `call` finds one value for each environment
@@ -65,6 +66,7 @@ class BatchVectorEnv(PlainSpec, VectorEnv):  # pyright: ignore[reportIncompatibl
             "render_modes": ["rgb_array"],
             "render_fps": render_fps(batch.control_dt),
             "autoreset_mode": autoreset_mode,
+            "deterministic": batch.deterministic,
         }
         self.observation_blocks, self.observation_history = batch.observation_blocks, batch.observation_history
         self.mirror = batch.mirror
@@ -274,13 +276,16 @@ class MotrixVectorEnv(BatchVectorEnv):
     """N environments of one task, or of several that are joined, stepped together.
 
     Environment i of a batch seeded with s has the trajectory of a single environment seeded with s + i, bit for bit,
-    whatever the others do. The order of a step is that of `motrix_gym.step.step`.
+    whatever the others do. The order of a step is that of `motrix_gym.step.step`. With ``physics="warp"`` on a GPU this
+    holds but for rounding, and ``metadata["deterministic"]`` is False.
 
     Args:
         task: The task.
         num_envs: N.
         max_episode_steps: The time limit in control steps, a truncation; None for none, or -1, as in `gymnasium.make`.
         num_threads: Physics threads; 0 is one a CPU. Results do not depend on it.
+        physics: The engine: "mujoco", or "warp", which is MuJoCo Warp (see docs/warp.md).
+        device: Where "warp" runs, as "cuda:0" or "cpu"; None for the first GPU, or else the CPU.
         autoreset_mode: `gymnasium.vector.AutoresetMode` or its value. ``SameStep`` (default) resets an environment in
             the step that ends its episode and puts its last observation into ``info["final_obs"]``; ``NextStep``
             resets it in the following step, whose action for it is ignored; ``Disabled`` leaves it to
@@ -293,6 +298,8 @@ class MotrixVectorEnv(BatchVectorEnv):
         task: The task.
         task_names: The names of tasks that are joined, in the order of ``info["task"]``; else empty.
         num_threads: As given.
+        physics: As given.
+        device: As given.
         max_episode_steps: As given; None for none.
     """
 
@@ -303,6 +310,8 @@ class MotrixVectorEnv(BatchVectorEnv):
         *,
         max_episode_steps: int | None = None,
         num_threads: int = 0,
+        physics: str = "mujoco",
+        device: str | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
         render_mode: str | None = None,
         render_size: tuple[int, int] = (480, 360),
@@ -310,7 +319,9 @@ class MotrixVectorEnv(BatchVectorEnv):
     ):
         num_envs = arguments.whole_number("num_envs", num_envs, at_least=1)
         self.num_threads = arguments.whole_number("num_threads", num_threads, at_least=0)
+        self.physics, self.device = physics, device
         self.max_episode_steps = arguments.time_limit(max_episode_steps)
+        engine = Engine(physics, device, self.num_threads)
         shell = {
             "autoreset_mode": arguments.autoreset_mode(autoreset_mode),
             "render_mode": arguments.render_mode(render_mode),
@@ -319,7 +330,7 @@ class MotrixVectorEnv(BatchVectorEnv):
         }
         self.task: Any = task
         make = JoinedBatch if isinstance(task, MultiTask) else TaskBatch
-        batch = make(task, num_envs, self.max_episode_steps, self.num_threads)  # pyright: ignore[reportArgumentType]
+        batch = make(task, num_envs, self.max_episode_steps, engine)  # pyright: ignore[reportArgumentType]
         self.task_names: tuple[str, ...] = getattr(batch, "task_names", ())
         if render_camera is not None:
             from motrix_gym.rendering import check_camera
@@ -329,7 +340,7 @@ class MotrixVectorEnv(BatchVectorEnv):
         super().__init__(batch, **shell)
 
     def _arguments(self) -> dict[str, Any]:
-        names = ("task", "num_envs", "max_episode_steps", "num_threads", "autoreset_mode")
+        names = ("task", "num_envs", "max_episode_steps", "num_threads", "physics", "device", "autoreset_mode")
         return {name: getattr(self, name) for name in (*names, "render_mode", "render_size", "render_camera")}
 
 

@@ -371,6 +371,14 @@ def test_laws_can_be_left_out():
         check_vector_env(saves_views(), skip=["states"])
 
 
+def test_what_promises_no_bits_is_not_asked_for_them():
+    envs = UnseededNoise(CartPole(), 3, max_episode_steps=20, num_threads=1)
+    envs.metadata["deterministic"] = False
+    report = check_vector_env(envs)
+    assert {"spaces", "autoreset", "reward_terms", "bad_actions"} <= set(report.checked)
+    assert "compares bits" in report.skipped["determinism"]
+
+
 def test_an_environment_in_which_nothing_ends_says_so():
     envs = MotrixVectorEnv(CartPole(), 2, num_threads=1)
     assert "no episode ended in 3 steps" in check_vector_env(envs, steps=3).skipped["autoreset"]

@@ -147,7 +147,7 @@ def test_a_field_without_effect_is_refused(field):
         override = {field: Override(getattr(model, field)[None])}
         physics = CpuPhysics(model, 1, 1, 0.02)
         if refused:
-            with pytest.raises(ValueError, match=f"{field} .* no effect.*compile it with compile_spec"):
+            with pytest.raises(ValueError, match=f"{field} .* no effect.*compile it with load_model"):
                 physics.override(np.ones(1, dtype=bool), override)
         else:
             physics.override(np.ones(1, dtype=bool), override)

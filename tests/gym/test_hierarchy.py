@@ -288,6 +288,7 @@ def test_what_gymnasium_asks_of_an_environment():
     assert env.metadata == {
         "render_modes": ["rgb_array"],
         "render_fps": 5,
+        "deterministic": True,
         "autoreset_mode": AutoresetMode.SAME_STEP,
     }
     assert env.task == replace(Commanded(), control_dt=0.2)

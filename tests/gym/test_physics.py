@@ -54,8 +54,8 @@ def test_a_step_is_that_of_a_loop_over_single_simulations(file_name, seed, num_t
         data.qpos[:], data.qvel[:] = qpos[row], qvel[row]
         mujoco.mj_forward(model, data)
     for _ in range(5):
-        now, diverged = physics.step(ctrl)
-        assert not diverged.any()
+        now, failures = physics.step(ctrl)
+        assert not failures["diverged"].any()
         for row, data in enumerate(singles):
             data.ctrl[:] = ctrl[row]
             mujoco.mj_step(model, data, round(CONTROL_DT / model.opt.timestep))
@@ -138,10 +138,10 @@ def test_just_the_row_that_diverges_is_told(bad):
     simulation = physics.save()
     simulation[1, velocities + 3] = bad
     physics.restore(simulation)
-    _, diverged = physics.step(ctrl)
-    assert diverged.tolist() == [False, True, False]
-    _, diverged = physics.step(ctrl)
-    assert not diverged.any()
+    _, failures = physics.step(ctrl)
+    assert {name: failed.tolist() for name, failed in failures.items()} == {"diverged": [False, True, False]}
+    _, failures = physics.step(ctrl)
+    assert not failures["diverged"].any()
 
 
 def test_a_row_in_which_mujoco_raises_has_diverged(monkeypatch):
@@ -154,8 +154,8 @@ def test_a_row_in_which_mujoco_raises_has_diverged(monkeypatch):
         raise mujoco.batch.SimulationError(np.array([2]), "out of memory")
 
     monkeypatch.setattr(physics, "_batch", SimpleNamespace(step=raises, warning=np.zeros((3, 10, 2))))
-    now, diverged = physics.step(ctrl)
-    assert diverged.tolist() == [False, False, True]
+    now, failures = physics.step(ctrl)
+    assert failures["diverged"].tolist() == [False, False, True]
     np.testing.assert_array_equal(now.qpos, qpos)
 
 

@@ -37,13 +37,18 @@ class Physics(Protocol):
 
     A method that takes a mask, (N,) bool, works on the environments that it marks. M is their number, and arrays
     (M, ...) have them in the order of the batch.
+
+    Attributes:
+        model: The compiled model.
+        deterministic: Whether the same calls give the same bits, whatever the other environments do.
     """
 
     model: mujoco.MjModel
+    deterministic: bool
 
     def step(
         self, ctrl: np.ndarray, force: Mapping[str, np.ndarray] = NOTHING, mask: np.ndarray | None = None
-    ) -> tuple[PhysicsState, np.ndarray]:
+    ) -> tuple[PhysicsState, Mapping[str, np.ndarray]]:
         """Advances the marked environments, all of them by default, by one control step.
 
         Args:
@@ -52,8 +57,9 @@ class Physics(Protocol):
             mask: The environments that advance.
 
         Returns:
-            The physics state of all environments, and (N,) bool, where the simulation diverged: a number is not
-            finite, or too large.
+            The physics state of all environments, and where the simulation failed, by reason, each (N,) bool:
+            ``diverged``, where a number is not finite or too large, and what else can happen to this engine.
+            The physics state of an environment that failed is not to be used.
         """
         ...
 
@@ -84,8 +90,8 @@ class Physics(Protocol):
             overrides: By name of a field of `mujoco.MjModel`, for M environments.
 
         Raises:
-            ValueError: Sizes of geoms in a model that looks for contacts by bounding boxes of whole bodies; a field
-                that contacts do not depend on, as all of them are listed.
+            ValueError: A field that the engine cannot give them, such as sizes of geoms in a model that looks for
+                contacts by bounding boxes of whole bodies; a field that contacts do not depend on, as all are listed.
         """
         ...
 
@@ -96,7 +102,7 @@ class Physics(Protocol):
             The physics state of these environments alone, all of its sensors of this instant.
 
         Raises:
-            ValueError: An environment diverges, or `seconds` is no multiple of the timestep.
+            ValueError: An environment fails, or `seconds` is no multiple of the timestep.
         """
         ...
 
@@ -108,7 +114,7 @@ class Physics(Protocol):
         """Goes on from what `save` gave."""
         ...
 
-    def view(self, env: int, markers: Mapping[str, np.ndarray]) -> tuple[mujoco.MjModel, mujoco.MjData]:
+    def view(self, env: int, markers: Mapping[str, np.ndarray] = NOTHING) -> tuple[mujoco.MjModel, mujoco.MjData]:
         """The model of one environment, and its data with everything computed that drawing needs.
 
         Both hold until the next call.
@@ -139,3 +145,51 @@ def sensor_columns(model: mujoco.MjModel) -> dict[str, slice]:
                 raise ValueError(f"sensor {name!r} does not follow the others of {group!r}; list just these together")
             slices[group] = slice(first.start, stop)
     return slices
+
+
+def whole_steps(name: str, seconds: float, timestep: float) -> int:
+    """How many timesteps `seconds` are, at least one.
+
+    Raises:
+        ValueError: `seconds` is no multiple of the timestep; `name` says what they are.
+    """
+    steps = round(seconds / timestep)
+    if steps < 1 or abs(steps * timestep - seconds) > 1e-9:
+        raise ValueError(
+            f"{name} {seconds:g} s is not a multiple of the physics timestep {timestep:g} s; "
+            f"the nearest that is: {max(steps, 1) * timestep:g} s"
+        )
+    return steps
+
+
+def refuse_starts(bad: np.ndarray, qpos: np.ndarray, qvel: np.ndarray) -> None:
+    """Refuses starts that cannot be simulated.
+
+    Args:
+        bad: Which of the starts, (M,) bool.
+        qpos: Generalised positions, (M, nq).
+        qvel: Generalised velocities, (M, nv).
+
+    Raises:
+        ValueError: There is such a start.
+    """
+    if bad.any():
+        first = int(np.flatnonzero(bad)[0])
+        start = ", ".join(f"{name} [{_short(x[first])}]" for name, x in (("qpos", qpos), ("qvel", qvel)))
+        raise ValueError(f"an episode cannot begin at {start}: look at the task's reset() and its fields")
+
+
+def refuse_settling(failed: np.ndarray, seconds: float) -> None:
+    """Refuses episodes that fail, (N,) bool, while they settle.
+
+    Raises:
+        ValueError: There is such an episode.
+    """
+    if failed.any():
+        raise ValueError(
+            f"an episode diverges while it settles for {seconds:g} s: look at the task's reset() and its fields"
+        )
+
+
+def _short(x: np.ndarray) -> str:
+    return " ".join(f"{number:.3g}" for number in x)

@@ -9,9 +9,17 @@ import mujoco.batch
 import numpy as np
 
 from motrix_gym import forks
-from motrix_gym.contact_pairs import friction_of_pairs, without_effect
+from motrix_gym.contact_pairs import friction_of_pairs, refuse_without_effect
 from motrix_gym.mujoco_warnings import DIVERGENCE, DIVERGENCE_IS_NO_NEWS
-from motrix_gym.physics.base import NOTHING, Override, Physics, sensor_columns
+from motrix_gym.physics.base import (
+    NOTHING,
+    Override,
+    Physics,
+    refuse_settling,
+    refuse_starts,
+    sensor_columns,
+    whole_steps,
+)
 from motrix_gym.state import PhysicsState
 
 _DERIVED_FROM = {"body_mass", "body_ipos", "body_inertia"}  # fields that MuJoCo computes constants from
@@ -42,9 +50,11 @@ class CpuPhysics(Physics):
         ValueError: `control_dt` is no multiple of the timestep.
     """
 
+    deterministic = True
+
     def __init__(self, model: mujoco.MjModel, num_envs: int, num_threads: int, control_dt: float):
         self.model = model
-        self._substeps = _whole_steps("control_dt", control_dt, model.opt.timestep)
+        self._substeps = whole_steps("control_dt", control_dt, model.opt.timestep)
         self._batch = mujoco.batch.Batch(model, num_envs, num_threads)
         self._qpos, self._qvel, self._ctrl, self._sensordata = (
             self._batch.bind(name) for name in ("qpos", "qvel", "ctrl", "sensordata")
@@ -62,7 +72,7 @@ class CpuPhysics(Physics):
 
     def step(
         self, ctrl: np.ndarray, force: Mapping[str, np.ndarray] = NOTHING, mask: np.ndarray | None = None
-    ) -> tuple[PhysicsState, np.ndarray]:
+    ) -> tuple[PhysicsState, Mapping[str, np.ndarray]]:
         envs = None if mask is None else np.flatnonzero(mask)
         chosen = slice(None) if envs is None else envs
         warned = self._warnings()
@@ -77,7 +87,7 @@ class CpuPhysics(Physics):
             failed = error.ids
         diverged = (self._warnings() != warned).any(axis=1)
         diverged[failed] = True
-        return self._physics_state(slice(None)), diverged
+        return self._physics_state(slice(None)), {"diverged": diverged}
 
     def reset(
         self, mask: np.ndarray, qpos: np.ndarray, qvel: np.ndarray, overrides: Mapping[str, Override] = NOTHING
@@ -90,19 +100,12 @@ class CpuPhysics(Physics):
         with DIVERGENCE_IS_NO_NEWS:
             self._batch.forward(envs)
         bad = (self._warnings() != warned).any(axis=1)
-        if bad.any():
-            first = int(np.flatnonzero(bad[envs])[0])
-            start = ", ".join(f"{name} [{_short(x[first])}]" for name, x in (("qpos", qpos), ("qvel", qvel)))
-            raise ValueError(f"an episode cannot begin at {start}: look at the task's reset() and its fields")
+        refuse_starts(bad[envs], qpos, qvel)
         return self._physics_state(envs)
 
     def override(self, mask: np.ndarray, overrides: Mapping[str, Override]) -> None:
         envs = np.flatnonzero(mask)
-        if ignored := without_effect(self.model, overrides):
-            raise ValueError(
-                f"{', '.join(ignored)} of an environment would have no effect: the model lists its contact pairs; "
-                "compile it with compile_spec"
-            )
+        refuse_without_effect(self.model, overrides)
         self._write(envs, overrides)
         if "geom_friction" in overrides and self.model.npair:
             pairs = friction_of_pairs(self.model, self._overridden["geom_friction"][envs])
@@ -115,14 +118,11 @@ class CpuPhysics(Physics):
     def settle(self, mask: np.ndarray, seconds: float) -> PhysicsState:
         envs = np.flatnonzero(mask)
         warned = self._warnings()
-        steps = _whole_steps("a settling time of", seconds, self.model.opt.timestep)
+        steps = whole_steps("a settling time of", seconds, self.model.opt.timestep)
         with DIVERGENCE_IS_NO_NEWS:
             self._batch.step(envs, nstep=steps)
             self._batch.forward(envs)
-        if (self._warnings() != warned).any():
-            raise ValueError(
-                f"an episode diverges while it settles for {seconds:g} s: look at the task's reset() and its fields"
-            )
+        refuse_settling((self._warnings() != warned).any(axis=1), seconds)
         return self._physics_state(envs)
 
     def save(self) -> np.ndarray:
@@ -169,18 +169,3 @@ def _bounds_of_geoms(model: mujoco.MjModel, size: np.ndarray) -> dict[str, Overr
             box[:, geom, 3:] = half = half_extent(*size[:, geom].T).T
             radius[:, geom] = np.linalg.vector_norm(half, axis=1)
     return {"geom_aabb": Override(box), "geom_rbound": Override(radius)}
-
-
-def _whole_steps(name: str, seconds: float, timestep: float) -> int:
-    """How many timesteps `seconds` are, at least one."""
-    steps = round(seconds / timestep)
-    if steps < 1 or abs(steps * timestep - seconds) > 1e-9:
-        raise ValueError(
-            f"{name} {seconds:g} s is not a multiple of the physics timestep {timestep:g} s; "
-            f"the nearest that is: {max(steps, 1) * timestep:g} s"
-        )
-    return steps
-
-
-def _short(x: np.ndarray) -> str:
-    return " ".join(f"{number:.3g}" for number in x)

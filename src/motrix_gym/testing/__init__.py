@@ -55,6 +55,9 @@ _CHECKS: dict[str, Callable[[Subject], None]] = {
     "single": episode_laws.single,
     "bad_actions": episode_laws.bad_actions,
 }
+_BIT_FOR_BIT = {
+    *("determinism", "seeds", "ownership", "independence", "position", "number", "reset_mask", "state", "single"),
+}
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,8 @@ def check_vector_env(
     """Checks a vector environment against the `LAWS`, with random actions.
 
     Laws about what an environment does not offer (weighted reward terms, reasons of termination, saved states) are
-    skipped, and so are those about ends of episodes when none ends: give it short episodes, or more steps.
+    skipped, and so are those about ends of episodes when none ends: give it short episodes, or more steps. An
+    environment with ``metadata["deterministic"]`` False promises no bits: laws that compare runs are skipped then.
 
     Args:
         env: The environment, which is left used but open; or a function from a number of environments to one, which
@@ -109,12 +113,16 @@ def check_vector_env(
             raise ValueError(f"skip has {law!r}, which is no law; the laws: {', '.join(LAWS)}")
     make = None if isinstance(env, VectorEnv) else env
     subject = Subject(env if isinstance(env, VectorEnv) else env(_NUM_ENVS), make, single, seed, steps)
+    promises_bits = subject.env.metadata.get("deterministic", True)
     checked: list[str] = []
     skipped: dict[str, str] = {}
     try:
         for law, check in _CHECKS.items():
             if law in skip:
                 skipped[law] = "left out by the caller"
+                continue
+            if law in _BIT_FOR_BIT and not promises_bits:
+                skipped[law] = 'it compares bits, which metadata["deterministic"] does not promise'
                 continue
             try:
                 check(subject)

@@ -12,6 +12,7 @@ import numpy as np
 
 from motrix_gym.batch import TaskBatch
 from motrix_gym.observation import with_noise
+from motrix_gym.physics.engine import Engine
 from motrix_gym.random_streams import RandomStreams, stream_keys
 from motrix_gym.state import Array, PhysicsState, State, Transition
 from motrix_gym.task import Task
@@ -79,7 +80,7 @@ def subject_of(task: Task, num_envs: int, steps: int, seed: int) -> TaskSubject:
     random = space.low + (space.high - space.low) * unit
     zero = np.clip(np.zeros_like(random), space.low, space.high)
     cut = max(1, steps // 2)
-    batches = [TaskBatch(task, num_envs, limit, num_threads=1) for limit in (cut, None)]
+    batches = [TaskBatch(task, num_envs, limit, engine=Engine(num_threads=1)) for limit in (cut, None)]
     depths = [_begun(batch, first) for batch, first in zip(batches, (seed, seed + num_envs), strict=True)]
     # An environment asks for it too late to look at the answer.
     CheckedTask(task, batches[0].models[0]).reset_after(streams(seed, num_envs), batches[0].state.task)

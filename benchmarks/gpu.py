@@ -1,0 +1,108 @@
+"""How fast environments are with MuJoCo Warp: bare `mujoco_warp.step`, the engine, and `env.step`, by their number.
+
+    python benchmarks/gpu.py                                              # Go1 with 256 to 32768 environments
+    python benchmarks/gpu.py Motrix/CartPole-v0 --num-envs 1024 4096
+    python benchmarks/gpu.py --device cpu --num-envs 2 4 --seconds 0.5    # without a GPU, to see that it runs
+
+All rates are control steps of one environment in a second of the wall. A line of JSON for each number of environments,
+with the name of the card; kernels are compiled, and the CUDA graph is recorded, before the clock starts.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gymnasium
+import mujoco
+import mujoco_warp as mjw
+import numpy as np
+import warp as wp
+
+import motrix_gym  # noqa: F401
+from motrix_gym.physics.warp import WarpPhysics
+from motrix_gym.physics.warp_model import buffer_sizes, put_model
+
+WARM_UP = 3  # steps; the second records the graph
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measures, and prints."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("id", nargs="?", default="Motrix/Go1-v0")
+    parser.add_argument("--num-envs", type=int, nargs="+", default=[2**k for k in range(8, 16)])
+    parser.add_argument("--device", default="cuda:0", help="Warp's name")
+    parser.add_argument("--seconds", type=float, default=5.0, help="that one rate is measured for")
+    asked = parser.parse_args(arguments)
+    for num_envs in asked.num_envs:
+        print(json.dumps(measure(asked.id, num_envs, asked.device, asked.seconds)), flush=True)
+    return 0
+
+
+def measure(env_id: str, num_envs: int, device: str, seconds: float) -> dict[str, Any]:
+    """The rates of one id with some number of environments on a device."""
+    envs: Any = gymnasium.make_vec(env_id, num_envs=num_envs, physics="warp", device=device).unwrapped
+    envs.reset(seed=0)
+    batch = envs.batch
+    physics: WarpPhysics = batch.physics
+    state, random = batch.state, np.random.default_rng(0)
+    action = random.uniform(envs.action_space.low, envs.action_space.high)
+    ctrl = batch.task.control(state.physics, state.task, action)
+    begin = physics.save()
+    substeps = round(batch.control_dt / physics.model.opt.timestep)
+    bare = rate(bare_step(physics.model, num_envs, device, substeps, begin, ctrl), num_envs, seconds)
+    engine = rate(lambda: physics.step(ctrl), num_envs, seconds)
+    physics.restore(begin)
+    return {
+        "env_id": env_id,
+        "device": wp.get_device(device).name,
+        "versions": {"mujoco_warp": mjw.__version__, "warp": wp.__version__, "mujoco": mujoco.__version__},
+        "num_envs": num_envs,
+        "physics_steps_of_a_control_step": substeps,
+        "mujoco_warp_per_second": bare,
+        "engine_per_second": engine,
+        "env_steps_per_second": rate(lambda: envs.step(action), num_envs, seconds),
+    }
+
+
+def bare_step(
+    model: mujoco.MjModel, num_envs: int, device: str, substeps: int, begin: np.ndarray, ctrl: np.ndarray
+) -> Callable[[], None]:
+    """A control step of `mujoco_warp.step` alone, from positions and velocities as in `begin`; on a GPU as a graph."""
+    with wp.ScopedDevice(device):
+        on_device = put_model(model)
+        data = mjw.make_data(model, nworld=num_envs, **buffer_sizes(model, on_device))
+        qpos, qvel = np.split(begin[:, 1 : 1 + model.nq + model.nv], [model.nq], axis=1)
+        for field, x in ((data.qpos, qpos), (data.qvel, qvel), (data.ctrl, ctrl)):
+            field.assign(x.astype(np.float32))
+
+        def steps() -> None:
+            with wp.ScopedDevice(device):
+                for _ in range(substeps):
+                    mjw.step(on_device, data)
+
+        if not wp.get_device(device).is_cuda:
+            return steps
+        steps()
+        with wp.ScopedCapture() as capture:
+            steps()
+    return lambda: wp.capture_launch(capture.graph)
+
+
+def rate(step: Callable[[], Any], num_envs: int, seconds: float) -> float:
+    """How many times an environment is stepped in a second."""
+    for _ in range(WARM_UP):
+        step()
+    wp.synchronize()
+    began, count = time.perf_counter(), 0
+    while time.perf_counter() - began < seconds:
+        step()
+        wp.synchronize()
+        count += 1
+    return round(count * num_envs / (time.perf_counter() - began), 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
