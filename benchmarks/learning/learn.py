@@ -2,12 +2,13 @@
 
     python benchmarks/learning/learn.py Motrix/Go1-v0 --seeds 0 1 2
     python benchmarks/learning/learn.py Motrix/Go1-v0 --backend jax --seeds 0
+    python benchmarks/learning/learn.py Motrix/Pendulum-v0 --algorithm sac
     python benchmarks/learning/learn.py examples/go1_terrain.toml
     python benchmarks/learning/learn.py            # the table and the curves again, from the results kept
 
-Each run is one `results/<env>_<backend>_seed<N>.json`, and each curriculum one named after its plan, with its command,
-wall time, evaluation over 256 fresh episodes and curve; README.md and the PNGs beside this file are made from those
-files alone.
+Each run is one `results/<env>_<backend>_seed<N>.json`, with `_sac` after the backend if SAC trained it, and each
+curriculum one named after its plan, with its command, wall time, evaluation over 256 fresh episodes and curve;
+README.md and the PNGs beside this file are made from those files alone.
 """
 
 import argparse
@@ -61,6 +62,16 @@ are missed.
 | environment | target | torch | jax | PPO elsewhere, 100 M steps |
 |---|---|---|---|---|
 """
+BESIDE_SAC = """
+## SAC beside PPO
+
+The same task with both, each with its preset: the return over 256 episodes, the env steps after which an evaluation
+first reached the target above, all env steps, and the wall time of the whole command. PPO makes more of a minute, SAC
+more of an env step.
+
+| environment | backend | seed | PPO | to target | env steps | wall time | SAC | to target | env steps | wall time |
+|---|---|---|---|---|---|---|---|---|---|---|
+"""
 TARGETS = {  # Motrix/<name>-v0: the target, and the return elsewhere where there is one
     "CartPoleBalance": (950, 968),
     "CartPoleSwingup": (800, 729),
@@ -89,6 +100,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", nargs="?", help="train and evaluate this environment, or this curriculum, first")
     parser.add_argument("--backend", default="torch")
+    parser.add_argument("--algorithm", default="ppo", choices=("ppo", "sac"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--keep", type=Path, help="folder in which the runs are kept")
     args = parser.parse_args()
@@ -98,7 +110,7 @@ def main() -> None:
             keep(follow(args.what, folder))
         else:
             for seed in args.seeds:
-                keep(train(args.what, args.backend, seed, folder))
+                keep(train(args.what, args.backend, args.algorithm, seed, folder))
     results = [json.loads(path.read_text("utf-8")) for path in sorted(RESULTS.glob("*.json"))]
     write_table(results)
     for name in sorted({_name(result) for result in results}):
@@ -112,10 +124,11 @@ def keep(result: dict) -> None:
     (RESULTS / file).write_text(json.dumps(result, indent=1) + "\n", "utf-8")
 
 
-def train(env_id: str, backend: str, seed: int, folder: Path) -> dict:
+def train(env_id: str, backend: str, algorithm: str, seed: int, folder: Path) -> dict:
     """One training through the command line and what came of it."""
-    run = folder / f"{env_id.rpartition('/')[2]}_{backend}_seed{seed}"
-    arguments = ["train", env_id, "--backend", backend, "--seed", str(seed)]
+    run = folder / f"{_named(env_id, backend, algorithm)}_seed{seed}"
+    chosen = [] if algorithm == "ppo" else ["--algorithm", algorithm]
+    arguments = ["train", env_id, *chosen, "--backend", backend, "--seed", str(seed)]
     seconds = _timed([*TRAINER, *arguments, "--run-dir", str(run)])
     return summary(arguments, [run], seconds)
 
@@ -148,6 +161,7 @@ def summary(arguments: list[str], runs: Sequence[Path], seconds: float) -> dict:
         "command": "motrix-train " + " ".join(arguments),
         "env_id": config["env_id"],
         "backend": config["backend"],
+        "algorithm": config["config"]["algorithm"],
         "seed": config["seed"],
         "env_steps": int(lines[-1]["env_steps"]),
         "wall_seconds": round(seconds, 1),
@@ -189,12 +203,14 @@ def write_table(results: list[dict]) -> None:
         metrics = ", ".join(f"{name} {value:.3f}" for name, value in (success | found["metrics"]).items()) or "-"
         falls = ", unseen ground ".join(_falls(result[where]) for where in ("evaluation", "unseen") if where in result)
         lines.append(
-            f"| {result['env_id']} | {result['backend']} | {result['seed']} | {result['env_steps'] / 1e6:.2f} M "
+            f"| {result['env_id']} | {_trainer(result)} | {result['seed']} | {result['env_steps'] / 1e6:.2f} M "
             f"| {result['wall_seconds'] / 60:.1f} min | {result['judged']}, {found['env_steps'] / 1e6:.2f} M "
             f"| {found['mean_return']:.0f} | {falls} | {metrics} "
             f"| `{result['command']}` | {result['machine']} |"
         )
-    lines += [COMPARISON + "\n".join(_compared(name, results) for name in TARGETS)]
+    of_ppo = [result for result in results if _algorithm(result) == "ppo"]
+    lines += [COMPARISON + "\n".join(_compared(name, of_ppo) for name in TARGETS)]
+    lines += [BESIDE_SAC + "\n".join(_beside(result, results) for result in results if _algorithm(result) == "sac")]
     pictures = [f"\n![{path.stem}]({path.name})" for path in sorted({HERE / f"{_name(r)}.png" for r in results})]
     (HERE / "README.md").write_text(INTRODUCTION + "\n".join(lines + pictures) + "\n", "utf-8")
 
@@ -216,11 +232,43 @@ def _compared(name: str, results: list[dict]) -> str:
     return f"| Motrix/{name}-v0 | {target} | {' | '.join(cells)} | {elsewhere} |"
 
 
+def _beside(result: dict, results: list[dict]) -> str:
+    """A line of the comparison: a run of SAC, and that of PPO with the same backend and seed, or with Torch."""
+    env_id, seed = result["env_id"], result["seed"]
+    others = {
+        other["backend"]: other
+        for other in results
+        if (other["env_id"], other["seed"], _algorithm(other)) == (env_id, seed, "ppo") and "plan" not in other
+    }
+    other = others.get(result["backend"], others.get("torch"))
+    return f"| {env_id} | {result['backend']} | {seed} | {_costs(other)} | {_costs(result)} |"
+
+
+def _costs(result: dict | None) -> str:
+    """Return, env steps until the target, all env steps and wall time, as cells."""
+    if result is None:
+        return "- | - | - | -"
+    target = TARGETS[result["env_id"].removeprefix("Motrix/").removesuffix("-v0")][0]
+    steps, returns = result.get("evaluations", {}).values() or ([], [])
+    first = next((step for step, reached in zip(steps, returns, strict=True) if reached >= target), None)
+    cells = (
+        f"{result['evaluation']['mean_return']:.0f}",
+        "-" if first is None else _thousands(first),
+        _thousands(result["env_steps"]),
+        f"{result['wall_seconds'] / 60:.1f} min",
+    )
+    return " | ".join(cells)
+
+
+def _thousands(steps: float) -> str:
+    return f"{steps / 1000:,.0f} k"
+
+
 def draw(results: list[dict], path: Path) -> None:
     """The curves of one environment and backend, a line a seed."""
     columns = [name for name in CURVE[1:] if name in results[0]["curve"]]
     figure = Figure(figsize=(4 * len(columns), 3), layout="constrained")
-    figure.suptitle(f"{results[0]['env_id']}, {results[0]['backend']}", fontsize=10)
+    figure.suptitle(f"{results[0]['env_id']}, {_trainer(results[0])}", fontsize=10)
     for axis, column in zip(figure.subplots(1, len(columns), squeeze=False)[0], columns, strict=True):
         for result in results:
             curve = result["curve"]
@@ -243,7 +291,20 @@ def _columns(rows: list[dict[str, str]], names: Sequence[str]) -> dict[str, list
 
 
 def _name(result: dict) -> str:
-    return f"{result['env_id'].rpartition('/')[2]}_{result['backend']}"
+    return _named(result["env_id"], result["backend"], _algorithm(result))
+
+
+def _named(env_id: str, backend: str, algorithm: str) -> str:
+    return "_".join([env_id.rpartition("/")[2], backend, *([] if algorithm == "ppo" else [algorithm])])
+
+
+def _algorithm(result: dict) -> str:
+    return result.get("algorithm", "ppo")
+
+
+def _trainer(result: dict) -> str:
+    """The backend, and the algorithm if it is not PPO."""
+    return result["backend"] + ("" if _algorithm(result) == "ppo" else f", {_algorithm(result).upper()}")
 
 
 def _label(result: dict) -> str:
