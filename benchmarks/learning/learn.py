@@ -25,6 +25,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
+from tables import name_of, named, page, trainer
 
 from motrix_train.operating_system import usable_cpus
 
@@ -35,65 +36,6 @@ EVALUATED = "evaluation/mean_return"
 TRAINER = [sys.executable, "-m", "motrix_train"]
 UNSEEN = 101  # seed of a ground that no training walks on
 POINTS = 60
-INTRODUCTION = """# What the presets learn
-
-Each line is a training that was run: `learn.py` beside this page calls the command, evaluates the policy that the run
-calls its best over 256 episodes that training never saw (mean action), and writes this table and the pictures. That is
-the policy that `motrix-train evaluate` takes; beside it stands after how many steps it was saved. The first runs, from
-before a training evaluated its policies, were judged by their last one. Wall time is of the whole command, start
-included; a run on one core shared its machine with another. Curves are of training, with its exploration noise and, for
-some, shorter episodes; dots are of whole episodes with the mean action, 64 each. Where the ground is made from a seed,
-falls are counted on ground of another seed as well. A curriculum that ends in an environment is a curve beside those of
-its seeds, after the steps of its earlier stages.
-
-| environment | backend | seed | env steps | wall time | policy | return | falls | metrics | command | machine |
-|---|---|---|---|---|---|---|---|---|---|---|
-"""
-
-
-COMPARISON = """
-## Beside a target, and beside PPO elsewhere
-
-Mean return of 1000 over the seeds above. The target is what the preset is meant to reach. Elsewhere are the returns
-that SLM-Lab reports for PPO with 100 M env steps on MuJoCo Playground's versions of the same tasks
-(https://github.com/kengz/SLM-Lab, docs/BENCHMARKS.md). [FINDINGS.md](FINDINGS.md) says what is behind the targets that
-are missed.
-
-| environment | target | torch | jax | PPO elsewhere, 100 M steps |
-|---|---|---|---|---|
-"""
-BESIDE_SAC = """
-## SAC beside PPO
-
-The same task with both, each with its preset: the return over 256 episodes, the env steps after which an evaluation
-first reached the target above, all env steps, and the wall time of the whole command. PPO makes more of a minute, SAC
-more of an env step.
-
-| environment | backend | seed | PPO | to target | env steps | wall time | SAC | to target | env steps | wall time |
-|---|---|---|---|---|---|---|---|---|---|---|
-"""
-TARGETS = {  # Motrix/<name>-v0: the target, and the return elsewhere where there is one
-    "CartPoleBalance": (950, 968),
-    "CartPoleSwingup": (800, 729),
-    "Pendulum": (700, 637),
-    "Acrobot": (150, 253),
-    "PointMass": (850, 868),
-    "ReacherEasy": (900, 955),
-    "ReacherHard": (850, 947),
-    "FingerSpin": (700, 713),
-    "FingerTurnEasy": (700, 664),
-    "FingerTurnHard": (500, 590),
-    "CheetahRun": (700, 883),
-    "HopperStand": (850, 237),
-    "HopperHop": (200, 22),
-    "WalkerStand": (950, 948),
-    "WalkerWalk": (900, 945),
-    "WalkerRun": (500, 760),
-    "HumanoidStand": (500, 115),
-    "BallInCup": (900, 942),
-    "FishSwim": (400, 581),
-    "Swimmer6": (500, 591),
-}
 
 
 def main() -> None:
@@ -112,21 +54,21 @@ def main() -> None:
             for seed in args.seeds:
                 keep(train(args.what, args.backend, args.algorithm, seed, folder))
     results = [json.loads(path.read_text("utf-8")) for path in sorted(RESULTS.glob("*.json"))]
-    write_table(results)
-    for name in sorted({_name(result) for result in results}):
-        draw([result for result in results if _name(result) == name], HERE / f"{name}.png")
+    (HERE / "README.md").write_text(page(results), "utf-8")
+    for name in sorted({name_of(result) for result in results}):
+        draw([result for result in results if name_of(result) == name], HERE / f"{name}.png")
 
 
 def keep(result: dict) -> None:
     """Writes what came of one training or curriculum into `results/`."""
     RESULTS.mkdir(exist_ok=True)
-    file = f"{_name(result)}_{_label(result).replace(' ', '')}.json"
+    file = f"{name_of(result)}_{_label(result).replace(' ', '')}.json"
     (RESULTS / file).write_text(json.dumps(result, indent=1) + "\n", "utf-8")
 
 
 def train(env_id: str, backend: str, algorithm: str, seed: int, folder: Path) -> dict:
     """One training through the command line and what came of it."""
-    run = folder / f"{_named(env_id, backend, algorithm)}_seed{seed}"
+    run = folder / f"{named(env_id, backend, algorithm)}_seed{seed}"
     chosen = [] if algorithm == "ppo" else ["--algorithm", algorithm]
     arguments = ["train", env_id, *chosen, "--backend", backend, "--seed", str(seed)]
     seconds = _timed([*TRAINER, *arguments, "--run-dir", str(run)])
@@ -194,81 +136,11 @@ def _lines(run: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def write_table(results: list[dict]) -> None:
-    """README.md with one line a run."""
-    lines = []
-    for result in results:
-        found = result["evaluation"]
-        success = {} if found.get("success") is None else {"success": found["success"]}
-        metrics = ", ".join(f"{name} {value:.3f}" for name, value in (success | found["metrics"]).items()) or "-"
-        falls = ", unseen ground ".join(_falls(result[where]) for where in ("evaluation", "unseen") if where in result)
-        lines.append(
-            f"| {result['env_id']} | {_trainer(result)} | {result['seed']} | {result['env_steps'] / 1e6:.2f} M "
-            f"| {result['wall_seconds'] / 60:.1f} min | {result['judged']}, {found['env_steps'] / 1e6:.2f} M "
-            f"| {found['mean_return']:.0f} | {falls} | {metrics} "
-            f"| `{result['command']}` | {result['machine']} |"
-        )
-    of_ppo = [result for result in results if _algorithm(result) == "ppo"]
-    lines += [COMPARISON + "\n".join(_compared(name, of_ppo) for name in TARGETS)]
-    lines += [BESIDE_SAC + "\n".join(_beside(result, results) for result in results if _algorithm(result) == "sac")]
-    pictures = [f"\n![{path.stem}]({path.name})" for path in sorted({HERE / f"{_name(r)}.png" for r in results})]
-    (HERE / "README.md").write_text(INTRODUCTION + "\n".join(lines + pictures) + "\n", "utf-8")
-
-
-def _falls(evaluation: dict) -> str:
-    return f"{100 * sum(evaluation['termination'].values()):.1f} %"
-
-
-def _compared(name: str, results: list[dict]) -> str:
-    target, elsewhere = TARGETS[name]
-    cells = []
-    for backend in ("torch", "jax"):
-        returns = [
-            result["evaluation"]["mean_return"]
-            for result in results
-            if (result["env_id"], result["backend"]) == (f"Motrix/{name}-v0", backend)
-        ]
-        cells.append(f"{sum(returns) / len(returns):.0f}" if returns else "-")
-    return f"| Motrix/{name}-v0 | {target} | {' | '.join(cells)} | {elsewhere} |"
-
-
-def _beside(result: dict, results: list[dict]) -> str:
-    """A line of the comparison: a run of SAC, and that of PPO with the same backend and seed, or with Torch."""
-    env_id, seed = result["env_id"], result["seed"]
-    others = {
-        other["backend"]: other
-        for other in results
-        if (other["env_id"], other["seed"], _algorithm(other)) == (env_id, seed, "ppo") and "plan" not in other
-    }
-    other = others.get(result["backend"], others.get("torch"))
-    return f"| {env_id} | {result['backend']} | {seed} | {_costs(other)} | {_costs(result)} |"
-
-
-def _costs(result: dict | None) -> str:
-    """Return, env steps until the target, all env steps and wall time, as cells."""
-    if result is None:
-        return "- | - | - | -"
-    target = TARGETS[result["env_id"].removeprefix("Motrix/").removesuffix("-v0")][0]
-    steps, returns = result.get("evaluations", {}).values() or ([], [])
-    first = next((step for step, reached in zip(steps, returns, strict=True) if reached >= target), None)
-    cells = (
-        f"{result['evaluation']['mean_return']:.0f}",
-        "-" if first is None else _thousands(first),
-        _thousands(result["env_steps"]),
-        f"{result['wall_seconds'] / 60:.1f} min",
-    )
-    return " | ".join(cells)
-
-
-def _thousands(steps: float) -> str:
-    return f"{steps / 1000:,.0f} k"
-
-
 def draw(results: list[dict], path: Path) -> None:
     """The curves of one environment and backend, a line a seed."""
     columns = [name for name in CURVE[1:] if name in results[0]["curve"]]
     figure = Figure(figsize=(4 * len(columns), 3), layout="constrained")
-    figure.suptitle(f"{results[0]['env_id']}, {_trainer(results[0])}", fontsize=10)
+    figure.suptitle(f"{results[0]['env_id']}, {trainer(results[0])}", fontsize=10)
     for axis, column in zip(figure.subplots(1, len(columns), squeeze=False)[0], columns, strict=True):
         for result in results:
             curve = result["curve"]
@@ -288,23 +160,6 @@ def draw(results: list[dict], path: Path) -> None:
 def _columns(rows: list[dict[str, str]], names: Sequence[str]) -> dict[str, list[float | None]]:
     """Those columns of some lines of progress.csv that it has."""
     return {name: [_number(row[name]) for row in rows] for name in names if rows and name in rows[0]}
-
-
-def _name(result: dict) -> str:
-    return _named(result["env_id"], result["backend"], _algorithm(result))
-
-
-def _named(env_id: str, backend: str, algorithm: str) -> str:
-    return "_".join([env_id.rpartition("/")[2], backend, *([] if algorithm == "ppo" else [algorithm])])
-
-
-def _algorithm(result: dict) -> str:
-    return result.get("algorithm", "ppo")
-
-
-def _trainer(result: dict) -> str:
-    """The backend, and the algorithm if it is not PPO."""
-    return result["backend"] + ("" if _algorithm(result) == "ppo" else f", {_algorithm(result).upper()}")
 
 
 def _label(result: dict) -> str:

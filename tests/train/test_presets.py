@@ -164,7 +164,7 @@ def test_the_package_of_the_page_brings_its_presets(install: Install, trainer: T
     listed = trainer("list")
     assert listed.stderr == ""
     _, _, part = listed.stdout.partition("\nMy (preset of my-robot)\n")
-    assert re.search(r"^My/Balance-v0 +4 +1 +1 M +-( |$)", part, re.MULTILINE)
+    assert re.search(r"^My/Balance-v0 +4 +1 +1 M \(sac 0\.1 M\) +-( |$)", part, re.MULTILINE)
     assert f"\n{CARTPOLE} " not in part
 
 
@@ -244,7 +244,11 @@ def test_no_package_replaces_the_preset_of_another(install: Install, trainer: Tr
     assert json.loads(shown.stdout)["config"]["rollouts"] == 32
     assert shown.stderr.splitlines() == [
         f"the preset of rival for {env_id} is left out: {owner} has one; give yours with --config"
-        for env_id, owner in (("My/Balance-v0", "my-robot"), (CARTPOLE, "motrix-gym"))
+        for env_id, owner in (
+            ("My/Balance-v0", "my-robot"),
+            ("My/Balance-v0 with SAC", "my-robot"),
+            (CARTPOLE, "motrix-gym"),
+        )
     ]
     shown = trainer("show", CARTPOLE, "--backend=torch", "--json")
     assert json.loads(shown.stdout)["config"]["rollouts"] == presets.preset(CARTPOLE, "torch").rollouts

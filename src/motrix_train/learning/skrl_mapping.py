@@ -104,7 +104,7 @@ class SacClasses(Generic[T]):
     sac_cfg: type[T]
     experiment_cfg: type
     normalizer: type
-    """The running normalizer, which learns nothing from what is sampled."""
+    """The running normalizer, for observations and states."""
     models: Callable[..., dict[str, Any]]
     """SKRL's models by role, ``"policy"``, two critics and their targets, with initial parameters: from `Spaces`, a
     `SACCfg`, the symmetry of the networks or None, and the device."""

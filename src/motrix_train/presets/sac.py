@@ -25,17 +25,22 @@ PRESETS: dict[str, SACCfg] = {
     ),
     "Motrix/Pendulum-v0": replace(
         SUITE,
-        max_env_steps=96_000,
+        max_env_steps=64_000,
         discount_factor=0.99,
         training_env={"max_episode_steps": 250, "height_margin": 2.0},
     ),
     "Motrix/Acrobot-v0": replace(
         SUITE,
-        max_env_steps=160_000,
+        max_env_steps=128_000,
         discount_factor=0.99,
         training_env={"max_episode_steps": 250, "control_dt": 0.04, "target_margin": 2.5},
     ),
     "Motrix/ReacherHard-v0": replace(
-        SUITE, max_env_steps=160_000, training_env={"max_episode_steps": 100, "control_dt": 0.04}
+        SUITE, max_env_steps=96_000, training_env={"max_episode_steps": 100, "control_dt": 0.04}
+    ),
+    "Motrix/FingerTurnHard-v0": replace(
+        SUITE,
+        max_env_steps=128_000,
+        training_env={"max_episode_steps": 125, "control_dt": 0.06, "target_margin": 0.2},
     ),
 }

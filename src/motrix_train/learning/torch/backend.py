@@ -112,7 +112,7 @@ class TorchBackend(Backend):
 
     def _sac_classes(self) -> SacClasses:
         models, policy = sac_networks.make_models, sac.mean_policy
-        return SacClasses(sac.SAC, SAC_CFG, ExperimentCfg, sac.FixedNormalizer, models, policy)
+        return SacClasses(sac.SAC, SAC_CFG, ExperimentCfg, Normalizer, models, policy)
 
     def _policy(self, network: Any, normalizer: Normalizer, device: torch.device) -> Policy:
         def mean(observations: np.ndarray) -> np.ndarray:

@@ -13,20 +13,10 @@ from motrix_train.learning.policy import Policy, SquashedGaussianPolicy
 from motrix_train.learning.skrl_oddities import normalized_inputs, observation_normalizer
 from motrix_train.learning.spaces import Spaces
 from motrix_train.learning.torch.arrays import to_host
-from motrix_train.learning.torch.normalizer import Normalizer
 from motrix_train.learning.torch.optimizers import all_finite, load_moments, moments, moments_to_arrays
 from motrix_train.learning.torch.sac_networks import CRITICS, target_of
 
 LOG_COEFFICIENT = "log_entropy_coefficient"
-
-
-class FixedNormalizer(Normalizer):
-    """A normalizer that learns from nothing but `learn`."""
-
-    def learn(self, x: torch.Tensor) -> None:
-        """Takes observations, (N, k), into its mean and variance."""
-        variance = x.var(dim=0) if len(x) > 1 else torch.zeros_like(x[0])
-        self._parallel_variance(x.mean(dim=0), variance, len(x))
 
 
 class SAC(skrl_sac.SAC):
