@@ -41,6 +41,6 @@ PRESETS: dict[str, SACCfg] = {
     "Motrix/FingerTurnHard-v0": replace(
         SUITE,
         max_env_steps=128_000,
-        training_env={"max_episode_steps": 125, "control_dt": 0.06, "target_margin": 0.2},
+        training_env={"max_episode_steps": 125, "control_dt": 0.06},
     ),
 }
