@@ -31,8 +31,8 @@ BESIDE_SAC = """
 ## SAC beside PPO
 
 The same task with both, each with its preset: the return over 256 episodes, the env steps after which an evaluation
-first reached the target above, all env steps, and the wall time of the whole command. PPO makes more of a minute, SAC
-more of an env step.
+first reached the target above, all env steps, and the wall time of the whole command, on a core that others used too.
+PPO is the run with the same seed, with Torch where it has none with the same backend.
 
 | environment | backend | seed | PPO | to target | env steps | wall time | SAC | to target | env steps | wall time |
 |---|---|---|---|---|---|---|---|---|---|---|
