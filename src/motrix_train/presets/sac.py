@@ -36,7 +36,7 @@ PRESETS: dict[str, SACCfg] = {
         training_env={"max_episode_steps": 250, "control_dt": 0.04, "target_margin": 2.5},
     ),
     "Motrix/ReacherHard-v0": replace(
-        SUITE, max_env_steps=96_000, training_env={"max_episode_steps": 100, "control_dt": 0.04}
+        SUITE, max_env_steps=48_000, training_env={"max_episode_steps": 100, "control_dt": 0.04}
     ),
     "Motrix/FingerTurnHard-v0": replace(
         SUITE,
