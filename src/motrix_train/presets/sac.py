@@ -38,9 +38,4 @@ PRESETS: dict[str, SACCfg] = {
     "Motrix/ReacherHard-v0": replace(
         SUITE, max_env_steps=48_000, training_env={"max_episode_steps": 100, "control_dt": 0.04}
     ),
-    "Motrix/FingerTurnHard-v0": replace(
-        SUITE,
-        max_env_steps=128_000,
-        training_env={"max_episode_steps": 125, "control_dt": 0.06},
-    ),
 }
