@@ -18,7 +18,7 @@ from wording import attribute_docstrings, code, docstring, lines
 
 from motrix_gym.registration import ENVS
 from motrix_train import presets
-from motrix_train.config import BaseRLCfg, PPOCfg, SACCfg, to_json
+from motrix_train.config import AlgorithmName, BaseRLCfg, PPOCfg, SACCfg, to_json
 
 ROOT = Path(__file__).parents[1]
 PAGES = ROOT / "docs"
@@ -77,7 +77,12 @@ def configuration_page() -> str:
         "## Presets",
         "",
         "What differs from the defaults; a value of one backend alone is marked.",
-        *(line for env_id in presets.preset_ids() for line in _preset(env_id, default)),
+        *(line for env_id in presets.preset_ids() for line in _preset(env_id, "ppo", default)),
+        "",
+        "## Presets of SAC",
+        "",
+        "What differs from the defaults of SAC. An id that is not here is trained with these.",
+        *(line for env_id in presets.preset_ids("sac") for line in _preset(env_id, "sac", sac)),
     )
 
 
@@ -131,8 +136,8 @@ def _write(name: str, text: str) -> bool:
     return True
 
 
-def _preset(env_id: str, default: dict[str, Any]) -> list[str]:
-    values = {backend: to_json(presets.preset(env_id, backend)) for backend in BACKENDS}
+def _preset(env_id: str, algorithm: AlgorithmName, default: dict[str, Any]) -> list[str]:
+    values = {backend: to_json(presets.preset(env_id, backend, algorithm)) for backend in BACKENDS}
     rows = []
     for name, usual in default.items():
         found = [values[backend][name] for backend in BACKENDS]
@@ -141,7 +146,8 @@ def _preset(env_id: str, default: dict[str, Any]) -> list[str]:
         else:
             shown = [f"{code(value)} ({backend})" for backend, value in zip(BACKENDS, found, strict=True)]
         rows += [f"| `{name}` | {', '.join(shown)} |"] if shown else []
-    return ["", f"### {env_id}", "", "| field | value |", "|---|---|", *rows]
+    heading = env_id if algorithm == "ppo" else f"{env_id} with {algorithm.upper()}"
+    return ["", f"### {heading}", "", "| field | value |", "|---|---|", *rows]
 
 
 def _anchors(file: Path) -> set[str]:

@@ -54,23 +54,28 @@ def _row(result: dict[str, Any]) -> str:
     success = {} if found.get("success") is None else {"success": found["success"]}
     metrics = ", ".join(f"{name} {value:.3f}" for name, value in (success | found["metrics"]).items()) or "-"
     falls = 100 * sum(found["termination"].values())
+    trainer = result["backend"] + (", SAC" if _is_of_sac(result) else "")
     return (
-        f"| {result['backend']} | {result['seed']} | {result['env_steps'] / 1e6:.2f} M "
+        f"| {trainer} | {result['seed']} | {result['env_steps'] / 1e6:.2f} M "
         f"| {result['wall_seconds'] / 60:.1f} min, {result['machine'].rpartition(', ')[2]} "
         f"| {found['mean_return']:.0f} | {falls:.1f} % | {metrics} |"
     )
 
 
 def results(env_id: str) -> list[dict[str, Any]]:
-    """The trainings of an id by its preset alone, first those with Torch."""
+    """The trainings of an id by its presets alone, first those of PPO, with Torch."""
     found = [result for result in _all_results() if result["env_id"] == env_id and "plan" not in result]
-    return sorted(found, key=lambda result: (result["backend"] != "torch", result["seed"]))
+    return sorted(found, key=lambda result: (_is_of_sac(result), result["backend"] != "torch", result["seed"]))
 
 
 def curves(env_id: str) -> list[str]:
-    """The pictures of benchmarks/learning that belong to an id, one for each backend."""
-    names = [f"{short(env_id)}_{backend}.png" for backend in ("torch", "jax")]
+    """The pictures of benchmarks/learning that belong to an id, one for each algorithm and backend."""
+    names = [f"{short(env_id)}_{backend}{of}.png" for of in ("", "_sac") for backend in ("torch", "jax")]
     return [name for name in names if (LEARNING / name).exists()]
+
+
+def _is_of_sac(result: dict[str, Any]) -> bool:
+    return result.get("algorithm") == "sac"
 
 
 def short(env_id: str) -> str:

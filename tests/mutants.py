@@ -399,8 +399,8 @@ MUTANTS = [
     Mutant(
         "the normalizer of SAC learns from what is drawn from the memory",
         "motrix_train/learning/torch/sac.py",
-        "super().forward(x, train=False,",
-        "super().forward(x, train=train,",
+        'inputs = normalized_inputs(self, batch["observations"], batch["states"])',
+        'inputs = {"observations": self._observation_preprocessor(batch["observations"], train=True)}',
         "train/test_sac.py -k torch and normalizer",
     ),
     Mutant(
@@ -412,9 +412,9 @@ MUTANTS = [
     ),
     Mutant(
         "a mirrored policy averages with the action of the image",
-        "motrix_train/learning/policy.py",
-        "mean = (mean + self._symmetry.action(image_mean)) / np.float32(2)",
-        "mean = (mean + image_mean) / np.float32(2)",
+        "motrix_train/learning/symmetry.py",
+        "return (own + self.action(image)) / 2",
+        "return (own + image) / 2",
         "train/test_mirror.py -k torch",
     ),
     Mutant(

@@ -2,12 +2,13 @@
 
     python benchmarks/learning/learn.py Motrix/Go1-v0 --seeds 0 1 2
     python benchmarks/learning/learn.py Motrix/Go1-v0 --backend jax --seeds 0
+    python benchmarks/learning/learn.py Motrix/Pendulum-v0 --algorithm sac
     python benchmarks/learning/learn.py examples/go1_terrain.toml
     python benchmarks/learning/learn.py            # the table and the curves again, from the results kept
 
-Each run is one `results/<env>_<backend>_seed<N>.json`, and each curriculum one named after its plan, with its command,
-wall time, evaluation over 256 fresh episodes and curve; README.md and the PNGs beside this file are made from those
-files alone.
+Each run is one `results/<env>_<backend>_seed<N>.json`, with `_sac` after the backend if SAC trained it, and each
+curriculum one named after its plan, with its command, wall time, evaluation over 256 fresh episodes and curve;
+README.md and the PNGs beside this file are made from those files alone.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
+from tables import name_of, named, page, trainer
 
 from motrix_train.operating_system import usable_cpus
 
@@ -34,61 +36,13 @@ EVALUATED = "evaluation/mean_return"
 TRAINER = [sys.executable, "-m", "motrix_train"]
 UNSEEN = 101  # seed of a ground that no training walks on
 POINTS = 60
-INTRODUCTION = """# What the presets learn
-
-Each line is a training that was run: `learn.py` beside this page calls the command, evaluates the policy that the run
-calls its best over 256 episodes that training never saw (mean action), and writes this table and the pictures. That is
-the policy that `motrix-train evaluate` takes; beside it stands after how many steps it was saved. The first runs, from
-before a training evaluated its policies, were judged by their last one. Wall time is of the whole command, start
-included; a run on one core shared its machine with another. Curves are of training, with its exploration noise and, for
-some, shorter episodes; dots are of whole episodes with the mean action, 64 each. Where the ground is made from a seed,
-falls are counted on ground of another seed as well. A curriculum that ends in an environment is a curve beside those of
-its seeds, after the steps of its earlier stages.
-
-| environment | backend | seed | env steps | wall time | policy | return | falls | metrics | command | machine |
-|---|---|---|---|---|---|---|---|---|---|---|
-"""
-
-
-COMPARISON = """
-## Beside a target, and beside PPO elsewhere
-
-Mean return of 1000 over the seeds above. The target is what the preset is meant to reach. Elsewhere are the returns
-that SLM-Lab reports for PPO with 100 M env steps on MuJoCo Playground's versions of the same tasks
-(https://github.com/kengz/SLM-Lab, docs/BENCHMARKS.md). [FINDINGS.md](FINDINGS.md) says what is behind the targets that
-are missed.
-
-| environment | target | torch | jax | PPO elsewhere, 100 M steps |
-|---|---|---|---|---|
-"""
-TARGETS = {  # Motrix/<name>-v0: the target, and the return elsewhere where there is one
-    "CartPoleBalance": (950, 968),
-    "CartPoleSwingup": (800, 729),
-    "Pendulum": (700, 637),
-    "Acrobot": (150, 253),
-    "PointMass": (850, 868),
-    "ReacherEasy": (900, 955),
-    "ReacherHard": (850, 947),
-    "FingerSpin": (700, 713),
-    "FingerTurnEasy": (700, 664),
-    "FingerTurnHard": (500, 590),
-    "CheetahRun": (700, 883),
-    "HopperStand": (850, 237),
-    "HopperHop": (200, 22),
-    "WalkerStand": (950, 948),
-    "WalkerWalk": (900, 945),
-    "WalkerRun": (500, 760),
-    "HumanoidStand": (500, 115),
-    "BallInCup": (900, 942),
-    "FishSwim": (400, 581),
-    "Swimmer6": (500, 591),
-}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", nargs="?", help="train and evaluate this environment, or this curriculum, first")
     parser.add_argument("--backend", default="torch")
+    parser.add_argument("--algorithm", default="ppo", choices=("ppo", "sac"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--keep", type=Path, help="folder in which the runs are kept")
     args = parser.parse_args()
@@ -98,24 +52,25 @@ def main() -> None:
             keep(follow(args.what, folder))
         else:
             for seed in args.seeds:
-                keep(train(args.what, args.backend, seed, folder))
+                keep(train(args.what, args.backend, args.algorithm, seed, folder))
     results = [json.loads(path.read_text("utf-8")) for path in sorted(RESULTS.glob("*.json"))]
-    write_table(results)
-    for name in sorted({_name(result) for result in results}):
-        draw([result for result in results if _name(result) == name], HERE / f"{name}.png")
+    (HERE / "README.md").write_text(page(results), "utf-8")
+    for name in sorted({name_of(result) for result in results}):
+        draw([result for result in results if name_of(result) == name], HERE / f"{name}.png")
 
 
 def keep(result: dict) -> None:
     """Writes what came of one training or curriculum into `results/`."""
     RESULTS.mkdir(exist_ok=True)
-    file = f"{_name(result)}_{_label(result).replace(' ', '')}.json"
+    file = f"{name_of(result)}_{_label(result).replace(' ', '')}.json"
     (RESULTS / file).write_text(json.dumps(result, indent=1) + "\n", "utf-8")
 
 
-def train(env_id: str, backend: str, seed: int, folder: Path) -> dict:
+def train(env_id: str, backend: str, algorithm: str, seed: int, folder: Path) -> dict:
     """One training through the command line and what came of it."""
-    run = folder / f"{env_id.rpartition('/')[2]}_{backend}_seed{seed}"
-    arguments = ["train", env_id, "--backend", backend, "--seed", str(seed)]
+    run = folder / f"{named(env_id, backend, algorithm)}_seed{seed}"
+    chosen = [] if algorithm == "ppo" else ["--algorithm", algorithm]
+    arguments = ["train", env_id, *chosen, "--backend", backend, "--seed", str(seed)]
     seconds = _timed([*TRAINER, *arguments, "--run-dir", str(run)])
     return summary(arguments, [run], seconds)
 
@@ -148,6 +103,7 @@ def summary(arguments: list[str], runs: Sequence[Path], seconds: float) -> dict:
         "command": "motrix-train " + " ".join(arguments),
         "env_id": config["env_id"],
         "backend": config["backend"],
+        "algorithm": config["config"]["algorithm"],
         "seed": config["seed"],
         "env_steps": int(lines[-1]["env_steps"]),
         "wall_seconds": round(seconds, 1),
@@ -180,47 +136,11 @@ def _lines(run: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def write_table(results: list[dict]) -> None:
-    """README.md with one line a run."""
-    lines = []
-    for result in results:
-        found = result["evaluation"]
-        success = {} if found.get("success") is None else {"success": found["success"]}
-        metrics = ", ".join(f"{name} {value:.3f}" for name, value in (success | found["metrics"]).items()) or "-"
-        falls = ", unseen ground ".join(_falls(result[where]) for where in ("evaluation", "unseen") if where in result)
-        lines.append(
-            f"| {result['env_id']} | {result['backend']} | {result['seed']} | {result['env_steps'] / 1e6:.2f} M "
-            f"| {result['wall_seconds'] / 60:.1f} min | {result['judged']}, {found['env_steps'] / 1e6:.2f} M "
-            f"| {found['mean_return']:.0f} | {falls} | {metrics} "
-            f"| `{result['command']}` | {result['machine']} |"
-        )
-    lines += [COMPARISON + "\n".join(_compared(name, results) for name in TARGETS)]
-    pictures = [f"\n![{path.stem}]({path.name})" for path in sorted({HERE / f"{_name(r)}.png" for r in results})]
-    (HERE / "README.md").write_text(INTRODUCTION + "\n".join(lines + pictures) + "\n", "utf-8")
-
-
-def _falls(evaluation: dict) -> str:
-    return f"{100 * sum(evaluation['termination'].values()):.1f} %"
-
-
-def _compared(name: str, results: list[dict]) -> str:
-    target, elsewhere = TARGETS[name]
-    cells = []
-    for backend in ("torch", "jax"):
-        returns = [
-            result["evaluation"]["mean_return"]
-            for result in results
-            if (result["env_id"], result["backend"]) == (f"Motrix/{name}-v0", backend)
-        ]
-        cells.append(f"{sum(returns) / len(returns):.0f}" if returns else "-")
-    return f"| Motrix/{name}-v0 | {target} | {' | '.join(cells)} | {elsewhere} |"
-
-
 def draw(results: list[dict], path: Path) -> None:
     """The curves of one environment and backend, a line a seed."""
     columns = [name for name in CURVE[1:] if name in results[0]["curve"]]
     figure = Figure(figsize=(4 * len(columns), 3), layout="constrained")
-    figure.suptitle(f"{results[0]['env_id']}, {results[0]['backend']}", fontsize=10)
+    figure.suptitle(f"{results[0]['env_id']}, {trainer(results[0])}", fontsize=10)
     for axis, column in zip(figure.subplots(1, len(columns), squeeze=False)[0], columns, strict=True):
         for result in results:
             curve = result["curve"]
@@ -240,10 +160,6 @@ def draw(results: list[dict], path: Path) -> None:
 def _columns(rows: list[dict[str, str]], names: Sequence[str]) -> dict[str, list[float | None]]:
     """Those columns of some lines of progress.csv that it has."""
     return {name: [_number(row[name]) for row in rows] for name in names if rows and name in rows[0]}
-
-
-def _name(result: dict) -> str:
-    return f"{result['env_id'].rpartition('/')[2]}_{result['backend']}"
 
 
 def _label(result: dict) -> str:

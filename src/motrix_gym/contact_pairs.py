@@ -106,8 +106,8 @@ def refuse_without_effect(model: mujoco.MjModel, fields: Iterable[str]) -> None:
     ignored = sorted(_OF_SEARCHED & set(fields))
     if ignored and model.npair and not (model.geom_contype | model.geom_conaffinity).any():
         raise ValueError(
-            f"{', '.join(ignored)} of an environment would have no effect: the model lists its contact pairs; compile it "
-            "with load_model or compile_spec"
+            f"{', '.join(ignored)} of an environment would have no effect: the model lists its contact pairs; "
+            "compile it with load_model or compile_spec"
         )
 
 

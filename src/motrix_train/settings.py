@@ -49,8 +49,8 @@ def to_toml(cfg: BaseRLCfg, env_fields: Mapping[str, Any]) -> str:
     Raises:
         UsageError: TOML has no such value, as a null.
     """
-    seed = {"seed": "none"} if cfg.seed is None else {}
-    return toml_file.write(to_json(cfg) | seed | ({"env": env_fields} if env_fields else {}))
+    values = {name: "none" if value is None else value for name, value in to_json(cfg).items()}
+    return toml_file.write(values | ({"env": env_fields} if env_fields else {}))
 
 
 def changed(cfg: AnyCfg, settings: Mapping[str, Any]) -> AnyCfg:
@@ -67,8 +67,8 @@ def parsed(cls: type[BaseRLCfg], settings: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         cls: The configuration that has the fields.
-        settings: Field name to value, or to text: layer sizes ``256,128``, whole numbers also ``8e6``, no seed
-            ``none``. Lists are layer sizes too, and whole floats whole numbers.
+        settings: Field name to value, or to text: layer sizes ``256,128``, whole numbers also ``8e6``, and ``none``
+            where there may be no value. Lists are layer sizes too, and whole floats whole numbers.
 
     Raises:
         UsageError: There is no such field, or it does not take the value.
@@ -87,23 +87,25 @@ def _require_known(cls: type[BaseRLCfg], names: Iterable[str], also: Iterable[st
 
 def _parse(name: str, value: Any, expected: Any) -> Any:
     """The value that a text means for a field of this type; any other value as it is, whole floats as integers."""
-    if isinstance(value, float) and value.is_integer() and expected in (int, int | None):
+    options = typing.get_args(expected)
+    [kind] = (option for option in options if option is not type(None)) if type(None) in options else [expected]
+    if isinstance(value, float) and value.is_integer() and kind is int:
         return int(value)
     if not isinstance(value, str):
         return value
     text = value.strip()
-    if typing.get_origin(expected) is Literal:
+    if kind is not expected and text.lower() == "none":
+        return None
+    if typing.get_origin(kind) is Literal:
         return text
     try:
-        if expected is bool:
+        if kind is bool:
             return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.lower()]
-        if expected == int | None and text.lower() == "none":
-            return None
-        if expected == tuple[int, ...]:
+        if kind == tuple[int, ...]:
             return tuple(_integer(width) for width in text.strip("()[]").split(",") if width.strip())
-        if expected == dict[str, Any]:
+        if kind == dict[str, Any]:
             return schema.parse_json(text.encode())
-        return float(text) if expected is float else _integer(text)
+        return float(text) if kind is float else _integer(text)
     except (ValueError, KeyError, UsageError):
         form = _FORMS.get(expected) or in_words(expected)
         raise UsageError(f"{name}={text[:80]} cannot be read: give {form}") from None

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from motrix_train import presets
-from motrix_train.config import PPOCfg, from_json, to_json
+from motrix_train.config import AlgorithmName, PPOCfg, SACCfg, from_json, to_json
 from motrix_train.errors import UsageError
 from motrix_train.settings import changed
 
@@ -61,11 +61,15 @@ def test_it_is_frozen():
         PPOCfg().rollouts = 3  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("env_id", presets.preset_ids())
+@pytest.mark.parametrize(
+    ("env_id", "algorithm"),
+    [(env_id, "ppo") for env_id in presets.preset_ids()] + [(env_id, "sac") for env_id in presets.preset_ids("sac")],
+)
 @pytest.mark.parametrize("backend", ["torch", "jax"])
-def test_presets_are_whole(env_id: str, backend: str):
-    cfg = presets.preset(env_id, backend)
-    assert cfg == presets.preset(f"motrix_gym:{env_id}", backend)
+def test_presets_are_whole(env_id: str, algorithm: AlgorithmName, backend: str):
+    cfg = presets.preset(env_id, backend, algorithm)
+    assert cfg == presets.preset(f"motrix_gym:{env_id}", backend, algorithm)
+    assert cfg.algorithm == algorithm
     assert cfg.max_batch_env_steps % cfg.check_point_interval == 0
     assert cfg.max_batch_env_steps * cfg.num_envs <= cfg.max_env_steps
     assert from_json(json.loads(json.dumps(to_json(cfg)))) == cfg
@@ -73,6 +77,15 @@ def test_presets_are_whole(env_id: str, backend: str):
 
 def test_an_environment_without_a_preset_has_the_defaults():
     assert presets.preset("Elsewhere/Robot-v0", "torch") == PPOCfg()
+    assert presets.preset("Elsewhere/Robot-v0", "torch", "sac") == SACCfg()
+
+
+def test_settings_choose_the_preset_of_their_algorithm():
+    env_id = "Motrix/Pendulum-v0"
+    assert presets.configured(env_id, "torch", {}) == presets.preset(env_id, "torch")
+    assert presets.configured(env_id, "torch", {"algorithm": "sac"}) == presets.preset(env_id, "torch", "sac")
+    changed_one = presets.configured(env_id, "torch", {"algorithm": "sac", "batch_size": "64"})
+    assert changed_one == dataclasses.replace(presets.preset(env_id, "torch", "sac"), batch_size=64)
 
 
 @pytest.mark.parametrize(
@@ -158,6 +171,16 @@ def test_a_setting_reads_text_by_the_type_of_the_field(text: str, field: str, va
     read = getattr(changed(PPOCfg(), {field: text}), field)
     assert read == value
     assert type(read) is type(value)
+
+
+@pytest.mark.parametrize(("text", "value"), [("-0.5", -0.5), ("-1", -1.0), ("none", None)])
+def test_a_number_that_may_be_absent_is_read_from_text(text: str, value: float | None):
+    assert changed(SACCfg(target_entropy=1.0), {"target_entropy": text}).target_entropy == value
+
+
+def test_text_that_is_no_such_number_is_refused():
+    with pytest.raises(UsageError, match=r"target_entropy=low cannot be read: give .*none"):
+        changed(SACCfg(), {"target_entropy": "low"})
 
 
 def test_settings_are_judged_together():

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from motrix_train import presets, toml_file
 from motrix_train.cli import run
-from motrix_train.config import PPOCfg
+from motrix_train.config import AlgorithmName, BaseRLCfg, PPOCfg
 from motrix_train.settings import changed, read_config, to_toml
 from motrix_train.storage.run_directory import RunDirectory
 
@@ -35,17 +35,23 @@ leaves = st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=Fals
 values = st.recursive(leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3))
 
 
-def through_a_file(path: Path, cfg: PPOCfg, env_fields: dict[str, Any]) -> tuple[PPOCfg, dict[str, Any]]:
+def through_a_file(path: Path, cfg: BaseRLCfg, env_fields: dict[str, Any]) -> tuple[BaseRLCfg, dict[str, Any]]:
     """What is read back, on top of a configuration that differs from `cfg` where it can."""
     path.write_text(to_toml(cfg, env_fields), encoding="utf-8")
     settings, read_fields = read_config(path)
-    return changed(PPOCfg(seed=7, rollouts=96, training_env={"else": 1}), settings), read_fields
+    return changed(type(cfg)(seed=7, rollouts=96, training_env={"else": 1}), settings), read_fields
 
 
-@pytest.mark.parametrize("env_id", presets.preset_ids())
+PRESETS: list[tuple[str, AlgorithmName]] = [
+    *((env_id, "ppo") for env_id in presets.preset_ids()),
+    *((env_id, "sac") for env_id in presets.preset_ids("sac")),
+]
+
+
+@pytest.mark.parametrize(("env_id", "algorithm"), PRESETS)
 @pytest.mark.parametrize("backend", ["torch", "jax"])
-def test_every_preset_goes_through_a_file(env_id: str, backend: str, tmp_path: Path):
-    cfg = presets.preset(env_id, backend)
+def test_every_preset_goes_through_a_file(env_id: str, algorithm: AlgorithmName, backend: str, tmp_path: Path):
+    cfg = presets.preset(env_id, backend, algorithm)
     assert through_a_file(tmp_path / "preset.toml", cfg, {}) == (cfg, {})
 
 
@@ -158,7 +164,7 @@ def test_the_package_of_the_page_brings_its_presets(install: Install, trainer: T
     listed = trainer("list")
     assert listed.stderr == ""
     _, _, part = listed.stdout.partition("\nMy (preset of my-robot)\n")
-    assert re.search(r"^My/Balance-v0 +4 +1 +1 M +-( |$)", part, re.MULTILINE)
+    assert re.search(r"^My/Balance-v0 +4 +1 +1 M \(sac 0\.1 M\) +-( |$)", part, re.MULTILINE)
     assert f"\n{CARTPOLE} " not in part
 
 
@@ -205,6 +211,32 @@ def test_entry_points_that_cannot_be_read_are_a_warning(install: Install, traine
     assert "Traceback" not in listed.stderr
 
 
+def test_a_package_brings_presets_of_both_algorithms(install: Install, trainer: Trainer):
+    table = """
+from motrix_train.config import PPOCfg, SACCfg
+PRESETS = {
+    "My/Balance-v0": [PPOCfg(rollouts=6), SACCfg(rollouts=7, max_env_steps=70_000)],
+    "My/BalanceLong-v0": SACCfg(rollouts=8),
+}
+"""
+    install("my-robot", table, package=REGISTRATION)
+    found = {}
+    for env_id in ("My/Balance-v0", "My/BalanceLong-v0"):
+        for algorithm in ("ppo", "sac"):
+            asked = ("show", f"my_robot:{env_id}", "--backend=torch", "--json", f"--algorithm={algorithm}")
+            found[env_id, algorithm] = json.loads(trainer(*asked).stdout)["config"]["rollouts"]
+    assert list(found.values()) == [6, 7, PPOCfg().rollouts, 8]
+    assert re.search(r"^My/Balance-v0 .* 10 M \(sac 0.07 M\) ", trainer("list").stdout, re.MULTILINE)
+
+
+def test_two_presets_for_one_algorithm_are_a_warning(install: Install, trainer: Trainer):
+    table = "from motrix_train.config import SACCfg\nPRESETS = {'My/Balance-v0': [SACCfg(), SACCfg()]}"
+    install("my-robot", table, package=REGISTRATION)
+    shown = trainer("show", "my_robot:My/Balance-v0", "--backend=torch", "--json")
+    assert shown.returncode == 0
+    assert "it has two presets for My/Balance-v0 with SAC; it takes one" in shown.stderr
+
+
 def test_no_package_replaces_the_preset_of_another(install: Install, trainer: Trainer):
     install("my-robot", TABLE, package=REGISTRATION)
     install("rival", TABLE.replace("My/BalanceLong-v0", CARTPOLE).replace("rollouts=32", "rollouts=4"))
@@ -212,7 +244,11 @@ def test_no_package_replaces_the_preset_of_another(install: Install, trainer: Tr
     assert json.loads(shown.stdout)["config"]["rollouts"] == 32
     assert shown.stderr.splitlines() == [
         f"the preset of rival for {env_id} is left out: {owner} has one; give yours with --config"
-        for env_id, owner in (("My/Balance-v0", "my-robot"), (CARTPOLE, "motrix-gym"))
+        for env_id, owner in (
+            ("My/Balance-v0", "my-robot"),
+            ("My/Balance-v0 with SAC", "my-robot"),
+            (CARTPOLE, "motrix-gym"),
+        )
     ]
     shown = trainer("show", CARTPOLE, "--backend=torch", "--json")
     assert json.loads(shown.stdout)["config"]["rollouts"] == presets.preset(CARTPOLE, "torch").rollouts

@@ -14,6 +14,7 @@ from rich.console import Console
 from motrix_gym.entry_points import imported, task_of
 from motrix_train import environment, presets, pretrained
 from motrix_train.commands.program import PROGRAM
+from motrix_train.config import AlgorithmName
 from motrix_train.errors import UsageError
 from motrix_train.learning.backend import NAMES, installed
 
@@ -101,10 +102,18 @@ def _sizes(env_id: str) -> tuple[str, str]:
 
 
 def _budget(env_id: str) -> str:
-    """The env steps of the preset, and those of a backend that needs others."""
-    first, *others = NAMES
-    steps = {name: f"{presets.preset(env_id, name).max_env_steps / 1e6:g} M" for name in NAMES}
-    return steps[first] + "".join(f" ({name} {steps[name]})" for name in others if steps[name] != steps[first])
+    """The env steps of the preset, and those of a backend or an algorithm that needs others."""
+    cases: dict[str, tuple[str, AlgorithmName]] = {backend: (backend, "ppo") for backend in NAMES}
+    cases["sac"] = NAMES[0], "sac"
+    known = presets.algorithms(env_id)
+    steps = {
+        name: f"{presets.preset(env_id, backend, algorithm).max_env_steps / 1e6:g} M"
+        for name, (backend, algorithm) in cases.items()
+        if algorithm in known
+    }
+    first, *others = steps
+    told = [f"{name} {steps[name]}" for name in others if steps[name] != steps[first]]
+    return steps[first] + (f" ({', '.join(told)})" if told else "")
 
 
 def _documented(spec: EnvSpec) -> str:
@@ -150,7 +159,7 @@ def _legend(is_narrow: bool) -> str:
     return "\n".join(
         [
             "obs, act: how many numbers an observation and an action have.",
-            "env steps: the budget of the preset.",
+            "env steps: the budget of the preset; sac: with --algorithm sac.",
             "return: that of the ready-made policy, mean of 256 episodes.",
             f"All fields of one: {PROGRAM} show ID" + ("; a wider terminal says what each is." if is_narrow else ""),
             f"Backends installed here: {', '.join(present) or remedy}",

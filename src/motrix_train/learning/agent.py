@@ -42,6 +42,8 @@ class Agent(ABC):
         inference: A context in which no gradients are recorded.
         learning: A context in which the networks are updated.
         all_finite: Whether everything that it has learned is finite: networks, optimizers and normalizers.
+        optimizer_state: All that the optimizers learned, as nested dicts of NumPy arrays and numbers.
+        load_optimizer_state: Restores what `optimizer_state` returned.
         bootstraps_at_time_limit: Whether a truncation counts as one; otherwise it is stored as a termination.
         symmetry: The symmetry of the networks, None without.
     """
@@ -57,12 +59,15 @@ class Agent(ABC):
         inference: Callable[[], AbstractContextManager[Any]],
         learning: Callable[[], AbstractContextManager[Any]] = nullcontext,
         all_finite: Callable[[], bool],
+        optimizer_state: Callable[[], dict[str, Any]],
+        load_optimizer_state: Callable[[Mapping[str, Any]], None],
         bootstraps_at_time_limit: bool = True,
         symmetry: NetworkSymmetry | None = None,
     ) -> None:
         self.skrl = skrl
         self.policy = policy
         self.all_finite = all_finite
+        self.optimizer_state, self.load_optimizer_state = optimizer_state, load_optimizer_state
         self.symmetry = symmetry
         self._rollouts = rollouts
         self._bootstraps = bootstraps_at_time_limit

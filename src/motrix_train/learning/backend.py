@@ -145,7 +145,7 @@ class Backend(ABC):
             folder=replay,
         )
         sac = skrl.sac(
-            models=self._sac_models(spaces, cfg, mirrors, target),
+            models=skrl.models(spaces, cfg, mirrors, target),
             memory=memory,
             **spaces.by_argument(),
             device=target,
@@ -169,8 +169,11 @@ class Backend(ABC):
             memory=memory,
             bootstraps_at_time_limit=cfg.time_limit_bootstrap,
             symmetry=symmetry,
+            policy=skrl.policy(sac, spaces, target),
+            all_finite=sac.all_finite,
+            optimizer_state=sac.optimizer_state,
+            load_optimizer_state=sac.load_optimizer_state,
             **conversions,
-            **self._sac_parts(sac, spaces, target),
         )
 
     def network_state(self, agent: Agent) -> dict[str, Any]:
@@ -190,7 +193,7 @@ class Backend(ABC):
 
     def agent_state(self, agent: Agent) -> dict[str, Any]:
         """All that a checkpoint has of an agent, its optimizers included, as nested dicts of arrays and numbers."""
-        state = {**self.network_state(agent), OPTIMIZER: self._optimizer_state(agent.skrl)}
+        state = {**self.network_state(agent), OPTIMIZER: agent.optimizer_state()}
         if agent.symmetry is not None:
             state["mirror"] = agent.symmetry.to_arrays()
         return state
@@ -202,7 +205,7 @@ class Backend(ABC):
             UsageError: As `load_network_state`.
         """
         self.load_network_state(agent, state)
-        self._load_optimizer_state(agent.skrl, state[OPTIMIZER])
+        agent.load_optimizer_state(state[OPTIMIZER])
 
     def random_state(self, agent: Agent) -> dict[str, Any]:
         """The generators that SKRL draws from, as nested dicts of NumPy arrays and numbers."""
@@ -249,17 +252,7 @@ class Backend(ABC):
 
     @abstractmethod
     def _sac_classes(self) -> SacClasses:
-        """The classes for SAC on this framework."""
-
-    @abstractmethod
-    def _sac_models(
-        self, spaces: Spaces, cfg: SACCfg, symmetry: NetworkSymmetry | None, device: Device
-    ) -> dict[str, Any]:
-        """SKRL's models by role: ``"policy"``, two critics and their targets, with initial parameters."""
-
-    @abstractmethod
-    def _sac_parts(self, agent: Any, spaces: Spaces, device: Device) -> dict[str, Any]:
-        """`policy`, `gradient_norm` and `all_finite` of the `SACAgent` around SKRL's SAC."""
+        """What makes SAC on this framework."""
 
     @abstractmethod
     def _policy(self, network: Any, normalizer: Any, device: Device) -> Policy:
@@ -272,14 +265,6 @@ class Backend(ABC):
     @abstractmethod
     def _load_arrays(self, module: Any, arrays: Mapping[str, Any]) -> None:
         """Restores what `_arrays` returned."""
-
-    @abstractmethod
-    def _optimizer_state(self, ppo: Any) -> dict[str, Any]:
-        """Optimizers and learning rates as nested dicts of NumPy arrays and numbers."""
-
-    @abstractmethod
-    def _load_optimizer_state(self, ppo: Any, state: Mapping[str, Any]) -> None:
-        """Restores what `_optimizer_state` returned."""
 
     @abstractmethod
     def _random_state(self, ppo: Any) -> dict[str, Any]:

@@ -142,8 +142,8 @@ class NumpyPolicy(Policy):
         else:
             both = self._perceptron(np.concatenate([inputs, self._symmetry.observation(inputs)]))
             (mean, log_std), (image_mean, image_log_std) = map(self._parts, np.split(both, 2))
-            mean = (mean + self._symmetry.action(image_mean)) / np.float32(2)
-            log_std = (log_std + image_log_std[..., self._symmetry.action.index]) / np.float32(2)
+            mean = self._symmetry.mean_action(mean, image_mean)
+            log_std = self._symmetry.mean_log_std(log_std, image_log_std)
         return mean, np.clip(log_std, *self._limits)
 
     def _parts(self, outputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,6 @@ class SACAgent(Agent):
         skrl: As in `Agent`.
         cfg: How to train.
         memory: Where `skrl` keeps its transitions.
-        gradient_norm: Mean norm of the policy's gradients since its last call.
         parts: Further arguments of `Agent`.
     """
 
@@ -34,11 +32,10 @@ class SACAgent(Agent):
         cfg: SACCfg,
         *,
         memory: ReplayMemory,
-        gradient_norm: Callable[[], float],
         **parts: Any,
     ) -> None:
         super().__init__(skrl, cfg.rollouts, **parts)
-        self._cfg, self._memory, self._gradient_norm = cfg, memory, gradient_norm
+        self._cfg, self._memory = cfg, memory
         self._vector_steps = 0
 
     @property
@@ -59,21 +56,16 @@ class SACAgent(Agent):
             modules["state_normalizer"].learn(self._states)
 
     def _update(self) -> Update:
-        learns = self._vector_steps >= self._cfg.learning_starts
-        if learns:
+        if self._vector_steps >= self._cfg.learning_starts:
             self.skrl.enable_models_training_mode(True)
-            with _tracked(self.skrl):
-                self.skrl.update(timestep=self._vector_steps, timesteps=0)
+            self.skrl.update(timestep=self._vector_steps, timesteps=0)
             self.skrl.enable_models_training_mode(False)
-        means = {tag: float(np.mean(values)) for tag, values in self.skrl.tracking_data.items()}
+        means = {name: float(np.mean(values)) for name, values in self.skrl.tracking_data.items()}
         return Update(
-            losses={name: means[tag] for tag, name in SAC_LOSSES.items() if tag in means},
+            losses={name: means[name] for name in SAC_LOSSES if name in means},
             policy_std=self._policy_std(),
             learning_rate=self._cfg.learning_rate,
-            diagnostics={
-                **{name: means[tag] for tag, name in SAC_DIAGNOSTICS.items() if tag in means},
-                **({"gradient_norm": self._gradient_norm()} if learns else {}),
-            },
+            diagnostics={name: means[name] for name in SAC_DIAGNOSTICS if name in means},
         )
 
     def _policy_std(self) -> float:
@@ -102,13 +94,3 @@ class SACAgent(Agent):
 
     def flush(self) -> None:
         self._memory.flush()
-
-
-@contextmanager
-def _tracked(skrl: Any):
-    """sac_tracking: SAC tracks its losses only where it would also write them."""
-    skrl.write_interval = 1
-    try:
-        yield
-    finally:
-        skrl.write_interval = 0

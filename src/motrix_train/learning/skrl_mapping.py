@@ -97,14 +97,19 @@ def ppo_cfg(
 
 @dataclass(frozen=True)
 class SacClasses(Generic[T]):
-    """The classes for SAC on one framework."""
+    """The classes for SAC on one framework, and what makes its models and its policy."""
 
     sac: Callable[..., Any]
-    """The agent."""
+    """The agent, with `all_finite`, `optimizer_state` and `load_optimizer_state` of an `Agent`."""
     sac_cfg: type[T]
     experiment_cfg: type
     normalizer: type
-    """The running normalizer, which learns nothing from what is sampled."""
+    """The running normalizer, for observations and states."""
+    models: Callable[..., dict[str, Any]]
+    """SKRL's models by role, ``"policy"``, two critics and their targets, with initial parameters: from `Spaces`, a
+    `SACCfg`, the symmetry of the networks or None, and the device."""
+    policy: Callable[..., Any]
+    """The `Policy` of the agent, with the parameters of the moment: from the agent, `Spaces` and the device."""
 
 
 def sac_cfg(

@@ -13,8 +13,7 @@ The code is here, in `learning/torch/skrl_oddities.py` and in `learning/jax/skrl
 | pooled_moments | normalizers update through `_parallel_variance(mean, variance, count)` | passes pooled moments |
 | checkpoint_modules | networks, normalizers and optimizers, by the names that SKRL saves them under | saves these |
 | tracking_data | losses, noise and learning rate of an update, by tag | reads the means |
-| sac_coefficient | SAC's first update takes the entropy coefficient from its configuration | sets it |
-| sac_tracking | SAC tracks its losses only where `write_interval` is above 0 | sets it for an update |
+| sac_step | Torch differentiates the critics too in SAC's policy loss | has a gradient step of its own |
 | sac_noise | JAX draws the noise of SAC's policy loss once, when it compiles | has a gradient step of its own |
 | truncation | the reward of a truncated step gets the value of `next_observations` | passes the true last ones |
 | policy_then_value | Torch asks the policy, then the value, for the same tensor object | computes shared layers once |
@@ -36,10 +35,10 @@ import numpy as np
 NO_TIMESTEPS = {"timestep": 0, "timesteps": 0}
 """timesteps: arguments that SKRL requires and PPO does not use."""
 
-SAC_LOSSES = {"Loss / Critic loss": "critic", "Loss / Policy loss": "policy", "Loss / Entropy loss": "entropy"}
-"""sac_tracking: tags of the losses of SAC."""
-SAC_DIAGNOSTICS = {"Coefficient / Entropy coefficient": "entropy_coefficient", "Target / Target (mean)": "target_mean"}
-"""sac_tracking: tags of what else SAC tells."""
+SAC_LOSSES = ("critic", "policy", "entropy")
+"""tracking_data: what a gradient step of SAC tracks under these names."""
+SAC_DIAGNOSTICS = ("entropy_coefficient", "target_mean", "gradient_norm")
+"""tracking_data: what else it tracks."""
 
 LOSSES = {"Loss / Policy loss": "policy", "Loss / Value loss": "value", "Loss / Entropy loss": "entropy"}
 """tracking_data: tags of the losses."""

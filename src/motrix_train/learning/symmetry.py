@@ -33,6 +33,14 @@ class NetworkSymmetry:
     observation: SignedPermutation
     action: SignedPermutation
 
+    def mean_action(self, own: Array, image: Array) -> Array:  # (..., m)
+        """The mean of the actions for some observations, and of the image of those for their images."""
+        return (own + self.action(image)) / 2
+
+    def mean_log_std(self, own: Array, image: Array) -> Array:  # (..., m)
+        """The same of logarithms of standard deviations, which have no sign."""
+        return (own + image[..., self.action.index]) / 2
+
     def convert(self, index: Callable[[Any], Array], sign: Callable[[Any], Array]) -> "NetworkSymmetry":
         """The same symmetry with its arrays passed through the two functions."""
         observation, action = (

@@ -1,16 +1,17 @@
-"""The tuned configuration of each environment: a difference from the defaults of `PPOCfg`."""
+"""The tuned configuration of each environment and algorithm: here those of PPO, differences from `PPOCfg`."""
 
 import functools
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from motrix_train.config import BaseRLCfg, PPOCfg, SACCfg
+from motrix_train.config import AlgorithmName, BaseRLCfg, PPOCfg, SACCfg
 from motrix_train.environment import without_module
+from motrix_train.presets import sac
 from motrix_train.presets.installed import InstalledPreset, installed_presets
 from motrix_train.settings import changed
 
-__all__ = ["configured", "packages", "preset", "preset_ids"]
+__all__ = ["algorithms", "configured", "packages", "preset", "preset_ids"]
 
 PACKAGE = "motrix-gym"
 
@@ -201,50 +202,64 @@ _PRESETS: dict[str, PPOCfg] = {
     "Motrix/MultiTask-v0": MULTI_TASK,
 }
 
-_BACKEND_DIFFERENCES: dict[tuple[str, str], dict[str, object]] = {
-    ("Motrix/Go1-v0", "jax"): {"max_env_steps": 8_000_000},
+_DEFAULTS: dict[str, BaseRLCfg] = {"ppo": PPOCfg(), "sac": SACCfg()}
+
+_OWN: dict[tuple[str, str], BaseRLCfg] = {
+    **{(env_id, "ppo"): cfg for env_id, cfg in _PRESETS.items()},
+    **{(env_id, "sac"): cfg for env_id, cfg in sac.PRESETS.items()},
+}
+
+_BACKEND_DIFFERENCES: dict[tuple[str, str, str], dict[str, object]] = {
+    ("Motrix/Go1-v0", "ppo", "jax"): {"max_env_steps": 8_000_000},
 }
 
 
 def configured(env_id: str, backend: str, settings: Mapping[str, Any]) -> BaseRLCfg:
-    """The preset of an environment with changes; the defaults of `SACCfg` where the settings name SAC.
+    """The preset of an environment, for the algorithm that the settings name, with changes.
 
     Args:
         env_id: As in `preset`.
         backend: As in `preset`.
-        settings: Fields of the configuration, as values or as text.
+        settings: Fields of the configuration, as values or as text. Without ``algorithm`` they are PPO's.
 
     Raises:
         UsageError: There is no such field, it does not take the value, or it does not go with another one.
     """
-    if BaseRLCfg.class_of(settings) is SACCfg:
-        return changed(SACCfg(), settings)
-    return changed(preset(env_id, backend), settings)
+    algorithm = "sac" if BaseRLCfg.class_of(settings) is SACCfg else "ppo"
+    return changed(preset(env_id, backend, algorithm), settings)
 
 
-def preset(env_id: str, backend: str) -> PPOCfg:
-    """The tuned configuration of PPO for an environment; the defaults of `PPOCfg` where there is none.
+def preset(env_id: str, backend: str, algorithm: AlgorithmName = "ppo") -> BaseRLCfg:
+    """The tuned configuration for an environment; the defaults of the algorithm where there is none.
 
     Args:
         env_id: A registered id, with or without the ``module:`` prefix.
         backend: ``"torch"`` or ``"jax"``; the two differ only where they must.
+        algorithm: What trains.
     """
     name = without_module(env_id)
-    other = _installed().get(name)
-    cfg = other.cfg if other else _PRESETS.get(name, PPOCfg())
-    return replace(cfg, **_BACKEND_DIFFERENCES.get((name, backend), {}))
+    other = _installed().get((name, algorithm))
+    cfg = other.cfg if other else _OWN.get((name, algorithm), _DEFAULTS[algorithm])
+    return replace(cfg, **_BACKEND_DIFFERENCES.get((name, algorithm, backend), {}))
 
 
-def preset_ids() -> list[str]:
-    """The ids that have a preset here, in the order of the table."""
-    return list(_PRESETS)
+def preset_ids(algorithm: AlgorithmName = "ppo") -> list[str]:
+    """The ids that have a preset of an algorithm here, in the order of the table."""
+    return [env_id for env_id, name in _OWN if name == algorithm]
+
+
+def algorithms(env_id: str) -> list[str]:
+    """The algorithms that have a preset for an id."""
+    return [algorithm for name, algorithm in [*_OWN, *_installed()] if name == without_module(env_id)]
 
 
 def packages() -> dict[str, str]:
-    """The package that the preset of an id is from, by id: those of this package first."""
-    return dict.fromkeys(_PRESETS, PACKAGE) | {env_id: other.package for env_id, other in _installed().items()}
+    """The package that the presets of an id are from, by id: those of this package first."""
+    own = dict.fromkeys((env_id for env_id, _ in _OWN), PACKAGE)
+    others = {env_id: other.package for (env_id, _), other in _installed().items()}
+    return own | others | own
 
 
 @functools.cache
-def _installed() -> dict[str, InstalledPreset]:
-    return installed_presets(_PRESETS, PACKAGE)
+def _installed() -> dict[tuple[str, str], InstalledPreset]:
+    return installed_presets(_OWN, PACKAGE)

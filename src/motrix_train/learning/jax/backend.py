@@ -13,19 +13,18 @@ from skrl.agents.jax.sac import SAC_CFG
 from skrl.memories.jax import RandomMemory
 from skrl.resources.schedulers.jax import KLAdaptiveLR
 
-from motrix_train.config import BaseRLCfg, PPOCfg, SACCfg
+from motrix_train.config import BaseRLCfg, PPOCfg
 from motrix_train.distributed import ProcessGroup, Transport
 from motrix_train.errors import UsageError
 from motrix_train.launcher import ProcessInfo
 from motrix_train.learning.agent import Agent
 from motrix_train.learning.backend import Backend, Device
-from motrix_train.learning.jax import sac_networks
+from motrix_train.learning.jax import sac, sac_networks
 from motrix_train.learning.jax.arrays import load_arrays, to_arrays, to_numpy
 from motrix_train.learning.jax.networks import make_models
 from motrix_train.learning.jax.normalizer import Normalizer
-from motrix_train.learning.jax.optimizers import with_state
+from motrix_train.learning.jax.optimizers import all_finite, with_state
 from motrix_train.learning.jax.process_group import connect, mean_of_all_workers
-from motrix_train.learning.jax.sac import SAC, mean_policy
 from motrix_train.learning.jax.skrl_oddities import (
     GradientNorm,
     Optimizer,
@@ -36,7 +35,7 @@ from motrix_train.learning.jax.skrl_oddities import (
 from motrix_train.learning.policy import GaussianPolicy, Policy
 from motrix_train.learning.ppo import PPOAgent
 from motrix_train.learning.skrl_mapping import SacClasses, SkrlClasses
-from motrix_train.learning.skrl_oddities import observation_normalizer, saved_modules
+from motrix_train.learning.skrl_oddities import observation_normalizer
 from motrix_train.learning.spaces import Spaces
 from motrix_train.learning.symmetry import NetworkSymmetry
 
@@ -88,9 +87,9 @@ class JaxBackend(Backend):
             cfg.rollouts,
             policy=self._policy(ppo.policy, observation_normalizer(ppo), device),
             gradient_norm=gradient_norm,
-            all_finite=lambda: bool(
-                _all_finite([_modules(ppo), ppo.policy_optimizer.state, ppo.value_optimizer.state])
-            ),
+            all_finite=lambda: all_finite(ppo, [ppo.policy_optimizer.state, ppo.value_optimizer.state]),
+            optimizer_state=lambda: _optimizer_state(ppo),
+            load_optimizer_state=lambda state: _load_optimizer_state(ppo, state),
             bootstraps_at_time_limit=cfg.time_limit_bootstrap,
             symmetry=symmetry,
             **self._conversions(device),
@@ -105,19 +104,8 @@ class JaxBackend(Backend):
         return {"to_device": to_device, "to_host": np.array, "inference": contextlib.nullcontext}
 
     def _sac_classes(self) -> SacClasses:
-        return SacClasses(SAC, SAC_CFG, ExperimentCfg, Normalizer)
-
-    def _sac_models(
-        self, spaces: Spaces, cfg: SACCfg, symmetry: NetworkSymmetry | None, device: Device
-    ) -> dict[str, Any]:
-        return sac_networks.make_models(spaces, cfg, symmetry, device)
-
-    def _sac_parts(self, agent: SAC, spaces: Spaces, device: Device) -> dict[str, Any]:
-        return {
-            "policy": mean_policy(agent, spaces, device),
-            "gradient_norm": agent.gradient_norm,
-            "all_finite": lambda: bool(_all_finite([_modules(agent), agent.learned()])),
-        }
+        models, policy = sac_networks.make_models, sac.mean_policy
+        return SacClasses(sac.SAC, SAC_CFG, ExperimentCfg, Normalizer, models, policy)
 
     def _policy(self, network: Any, normalizer: Normalizer, device: Device) -> Policy:
         apply = jax.jit(lambda parameters, inputs: network.apply(parameters, {"observations": inputs}, "policy"))
@@ -138,24 +126,6 @@ class JaxBackend(Backend):
     def _load_arrays(self, module: Any, arrays: Mapping[str, Any]) -> None:
         load_arrays(module, arrays)
 
-    def _optimizer_state(self, ppo: Any) -> dict[str, Any]:
-        if isinstance(ppo, SAC):
-            return ppo.optimizer_state()
-        return {
-            "policy_optimizer": to_numpy(ppo.policy_optimizer.state),
-            "value_optimizer": to_numpy(ppo.value_optimizer.state),
-            "policy_learning_rate": np.array(float(ppo.policy_learning_rate)),
-            "value_learning_rate": np.array(float(ppo.value_learning_rate)),
-        }
-
-    def _load_optimizer_state(self, ppo: Any, state: Mapping[str, Any]) -> None:
-        if isinstance(ppo, SAC):
-            return ppo.load_optimizer_state(state)
-        ppo.policy_optimizer = with_state(ppo.policy_optimizer, state["policy_optimizer"])
-        ppo.value_optimizer = with_state(ppo.value_optimizer, state["value_optimizer"])
-        ppo.policy_learning_rate = float(state["policy_learning_rate"])
-        ppo.value_learning_rate = float(state["value_learning_rate"])
-
     def _random_state(self, ppo: Any) -> dict[str, Any]:
         return {"noise": noise_state(ppo.policy)}
 
@@ -163,14 +133,21 @@ class JaxBackend(Backend):
         set_noise_state(ppo.policy, state["noise"])
 
 
-def _modules(skrl: Any) -> list[Any]:
-    """Networks and normalizers, as pytrees."""
-    return [module.state_dict.params for module in saved_modules(skrl).values()]
+def _optimizer_state(ppo: Any) -> dict[str, Any]:
+    """The optimizers and their learning rates as nested dicts of NumPy arrays and numbers."""
+    return {
+        "policy_optimizer": to_numpy(ppo.policy_optimizer.state),
+        "value_optimizer": to_numpy(ppo.value_optimizer.state),
+        "policy_learning_rate": np.array(float(ppo.policy_learning_rate)),
+        "value_learning_rate": np.array(float(ppo.value_learning_rate)),
+    }
 
 
-@jax.jit
-def _all_finite(tree: Any) -> jax.Array:
-    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
+def _load_optimizer_state(ppo: Any, state: Mapping[str, Any]) -> None:
+    ppo.policy_optimizer = with_state(ppo.policy_optimizer, state["policy_optimizer"])
+    ppo.value_optimizer = with_state(ppo.value_optimizer, state["value_optimizer"])
+    ppo.policy_learning_rate = float(state["policy_learning_rate"])
+    ppo.value_learning_rate = float(state["value_learning_rate"])
 
 
 BACKEND = JaxBackend()

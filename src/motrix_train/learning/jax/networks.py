@@ -105,8 +105,8 @@ class GaussianPolicy(GaussianMixin, Model):
         else:
             both = jnp.concatenate([observations, symmetry.observation(observations)])
             own, image = jnp.split(network(both), 2)
-            mean = (own + symmetry.action(image)) / 2
-            log_std = (log_std + log_std[symmetry.action.index]) / 2
+            mean = symmetry.mean_action(own, image)
+            log_std = symmetry.mean_log_std(log_std, log_std)
         return mean, {"log_std": jnp.clip(log_std, cfg.min_log_std, cfg.max_log_std)}
 
 

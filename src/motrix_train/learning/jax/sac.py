@@ -1,6 +1,5 @@
 """Soft Actor-Critic on JAX."""
 
-import math
 from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
@@ -12,20 +11,14 @@ from skrl.agents.jax import sac as skrl_sac
 from skrl.resources.optimizers.jax import Adam
 
 from motrix_train.learning.jax.arrays import to_numpy
-from motrix_train.learning.jax.optimizers import with_state
+from motrix_train.learning.jax.optimizers import all_finite, with_state
 from motrix_train.learning.jax.sac_networks import CRITICS, target_of
 from motrix_train.learning.jax.skrl_oddities import norm
 from motrix_train.learning.policy import Policy, SquashedGaussianPolicy
-from motrix_train.learning.skrl_oddities import (
-    SAC_DIAGNOSTICS,
-    SAC_LOSSES,
-    normalized_inputs,
-    observation_normalizer,
-)
+from motrix_train.learning.skrl_oddities import normalized_inputs, observation_normalizer
 from motrix_train.learning.spaces import Spaces
 
 LOG_COEFFICIENT = "log_entropy_coefficient"
-_TAGS = {name: tag for tag, name in (SAC_LOSSES | SAC_DIAGNOSTICS).items()}
 
 Learned = dict[str, Any]
 """What a gradient step changes: pytrees of parameters by role, with the logarithm of the entropy coefficient, (1,),
@@ -49,7 +42,6 @@ class SAC(skrl_sac.SAC):
         self._optimized = {"policy": ("policy",), "critic": CRITICS}
         if cfg.learn_entropy:
             self._optimized["entropy"] = (LOG_COEFFICIENT,)
-        self._norms: list[float] = []
         self._compiled_step = jax.jit(self._gradient_step)
         parameters = self._parameters()
         self._optimizers = {
@@ -59,22 +51,16 @@ class SAC(skrl_sac.SAC):
 
     def update(self, *, timestep: int, timesteps: int) -> None:
         """Makes the gradient steps of an update, and tracks what each tells."""
-        learned, told = self.learned(), []
+        learned, told = self._learned(), []
         for _ in range(self.cfg.gradient_steps):
             learned, report = self._compiled_step(learned, self._batch(), self.policy.next_key())
             told.append(report)
         self._take(learned)
         for report in jax.device_get(told):
-            self._norms.append(float(report.pop("gradient_norm")))
             for name, value in report.items():
-                self.track_data(_TAGS[name], float(value))
+                self.track_data(name, float(value))
 
-    def gradient_norm(self) -> float:
-        """The mean norm of the policy's gradients since the last call, before clipping; NaN without a step."""
-        norms, self._norms = self._norms, []
-        return float(np.mean(norms)) if norms else math.nan
-
-    def learned(self) -> Learned:
+    def _learned(self) -> Learned:
         """What was learned, on the device of the agent: any other placement would compile anew."""
         states = {_state_of(name): optimizer.state for name, optimizer in self._optimizers.items()}
         return jax.device_put(self._parameters() | states, self.device)
@@ -89,6 +75,10 @@ class SAC(skrl_sac.SAC):
         for name, optimizer in self._optimizers.items():
             self._optimizers[name] = with_state(optimizer, state[name])
         self._log_coefficient = jnp.array(state[LOG_COEFFICIENT])
+
+    def all_finite(self) -> bool:
+        """Whether networks, normalizers, optimizers and the entropy coefficient are finite."""
+        return all_finite(self, self._learned())
 
     def _parameters(self) -> dict[str, Any]:
         networks = {role: model.state_dict.params for role, model in self.models.items()}

@@ -68,8 +68,8 @@ class SquashedGaussianPolicy(Model):
             both = jnp.concatenate([observations, symmetry.observation(observations)])
             own, image = jnp.split(network(both), 2)
             (mean, log_std), (image_mean, image_log_std) = (jnp.split(x, 2, axis=-1) for x in (own, image))
-            mean = (mean + symmetry.action(image_mean)) / 2
-            log_std = (log_std + image_log_std[:, symmetry.action.index]) / 2
+            mean = symmetry.mean_action(mean, image_mean)
+            log_std = symmetry.mean_log_std(log_std, image_log_std)
         return mean, {"log_std": jnp.clip(log_std, cfg.min_log_std, cfg.max_log_std)}
 
     def compute(self, inputs: dict[str, Any], role: str = "") -> tuple[jax.Array, dict[str, Any]]:

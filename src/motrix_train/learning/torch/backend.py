@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from skrl.agents.torch import ExperimentCfg
 from skrl.agents.torch.ppo import PPO, PPO_CFG
-from skrl.agents.torch.sac import SAC, SAC_CFG
+from skrl.agents.torch.sac import SAC_CFG
 from skrl.memories.torch import RandomMemory
 from skrl.resources.schedulers.torch import KLAdaptiveLR
 
-from motrix_train.config import BaseRLCfg, PPOCfg, SACCfg
+from motrix_train.config import BaseRLCfg, PPOCfg
 from motrix_train.distributed import ProcessGroup, Transport
 from motrix_train.errors import UsageError
 from motrix_train.launcher import ProcessInfo
@@ -21,7 +21,7 @@ from motrix_train.learning.backend import Backend
 from motrix_train.learning.policy import GaussianPolicy, Policy
 from motrix_train.learning.ppo import PPOAgent
 from motrix_train.learning.skrl_mapping import SacClasses, SkrlClasses
-from motrix_train.learning.skrl_oddities import observation_normalizer, saved_modules
+from motrix_train.learning.skrl_oddities import observation_normalizer
 from motrix_train.learning.spaces import Spaces
 from motrix_train.learning.symmetry import NetworkSymmetry
 from motrix_train.learning.torch import sac, sac_networks
@@ -29,7 +29,7 @@ from motrix_train.learning.torch.arrays import load_arrays, to_arrays, to_host
 from motrix_train.learning.torch.matrix_products import float32_with_onednn
 from motrix_train.learning.torch.networks import make_models
 from motrix_train.learning.torch.normalizer import Normalizer
-from motrix_train.learning.torch.optimizers import fuse, load_moments, moments, moments_to_arrays
+from motrix_train.learning.torch.optimizers import all_finite, fuse, load_moments, moments, moments_to_arrays
 from motrix_train.learning.torch.process_group import connect
 from motrix_train.learning.torch.skrl_oddities import GradientNorm, averaging_over
 
@@ -97,7 +97,9 @@ class TorchBackend(Backend):
             cfg.rollouts,
             policy=self._policy(ppo.policy, observation_normalizer(ppo), device),
             gradient_norm=GradientNorm(ppo.optimizer),
-            all_finite=lambda: _all_finite(ppo, moments(ppo.optimizer)),
+            all_finite=lambda: all_finite(ppo, moments(ppo.optimizer)),
+            optimizer_state=lambda: _optimizer_state(ppo),
+            load_optimizer_state=lambda state: _load_optimizer_state(ppo, state),
             bootstraps_at_time_limit=cfg.time_limit_bootstrap,
             symmetry=symmetry,
             averaging=lambda: averaging_over(workers),
@@ -116,19 +118,8 @@ class TorchBackend(Backend):
         }
 
     def _sac_classes(self) -> SacClasses:
-        return SacClasses(sac.make_sac, SAC_CFG, ExperimentCfg, sac.FixedNormalizer)
-
-    def _sac_models(
-        self, spaces: Spaces, cfg: SACCfg, symmetry: NetworkSymmetry | None, device: torch.device
-    ) -> dict[str, Any]:
-        return sac_networks.make_models(spaces, cfg, symmetry, device)
-
-    def _sac_parts(self, agent: SAC, spaces: Spaces, device: torch.device) -> dict[str, Any]:
-        return {
-            "policy": sac.mean_policy(agent, spaces, device),
-            "gradient_norm": GradientNorm(agent.policy_optimizer),
-            "all_finite": lambda: _all_finite(agent, sac.learned_moments(agent)),
-        }
+        models, policy = sac_networks.make_models, sac.mean_policy
+        return SacClasses(sac.SAC, SAC_CFG, ExperimentCfg, Normalizer, models, policy)
 
     def _policy(self, network: Any, normalizer: Normalizer, device: torch.device) -> Policy:
         def mean(observations: np.ndarray) -> np.ndarray:
@@ -144,26 +135,13 @@ class TorchBackend(Backend):
     def _load_arrays(self, module: Any, arrays: Mapping[str, Any]) -> None:
         load_arrays(module, arrays)
 
-    def _optimizer_state(self, ppo: PPO | SAC) -> dict[str, Any]:
-        if isinstance(ppo, SAC):
-            return sac.optimizer_state(ppo)
-        return {
-            "moments": moments_to_arrays(ppo.optimizer),
-            "learning_rate": float(ppo.optimizer.param_groups[0]["lr"]),
-        }
-
-    def _load_optimizer_state(self, ppo: PPO | SAC, state: Mapping[str, Any]) -> None:
-        if isinstance(ppo, SAC):
-            return sac.load_optimizer_state(ppo, state)
-        load_moments(ppo.optimizer, state.get("moments", {}), lr=float(state["learning_rate"]))
-
-    def _random_state(self, ppo: PPO | SAC) -> dict[str, Any]:
+    def _random_state(self, ppo: Any) -> dict[str, Any]:
         state = {"torch": torch.get_rng_state().numpy()}
         if ppo.device.type == "cuda":
             state["cuda"] = torch.cuda.get_rng_state(ppo.device).numpy()
         return state
 
-    def _set_random_state(self, ppo: PPO | SAC, state: Mapping[str, Any]) -> None:
+    def _set_random_state(self, ppo: Any, state: Mapping[str, Any]) -> None:
         torch.set_rng_state(torch.tensor(state["torch"]))
         if "cuda" in state and ppo.device.type == "cuda":
             torch.cuda.set_rng_state(torch.tensor(state["cuda"]), ppo.device)
@@ -180,10 +158,16 @@ def _gpu_of_worker(name: str, workers: ProcessGroup) -> torch.device:
     return torch.device("cuda", workers.gpu)
 
 
-def _all_finite(skrl: Any, remembered: list[torch.Tensor]) -> bool:
-    """Whether all that was learned is finite: one sum per array, in double precision, which float32 cannot exceed."""
-    learned = [tensor for module in saved_modules(skrl).values() for tensor in module.state_dict().values()]
-    return bool(torch.stack([x.sum(dtype=torch.float64) for x in (*learned, *remembered)]).isfinite().all())
+def _optimizer_state(ppo: PPO) -> dict[str, Any]:
+    """The optimizer and its learning rate as nested dicts of NumPy arrays and numbers."""
+    return {
+        "moments": moments_to_arrays(ppo.optimizer),
+        "learning_rate": float(ppo.optimizer.param_groups[0]["lr"]),
+    }
+
+
+def _load_optimizer_state(ppo: PPO, state: Mapping[str, Any]) -> None:
+    load_moments(ppo.optimizer, state.get("moments", {}), lr=float(state["learning_rate"]))
 
 
 BACKEND = TorchBackend()

@@ -47,7 +47,7 @@ class GaussianPolicy(GaussianMixin, Model):
     def log_std(self) -> torch.Tensor:  # (m,)
         parameter = self.log_std_parameter
         if self._symmetry is not None:
-            parameter = (parameter + parameter[self._symmetry.action.index]) / 2
+            parameter = self._symmetry.mean_log_std(parameter, parameter)
         return parameter.clamp(*self._limits)
 
     def compute(self, inputs, role=""):  # pyright: ignore[reportIncompatibleMethodOverride]  # called by position
@@ -57,7 +57,7 @@ class GaussianPolicy(GaussianMixin, Model):
         else:
             both = torch.cat([observations, self._symmetry.observation(observations)])
             own, image = self.head(self.hidden(both)).chunk(2)
-            mean = (own + self._symmetry.action(image)) / 2
+            mean = self._symmetry.mean_action(own, image)
         return mean, {"log_std": self.log_std()}
 
 
@@ -103,7 +103,7 @@ class PolicyAndValue(GaussianPolicy):
             means = self.head(features)
             if self._symmetry is not None:
                 own, image = means.chunk(2)
-                means = (own + self._symmetry.action(image)) / 2
+                means = self._symmetry.mean_action(own, image)
             return means, {"log_std": self.log_std()}
         if self._symmetry is None:
             return self.value_head(features), {}

@@ -15,6 +15,11 @@ class Normalizer(RunningStandardScaler):
         super().__init__(size, **kwargs)
         self._pooling = pooling
 
+    def learn(self, x: torch.Tensor) -> None:
+        """Takes vectors, (N, k), into mean and variance."""
+        variance = x.var(dim=0) if len(x) > 1 else torch.zeros_like(x[0])
+        self._parallel_variance(x.mean(dim=0), variance, len(x))
+
     def _parallel_variance(self, input_mean: torch.Tensor, input_var: torch.Tensor, input_count: int) -> None:
         moments = self._pooling(
             input_mean,

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from motrix_train.learning.skrl_oddities import saved_modules
 from motrix_train.learning.torch.arrays import to_numpy, to_torch
 
 
@@ -17,6 +18,17 @@ def fuse(optimizer: torch.optim.Optimizer) -> None:
 def moments(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
     """The running means, without the numbers of steps."""
     return [x for state in optimizer.state.values() for name, x in state.items() if name != "step"]
+
+
+def all_finite(skrl: Any, remembered: list[torch.Tensor]) -> bool:
+    """Whether all that was learned is finite: one sum per array, in double precision, which float32 cannot exceed.
+
+    Args:
+        skrl: The agent of SKRL, with its networks and normalizers.
+        remembered: What its optimizers remember.
+    """
+    learned = [tensor for module in saved_modules(skrl).values() for tensor in module.state_dict().values()]
+    return bool(torch.stack([x.sum(dtype=torch.float64) for x in (*learned, *remembered)]).isfinite().all())
 
 
 def moments_to_arrays(optimizer: torch.optim.Optimizer) -> dict[str, Any]:

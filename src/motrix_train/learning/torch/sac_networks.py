@@ -13,13 +13,19 @@ from motrix_train.learning.spaces import Spaces
 from motrix_train.learning.symmetry import NetworkSymmetry
 from motrix_train.learning.torch.networks import hidden_layers, linear
 
-CRITICS = ("critic_1", "critic_2", "target_critic_1", "target_critic_2")
+CRITICS = ("critic_1", "critic_2")
 
 
 def make_models(spaces: Spaces, cfg: SACCfg, symmetry: NetworkSymmetry | None, device: torch.device) -> dict[str, Any]:
     """SKRL's models by role: the policy, two critics and their targets."""
     policy = SquashedGaussianPolicy(spaces, device, cfg, symmetry).to(device)
-    return {"policy": policy} | {role: Critic(spaces, device, cfg).to(device) for role in CRITICS}
+    roles = (*CRITICS, *map(target_of, CRITICS))
+    return {"policy": policy} | {role: Critic(spaces, device, cfg).to(device) for role in roles}
+
+
+def target_of(critic: str) -> str:
+    """The role of the target network of a critic."""
+    return f"target_{critic}"
 
 
 class SquashedGaussianPolicy(Model):
@@ -46,8 +52,8 @@ class SquashedGaussianPolicy(Model):
             both = torch.cat([observations, self._symmetry.observation(observations)])
             own, image = self.head(self.hidden(both)).chunk(2)
             (mean, log_std), (image_mean, image_log_std) = own.chunk(2, dim=-1), image.chunk(2, dim=-1)
-            mean = (mean + self._symmetry.action(image_mean)) / 2
-            log_std = (log_std + image_log_std[:, self._symmetry.action.index]) / 2
+            mean = self._symmetry.mean_action(mean, image_mean)
+            log_std = self._symmetry.mean_log_std(log_std, image_log_std)
         return mean, {"log_std": log_std.clamp(*self._limits)}
 
     def act(self, inputs: dict[str, Any], *, role: str = "") -> tuple[torch.Tensor, dict[str, Any]]:

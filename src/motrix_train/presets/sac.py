@@ -1,0 +1,41 @@
+"""The tuned configurations of SAC: differences from the defaults of `SACCfg`.
+
+Budgets are whole checkpoint intervals, 16 000 env steps each.
+"""
+
+from dataclasses import replace
+
+from motrix_train.config import SACCfg
+
+SUITE = SACCfg(
+    num_envs=16,
+    check_point_interval=1000,
+    evaluation_interval=125,
+    policy_hidden_layer_sizes=(128, 128),
+    value_hidden_layer_sizes=(128, 128),
+    discount_factor=0.98,
+    learning_rate=1e-3,
+    random_timesteps=100,
+    learning_starts=100,
+)
+
+PRESETS: dict[str, SACCfg] = {
+    "Motrix/CartPoleSwingup-v0": replace(
+        SUITE, max_env_steps=64_000, training_env={"max_episode_steps": 334, "control_dt": 0.03}
+    ),
+    "Motrix/Pendulum-v0": replace(
+        SUITE,
+        max_env_steps=64_000,
+        discount_factor=0.99,
+        training_env={"max_episode_steps": 250, "height_margin": 2.0},
+    ),
+    "Motrix/Acrobot-v0": replace(
+        SUITE,
+        max_env_steps=128_000,
+        discount_factor=0.99,
+        training_env={"max_episode_steps": 250, "control_dt": 0.04, "target_margin": 2.5},
+    ),
+    "Motrix/ReacherHard-v0": replace(
+        SUITE, max_env_steps=48_000, training_env={"max_episode_steps": 100, "control_dt": 0.04}
+    ),
+}
