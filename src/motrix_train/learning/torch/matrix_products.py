@@ -41,7 +41,7 @@ def onednn_computes_in_float32() -> bool:
 
 @contextlib.contextmanager
 def _bfloat16_is_enough() -> Iterator[None]:
-    settings: Any = torch.backends.mkldnn.matmul
+    settings: Any = torch.backends.mkldnn.matmul  # pyright: ignore[reportAttributeAccessIssue]
     before = settings.fp32_precision
     settings.fp32_precision = "bf16"
     try:
