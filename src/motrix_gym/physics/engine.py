@@ -72,6 +72,7 @@ def _check_device(device: str | None) -> None:
     """Refuses a GPU that is not here."""
     import warp as wp
 
+    wp.config.log_level = wp.LOG_WARNING  # below, it prints to standard output, where a command may write JSON
     gpus = wp.get_cuda_device_count()
     number = int(device.partition(":")[2] or 0) if device is not None and device != "cpu" else -1
     if number >= gpus:

@@ -1,0 +1,40 @@
+"""MuJoCo Warp from the command line, on Warp's CPU device: a policy is trained there, and judged in both engines."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("mujoco_warp")
+pytest.importorskip("torch")
+
+PENDULUM = "Motrix/Pendulum-v0"
+WARP = "--env=physics=warp", "--env=device=cpu"
+
+
+def motrix_train(*arguments: str) -> str:
+    command = [sys.executable, "-m", "motrix_train", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_ready_made_policy_is_as_good_in_the_other_engine():
+    episodes = "--episodes=16", "--json"
+    mujoco, warp = (
+        json.loads(motrix_train("evaluate", PENDULUM, "--pretrained", *engine, *episodes)) for engine in ((), WARP)
+    )
+    low, high = mujoco["return_ci95"]
+    assert low < warp["mean_return"] < high
+    assert warp["termination"] == {"diverged": 0.0, "overflow": 0.0}
+
+
+def test_a_training_with_warp_goes_on_where_it_was_stopped(tmp_path):
+    small = "--backend=torch", "--num-envs=8", "--set=rollouts=16", "--set=check_point_interval=16", *WARP
+    whole, parts = str(tmp_path / "whole"), str(tmp_path / "parts")
+    motrix_train("train", PENDULUM, *small, "--max-env-steps=384", f"--run-dir={whole}")
+    motrix_train("train", PENDULUM, *small, "--max-env-steps=128", f"--run-dir={parts}")
+    motrix_train("train", "--resume", parts, "--max-env-steps=384")
+    networks = [(tmp_path / run / "checkpoints" / "last.safetensors").read_bytes() for run in ("whole", "parts")]
+    assert networks[0] == networks[1]
