@@ -63,15 +63,15 @@ MUTANTS = [
     Mutant(
         "an environment that diverged shows what it diverged to",
         "motrix_gym/step.py",
-        "next_physics = where(diverged, state.physics, next_physics)",
+        "next_physics = where(failed, state.physics, next_physics)",
         "pass",
         LAWS,
     ),
     Mutant(
         "divergence does not end the episode",
         "motrix_gym/step.py",
-        'reasons["diverged"] = diverged',
-        'reasons["diverged"] = np.zeros_like(diverged)',
+        "**failures}",
+        "**{name: np.zeros_like(x) for name, x in failures.items()}}",
         LAWS,
     ),
     Mutant(

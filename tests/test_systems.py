@@ -69,4 +69,4 @@ def test_a_process_that_gives_way_is_nice_and_wakes_up_less_often():
 def test_nothing_that_linux_alone_has_is_needed_to_import():
     done = subprocess.run([sys.executable, "-c", IMPORTED_AGAIN], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == ["darwin True True", "win32 True True"]
+    assert done.stdout.splitlines()[-2:] == ["darwin True True", "win32 True True"]

@@ -24,6 +24,7 @@ from motrix_gym.physics.warp_model import put_model
 CONTROL_DT = 0.01
 PENDULUM = "Motrix/Pendulum-v0"
 ON_THE_CPU = {"physics": "warp", "device": "cpu"}
+RANDOMIZED = {"friction": (0.5, 1.25), "added_mass": (-1.0, 2.0), "action_delay": (0, 1), "push_speed": 0.5}
 SCENE = """
 <mujoco>
   <option timestep="0.005" {option}><flag midphase="disable"/></option>
@@ -281,14 +282,15 @@ def test_without_the_package_it_says_what_to_install(monkeypatch):
         Engine("warp", "cpu")
 
 
-def test_all_laws_hold_on_warps_cpu_device():
+@pytest.mark.parametrize(("env_id", "fields"), [(PENDULUM, {}), ("Motrix/Go1-v0", RANDOMIZED)])
+def test_all_laws_hold_on_warps_cpu_device(env_id, fields):
     def make(num_envs):
-        return gymnasium.make_vec(PENDULUM, num_envs=num_envs, max_episode_steps=11, **ON_THE_CPU)
+        return gymnasium.make_vec(env_id, num_envs=num_envs, max_episode_steps=7, **fields, **ON_THE_CPU)
 
     def single():
-        return gymnasium.make(PENDULUM, max_episode_steps=11, **ON_THE_CPU)
+        return gymnasium.make(env_id, max_episode_steps=7, **fields, **ON_THE_CPU)
 
-    report = check_vector_env(make, single=single, steps=30)
+    report = check_vector_env(make, single=single, steps=12)
     assert set(report.skipped) == {"termination"}
 
 

@@ -184,7 +184,7 @@ def put(envs: np.ndarray, rows: np.ndarray, *fields: wp.array) -> None:
     for field in fields:
         if field.dtype == wp.bool:
             flags = field.numpy().copy()
-            width = int(np.prod(flags.shape[1:]))
+            width = field.shape[1]
             flags[envs] = rows[:, first : first + width] != 0
             field.assign(flags)
         elif field.size:
