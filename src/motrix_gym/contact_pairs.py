@@ -12,6 +12,7 @@ from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import mujoco
 import numpy as np
@@ -25,6 +26,8 @@ _OF_SEARCHED = {  # fields that a contact depends on if it was searched for, and
     f"geom_{name}"
     for name in ("conaffinity", "condim", "contype", "gap", "margin", "priority", "solimp", "solmix", "solref")
 }
+
+_SOURCES: WeakKeyDictionary[mujoco.MjModel, mujoco.MjSpec] = WeakKeyDictionary()
 
 
 def load_for_simulation(file: str | Path) -> mujoco.MjModel:
@@ -51,7 +54,14 @@ def compile_for_simulation(spec: mujoco.MjSpec, file: str | Path) -> mujoco.MjMo
     pairs = sorted(pairs_that_may_touch(model), key=partial(_place_of_contact, model))
     if model.npair == 0 and _is_worth_a_list(model, pairs):
         _list_pairs(spec, model, pairs)
-    return compile_spec(spec, file)
+    model = compile_spec(spec, file)
+    _SOURCES[model] = spec
+    return model
+
+
+def source(model: mujoco.MjModel) -> mujoco.MjSpec | None:
+    """What `compile_for_simulation` made a model from, to be written as MJCF; None for a model of another origin."""
+    return _SOURCES.get(model)
 
 
 def pairs_that_may_touch(model: mujoco.MjModel) -> Iterator[tuple[int, int]]:

@@ -26,9 +26,9 @@ IDS = sorted(pretrained.index())
 
 
 @pytest.fixture
-def learn(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The script that writes the rows."""
-    return script_files.load(ROWS.parent / "learn.py", monkeypatch)
+def tables(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The script that writes the table of the rows."""
+    return script_files.load(ROWS.parent / "tables.py", monkeypatch)
 
 
 def test_every_file_is_in_the_index_and_they_are_small():
@@ -38,15 +38,15 @@ def test_every_file_is_in_the_index_and_they_are_small():
     assert sum(path.stat().st_size for path in files) < WHOLE
 
 
-def test_every_preset_that_learns_has_one(learn: ModuleType):
+def test_every_preset_that_learns_has_one(tables: ModuleType):
     rows = [json.loads(path.read_text()) for path in sorted(ROWS.glob("*_torch_seed*.json"))]
-    learned = {row["env_id"] for row in rows if row["evaluation"]["mean_return"] >= _target(learn, row["env_id"])}
+    learned = {row["env_id"] for row in rows if row["evaluation"]["mean_return"] >= _target(tables, row["env_id"])}
     assert learned <= {*IDS}
 
 
-def _target(learn: ModuleType, env_id: str) -> float:
+def _target(tables: ModuleType, env_id: str) -> float:
     """The mean return that a preset is meant to reach."""
-    target, _ = learn.TARGETS.get(env_id.removeprefix("Motrix/").removesuffix("-v0"), (-math.inf, None))
+    target, _ = tables.TARGETS.get(env_id.removeprefix("Motrix/").removesuffix("-v0"), (-math.inf, None))
     return target
 
 

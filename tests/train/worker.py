@@ -191,7 +191,7 @@ def mean_gradient(name: str, agent: Agent, rank: int) -> np.ndarray:
     policy = agent.skrl.policy
     for parameter in policy.parameters():
         parameter.grad = parameter.detach() * 0 + rank + 1.0
-    with agent._learning():
+    with agent._averaging():
         policy.reduce_parameters()
     return np.unique(np.concatenate([parameter.grad.numpy().ravel() for parameter in policy.parameters()]))
 

@@ -18,6 +18,7 @@ import mujoco
 import numpy as np
 from gymnasium.vector import VectorEnv
 
+from motrix_gym.contact_pairs import source
 from motrix_train import env_protocol, environment
 from motrix_train.errors import RunError, UsageError
 from motrix_train.export import actuation
@@ -130,8 +131,8 @@ def _model(env: VectorEnv) -> mujoco.MjModel | None:
 def _write_mjcf(env: VectorEnv, model: mujoco.MjModel, path: Path) -> None:
     """Writes the sources of a model that was compiled just before."""
     task = env_protocol.task_of(env)
-    if hasattr(task, "spec"):
-        spec = task.spec()
+    spec = task.spec() if hasattr(task, "spec") else source(model)
+    if spec is not None:
         spec.compile()
         path.write_text(spec.to_xml(), encoding="utf-8")
     else:

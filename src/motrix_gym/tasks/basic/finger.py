@@ -40,10 +40,10 @@ class Finger(SuiteTask):
     control_dt: float = 0.02
     spinner_damping: Positive
 
-    def model(self) -> mujoco.MjModel:
-        model = super().model()
-        model.dof_damping[SPINNER] = self.spinner_damping
-        return model
+    def spec(self) -> mujoco.MjSpec:
+        spec = super().spec()
+        spec.joint("spinner").damping[0] = self.spinner_damping
+        return spec
 
     def reset(self, rng: RandomStreams) -> tuple[Array, Array, Any]:
         qpos = random_joints(self.MODEL, rng)

@@ -10,7 +10,6 @@ import mujoco
 import numpy as np
 
 from motrix_gym import arrays as xp
-from motrix_gym.contact_pairs import compile_for_simulation
 from motrix_gym.fields import Bound, PositiveRange
 from motrix_gym.model_files import load_spec
 from motrix_gym.physics.base import Override
@@ -102,9 +101,6 @@ class LQR(SuiteTask):
             motor = spec.add_actuator(name=f"mass{i}", target=f"mass{i}", trntype=mujoco.mjtTrn.mjTRN_JOINT)
             motor.ctrlrange = [-STRONGEST, STRONGEST]
         return spec
-
-    def model(self) -> mujoco.MjModel:
-        return compile_for_simulation(self.spec(), self.MODEL)
 
     def reset(self, rng: RandomStreams) -> tuple[Array, Array, LQRState]:
         direction = rng.normal(self.masses)

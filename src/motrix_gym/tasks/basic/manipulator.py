@@ -11,7 +11,6 @@ import numpy as np
 
 from motrix_gym import arrays as xp
 from motrix_gym import rotations
-from motrix_gym.contact_pairs import compile_for_simulation
 from motrix_gym.fields import Positive
 from motrix_gym.model_files import load_spec
 from motrix_gym.physics.base import Override
@@ -60,9 +59,6 @@ class Manipulator(PlanarArmTask):
         if not self.insert:
             spec.delete(spec.body("receptacle"))
         return spec
-
-    def model(self) -> mujoco.MjModel:
-        return compile_for_simulation(self.spec(), self.MODEL)
 
     @cached_property
     def placed_bodies(self) -> list[int]:

@@ -13,7 +13,6 @@ import numpy as np
 
 from motrix_gym import arrays as xp
 from motrix_gym import rotations
-from motrix_gym.contact_pairs import compile_for_simulation
 from motrix_gym.fields import Positive
 from motrix_gym.model_files import load_model, load_spec
 from motrix_gym.random_streams import RandomStreams
@@ -236,9 +235,6 @@ class QuadrupedFetch(Quadruped, TargetTask):
             name="target", type=mujoco.mjtGeom.mjGEOM_CYLINDER, size=size, pos=TARGET, material="target", group=0
         )
         return spec
-
-    def model(self) -> mujoco.MjModel:
-        return compile_for_simulation(self.spec(), self.MODEL)
 
     def reset(self, rng: RandomStreams) -> tuple[Array, Array, QuadrupedState]:
         n, rotation = len(rng), rotations.from_yaw(rng.uniform(0.0, 2 * np.pi)[:, 0])

@@ -9,7 +9,6 @@ import mujoco
 import numpy as np
 
 from motrix_gym import arrays as xp
-from motrix_gym.contact_pairs import compile_for_simulation
 from motrix_gym.fields import Bound, Positive
 from motrix_gym.model_files import load_spec
 from motrix_gym.random_streams import RandomStreams
@@ -111,9 +110,6 @@ class Stacker(PlanarArmTask):
         for geom in spec.geoms:
             geom.solref[0] = SOLVER_TIME
         return spec
-
-    def model(self) -> mujoco.MjModel:
-        return compile_for_simulation(self.spec(), self.MODEL)
 
     def reset(self, rng: RandomStreams) -> tuple[Array, Array, StackerState]:
         arm = self.random_arm(rng)

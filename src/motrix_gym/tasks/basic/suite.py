@@ -11,9 +11,9 @@ import numpy as np
 from gymnasium import spaces
 
 from motrix_gym import arrays as xp
-from motrix_gym.contact_pairs import load_for_simulation
+from motrix_gym.contact_pairs import compile_for_simulation
 from motrix_gym.fields import NonNegative, Positive
-from motrix_gym.model_files import load_model
+from motrix_gym.model_files import load_model, load_spec
 from motrix_gym.random_streams import RandomStreams
 from motrix_gym.state import Array, PhysicsState, Transition
 from motrix_gym.task import Task
@@ -30,8 +30,12 @@ class SuiteTask(Task):
 
     MODEL: ClassVar[str]
 
+    def spec(self) -> mujoco.MjSpec:
+        """The model before it is compiled."""
+        return load_spec(self.MODEL)
+
     def model(self) -> mujoco.MjModel:
-        return load_for_simulation(self.MODEL)
+        return compile_for_simulation(self.spec(), self.MODEL)
 
     def action_space(self) -> spaces.Box:
         low, high = self.model().actuator_ctrlrange.T.astype(np.float32)
@@ -53,10 +57,10 @@ class TargetTask(SuiteTask):
 
     target_radius: Positive
 
-    def model(self) -> mujoco.MjModel:
-        model = super().model()
-        model.site("target").size[0] = self.target_radius
-        return model
+    def spec(self) -> mujoco.MjSpec:
+        spec = super().spec()
+        spec.site("target").size[0] = self.target_radius
+        return spec
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,6 @@ import mujoco
 import numpy as np
 
 from motrix_gym import arrays as xp
-from motrix_gym.contact_pairs import compile_for_simulation
 from motrix_gym.fields import Bound, Positive
 from motrix_gym.model_files import load_spec
 from motrix_gym.random_streams import RandomStreams
@@ -99,9 +98,6 @@ class Swimmer(TargetTask):
         middle, height = SPACING * (self.links - 1) / 2, 0.4 + SPACING * self.links  # m
         spec.camera("track").pos = [0.0, middle - VIEW_SLOPE * height, height]
         return spec
-
-    def model(self) -> mujoco.MjModel:
-        return compile_for_simulation(self.spec(), self.MODEL)
 
     @property
     def reach(self) -> float:
