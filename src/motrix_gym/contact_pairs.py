@@ -49,12 +49,15 @@ def compile_for_simulation(spec: mujoco.MjSpec, file: str | Path) -> mujoco.MjMo
         ValueError: What MuJoCo's compiler refuses; one line with the file and the reason.
     """
     model = compile_spec(spec, file)
-    if model.ntree == 1:
+    is_one_tree = model.ntree == 1
+    pairs = [] if model.npair else sorted(pairs_that_may_touch(model), key=partial(_place_of_contact, model))
+    is_listed = _is_worth_a_list(model, pairs)
+    if is_one_tree:
         spec.option.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_ISLAND)
-    pairs = sorted(pairs_that_may_touch(model), key=partial(_place_of_contact, model))
-    if model.npair == 0 and _is_worth_a_list(model, pairs):
+    if is_listed:
         _list_pairs(spec, model, pairs)
-    model = compile_spec(spec, file)
+    if is_one_tree or is_listed:
+        model = compile_spec(spec, file)
     _SOURCES[model] = spec
     return model
 

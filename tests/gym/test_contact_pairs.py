@@ -46,6 +46,12 @@ def world(seed: int) -> mujoco.MjSpec:
     return spec
 
 
+def world_without_and_with(seed: int) -> tuple[mujoco.MjModel, mujoco.MjModel]:
+    """The world as it is, and with a list of its contact pairs, however many they are."""
+    with mock.patch.object(contact_pairs, "FEW_PAIRS", 10_000):
+        return compile_spec(world(seed), "world"), compile_for_simulation(world(seed), "world")
+
+
 def add_geom(body: mujoco.MjsBody, random: np.random.Generator) -> None:
     is_direct, has_margin = random.random(2) < 0.3
     body.add_geom(
@@ -68,9 +74,7 @@ def add_geom(body: mujoco.MjsBody, random: np.random.Generator) -> None:
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_any_model_simulates_as_without_the_list(seed):
-    plain = compile_spec(world(seed), "world")
-    with mock.patch.object(contact_pairs, "FEW_PAIRS", 10_000):
-        listed = compile_for_simulation(world(seed), "world")
+    plain, listed = world_without_and_with(seed)
     assert listed.npair == len(list(contact_pairs.pairs_that_may_touch(plain)))
     data = [mujoco.MjData(model) for model in (plain, listed)]
     for _ in range(STEPS):
@@ -94,9 +98,7 @@ def test_models_that_list_their_pairs_do_touch():
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_geoms_that_collide_are_the_same_with_the_list(seed):
-    plain = compile_spec(world(seed), "world")
-    with mock.patch.object(contact_pairs, "FEW_PAIRS", 10_000):
-        listed = compile_for_simulation(world(seed), "world")
+    plain, listed = world_without_and_with(seed)
     in_pairs = {geom for pair in contact_pairs.pairs_that_may_touch(plain) for geom in pair}
     assert set(contact_pairs.colliding_geoms(listed).tolist()) == (
         in_pairs or set(contact_pairs.colliding_geoms(plain).tolist())

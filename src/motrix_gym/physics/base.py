@@ -12,6 +12,7 @@ import numpy as np
 from motrix_gym.state import PhysicsState
 
 NOTHING: Mapping[str, Any] = {}
+DERIVED_FROM = {"body_mass", "body_ipos", "body_inertia"}  # fields that MuJoCo computes constants from
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from motrix_gym import forks
 from motrix_gym.contact_pairs import friction_of_pairs, refuse_without_effect
 from motrix_gym.mujoco_warnings import DIVERGENCE, DIVERGENCE_IS_NO_NEWS
 from motrix_gym.physics.base import (
+    DERIVED_FROM,
     NOTHING,
     Override,
     Physics,
@@ -22,7 +23,6 @@ from motrix_gym.physics.base import (
 )
 from motrix_gym.state import PhysicsState
 
-_DERIVED_FROM = {"body_mass", "body_ipos", "body_inertia"}  # fields that MuJoCo computes constants from
 _HALF_EXTENT: dict[int, Callable[..., np.ndarray]] = {  # of a geom along its axes, by its kind, from its size
     int(mujoco.mjtGeom.mjGEOM_SPHERE): lambda r, _1, _2: np.stack([r, r, r]),
     int(mujoco.mjtGeom.mjGEOM_CAPSULE): lambda r, half, _: np.stack([r, r, half + r]),
@@ -112,7 +112,7 @@ class CpuPhysics(Physics):
             self._write(envs, {"pair_friction": Override(pairs)})
         if "geom_size" in overrides:
             self._write(envs, _bounds_of_geoms(self.model, self._overridden["geom_size"][envs]))
-        if _DERIVED_FROM & overrides.keys():
+        if DERIVED_FROM & overrides.keys():
             self._batch.set_const(envs)
 
     def settle(self, mask: np.ndarray, seconds: float) -> PhysicsState:

@@ -11,10 +11,9 @@ import numpy as np
 import warp as wp
 
 from motrix_gym.contact_pairs import friction_of_pairs, refuse_without_effect
-from motrix_gym.physics.base import Override
+from motrix_gym.physics.base import DERIVED_FROM, Override
 from motrix_gym.physics.warp_kernels import place_static_geoms, put_rows
 
-DERIVED_FROM = {"body_mass", "body_ipos", "body_inertia"}  # fields that MuJoCo computes constants from
 DERIVED = ("body_subtreemass", "dof_invweight0", "body_invweight0", "tendon_invweight0", "actuator_acc0")
 POSES = {"body_pos", "body_quat", "geom_pos", "geom_quat"}
 FOLDED = {"dof_damping", "tendon_damping"}  # to which MuJoCo Warp adds the damping of actuators
