@@ -290,6 +290,9 @@ class SACCfg(BaseRLCfg):
     batch_size: Annotated[int, Bound(2, 2**20)] = 256
     """Transitions that a gradient step learns from."""
 
+    n_steps: Annotated[int, Bound(1, 1000)] = 1
+    """Steps of an episode whose rewards a target of the critics sums, before what the target networks predict."""
+
     memory_size: Annotated[int, Bound(1, 10**9)] = 500_000
     """Transitions that the replay memory holds, the newest; rounded down to whole vector steps."""
 

@@ -49,6 +49,7 @@ TINY = SACCfg(
     rollouts=8,
     updates_per_env_step=0.25,
     batch_size=16,
+    n_steps=3,
     memory_size=4 * 24,  # 3 rollouts: it is full early
     random_timesteps=8,
     learning_starts=16,
@@ -89,8 +90,10 @@ def test_the_memory_holds_the_true_last_observations(name: str):
     assert stored(agent, "rewards")[:steps, :, 0] == pytest.approx(data.rewards)
 
 
-@pytest.mark.parametrize(("name", "bootstraps"), [("torch", True), ("torch", False), ("jax", True)])
-def test_targets_go_on_after_a_truncation_and_end_at_a_termination(name: str, bootstraps: bool):
+@pytest.mark.parametrize(
+    ("name", "bootstraps", "n_steps"), [("torch", True, 1), ("torch", False, 3), ("jax", True, 1), ("jax", True, 3)]
+)
+def test_targets_go_on_after_a_truncation_and_end_at_a_termination(name: str, bootstraps: bool, n_steps: int):
     """The target critics are a known function of the next observation, and entropy is worth nothing."""
     data = episodes(8, seed=1)
     cfg = replace(
@@ -102,6 +105,7 @@ def test_targets_go_on_after_a_truncation_and_end_at_a_termination(name: str, bo
         updates_per_env_step=1 / 24,
         learning_starts=8,
         time_limit_bootstrap=bootstraps,
+        n_steps=n_steps,
     )
     agent = agent_of(name, cfg)
     agent._learn_normalizers = lambda: None
@@ -115,15 +119,20 @@ def test_targets_go_on_after_a_truncation_and_end_at_a_termination(name: str, bo
     agent.learn = lambda: updates.append(learn())
     feed(agent, data)
     update = updates[-1]
-    [(observations, _, _, rewards, _, _, _)] = sampled
+    [(observations, *_)] = sampled
     expected = []
-    for observation, reward in zip(np.asarray(observations), np.asarray(rewards), strict=True):
+    for observation in np.asarray(observations):
         step, row = np.argwhere((data.observations[:-1] == observation).all(axis=-1))[0]
-        over = data.terminated[step, row] or (data.truncated[step, row] and not bootstraps)
-        ended = data.terminated[step, row] or data.truncated[step, row]
-        after = data.final[step, row] if ended else data.observations[step + 1, row]
-        assert reward == pytest.approx(data.rewards[step, row])
-        expected.append(data.rewards[step, row] + (0 if over else GAMMA * (100 + after[0])))
+        target = 0.0
+        for later in range(n_steps):
+            now = step + later
+            target += GAMMA**later * data.rewards[now, row]
+            ended = data.terminated[now, row] or data.truncated[now, row]
+            if ended or now + 1 == len(data.rewards):
+                break
+        over = data.terminated[now, row] or (data.truncated[now, row] and not bootstraps)
+        after = data.final[now, row] if ended else data.observations[now + 1, row]
+        expected.append(target + (0 if over else GAMMA ** (later + 1) * (100 + after[0])))
     assert update.diagnostics["target_mean"] == pytest.approx(np.mean(expected), rel=1e-5)
 
 
@@ -137,6 +146,45 @@ def test_samples_are_the_newest_transitions_and_all_of_them(window, slack, num_e
     [[found]] = memory.sample(["rewards"], batch_size=2000)
     newest = range(max(0, steps - window), steps)
     assert set(found[:, 0].tolist()) == {100.0 * step + env for step in newest for env in range(num_envs)}
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    window=st.integers(1, 6),
+    num_envs=st.integers(1, 3),
+    steps=st.integers(1, 25),
+    n_steps=st.integers(1, 5),
+    seed=st.integers(0, 1000),
+)
+def test_a_sample_spans_n_steps_of_one_episode(window, num_envs, steps, n_steps, seed):
+    rng = np.random.default_rng(seed)
+    memory = ReplayMemory(
+        window, 2, num_envs=num_envs, to_device=np.array, to_host=np.array, n_steps=n_steps, discount_factor=0.5
+    )
+    for name in ("observations", "rewards", "next_observations", "terminated"):
+        memory.create_tensor(name, size=1)
+    number = np.arange(steps)[:, None] + 100.0 * np.arange(num_envs)  # of each transition, (steps, N)
+    rewards = rng.integers(-8, 8, (steps, num_envs)).astype(float)
+    ends = rng.choice(["no", "terminated", "truncated"], (steps, num_envs), p=[0.6, 0.2, 0.2])
+    for step in range(steps):
+        memory.note_truncated(ends[step] == "truncated")
+        memory.add_samples(
+            observations=number[step][:, None],
+            rewards=rewards[step][:, None],
+            next_observations=number[step][:, None] + 0.5,
+            terminated=(ends[step] == "terminated")[:, None],
+        )
+    names = ["observations", "rewards", "next_observations", "terminated", "discounts"]
+    [found] = memory.sample(names, batch_size=100)
+    for start, total, after, terminated, discount in zip(*(x[:, 0].tolist() for x in found), strict=True):
+        env, step = divmod(int(start), 100)
+        span = [step]
+        while len(span) < n_steps and ends[span[-1], env] == "no" and span[-1] + 1 < steps:
+            span.append(span[-1] + 1)
+        assert total == sum(0.5**k * rewards[now, env] for k, now in enumerate(span))
+        assert after == number[span[-1], env] + 0.5
+        assert terminated == (ends[span[-1], env] == "terminated")
+        assert discount == 0.5 ** len(span)
 
 
 @pytest.mark.parametrize(

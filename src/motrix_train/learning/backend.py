@@ -142,6 +142,8 @@ class Backend(ABC):
             num_envs=num_envs,
             to_device=conversions["to_device"],
             to_host=conversions["to_host"],
+            n_steps=cfg.n_steps,
+            discount_factor=cfg.discount_factor,
             folder=replay,
         )
         sac = skrl.sac(

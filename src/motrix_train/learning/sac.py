@@ -42,10 +42,19 @@ class SACAgent(Agent):
     def _timestep(self) -> int:
         return self._vector_steps
 
-    def record(self, *transition: Any, **further: Any) -> None:
+    def record(
+        self,
+        rewards: np.ndarray,
+        observations: np.ndarray,
+        terminated: np.ndarray,
+        truncated: np.ndarray,
+        infos: Mapping[str, Any],
+        states: np.ndarray | None = None,
+    ) -> None:
         with self._inference():
             self._learn_normalizers()
-        super().record(*transition, **further)
+        self._memory.note_truncated(truncated)
+        super().record(rewards, observations, terminated, truncated, infos, states)
         self._vector_steps += 1
 
     def _learn_normalizers(self) -> None:

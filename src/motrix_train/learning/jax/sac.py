@@ -15,6 +15,7 @@ from motrix_train.learning.jax.optimizers import all_finite, with_state
 from motrix_train.learning.jax.sac_networks import CRITICS, target_of
 from motrix_train.learning.jax.skrl_oddities import norm
 from motrix_train.learning.policy import Policy, SquashedGaussianPolicy
+from motrix_train.learning.replay import DISCOUNTS
 from motrix_train.learning.skrl_oddities import normalized_inputs, observation_normalizer
 from motrix_train.learning.spaces import Spaces
 
@@ -93,12 +94,13 @@ class SAC(skrl_sac.SAC):
 
     def _batch(self) -> dict[str, Any]:
         """Transitions from the memory, normalized."""
-        [tensors] = self.memory.sample(names=self._tensors_names, batch_size=self.cfg.batch_size)
-        found = dict(zip(self._tensors_names, tensors, strict=True))
+        names = [*self._tensors_names, DISCOUNTS]
+        [tensors] = self.memory.sample(names=names, batch_size=self.cfg.batch_size)
+        found = dict(zip(names, tensors, strict=True))
         return {
             "inputs": normalized_inputs(self, found["observations"], found["states"]),
             "next_inputs": normalized_inputs(self, found["next_observations"], found["next_states"]),
-            **{name: found[name] for name in ("actions", "rewards", "terminated")},
+            **{name: found[name] for name in ("actions", "rewards", "terminated", DISCOUNTS)},
         }
 
     def _gradient_step(
@@ -138,11 +140,11 @@ class SAC(skrl_sac.SAC):
     def _targets(
         self, learned: Learned, batch: dict[str, Any], coefficient: jax.Array, key: jax.Array
     ) -> jax.Array:  # (batch, 1)
-        """What the critics are to predict: the reward, and the value of what follows unless the episode terminated."""
+        """What the critics are to predict: the rewards, and the value of what follows unless the episode terminated."""
         actions, log_prob = self.policy.sampled(learned["policy"], batch["next_inputs"], key)
         values = self._smaller_value(learned, map(target_of, CRITICS), batch["next_inputs"], actions)
         goes_on = jnp.logical_not(batch["terminated"])
-        return batch["rewards"] + self.cfg.discount_factor * goes_on * (values - coefficient * log_prob)
+        return batch["rewards"] + batch[DISCOUNTS] * goes_on * (values - coefficient * log_prob)
 
     def _smaller_value(self, parameters: Mapping[str, Any], roles: Any, inputs: Any, actions: jax.Array) -> jax.Array:
         return jnp.minimum(*(self._value(parameters, role, inputs, actions) for role in roles))

@@ -10,6 +10,7 @@ from torch.nn.utils import clip_grad_norm_, get_total_norm
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from motrix_train.learning.policy import Policy, SquashedGaussianPolicy
+from motrix_train.learning.replay import DISCOUNTS
 from motrix_train.learning.skrl_oddities import normalized_inputs, observation_normalizer
 from motrix_train.learning.spaces import Spaces
 from motrix_train.learning.torch.arrays import to_host
@@ -71,8 +72,9 @@ class SAC(skrl_sac.SAC):
 
     def _gradient_step(self) -> dict[str, torch.Tensor]:
         """What to tell of the step."""
-        [tensors] = self.memory.sample(names=self._tensors_names, batch_size=self.cfg.batch_size)
-        batch = dict(zip(self._tensors_names, tensors, strict=True))
+        names = [*self._tensors_names, DISCOUNTS]
+        [tensors] = self.memory.sample(names=names, batch_size=self.cfg.batch_size)
+        batch = dict(zip(names, tensors, strict=True))
         inputs = normalized_inputs(self, batch["observations"], batch["states"])
         coefficient = self._log_coefficient.detach().exp()
         targets = self._targets(batch, coefficient)
@@ -95,11 +97,11 @@ class SAC(skrl_sac.SAC):
 
     @torch.no_grad()
     def _targets(self, batch: Mapping[str, Any], coefficient: torch.Tensor) -> torch.Tensor:  # (batch, 1)
-        """What the critics are to predict: the reward, and the value of what follows unless the episode terminated."""
+        """What the critics are to predict: the rewards, and the value of what follows unless the episode terminated."""
         inputs = normalized_inputs(self, batch["next_observations"], batch["next_states"])
         actions, outputs = self.policy.act(inputs, role="policy")
         values = self._smaller_value(map(target_of, CRITICS), inputs, actions) - coefficient * outputs["log_prob"]
-        return batch["rewards"] + self.cfg.discount_factor * ~batch["terminated"] * values
+        return batch["rewards"] + batch[DISCOUNTS] * ~batch["terminated"] * values
 
     def _smaller_value(self, roles: Iterable[str], inputs: dict[str, Any], actions: torch.Tensor) -> torch.Tensor:
         return torch.minimum(*(self._value(role, inputs, actions) for role in roles))
