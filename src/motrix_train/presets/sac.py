@@ -17,11 +17,12 @@ SUITE = SACCfg(
     learning_rate=1e-3,
     random_timesteps=100,
     learning_starts=100,
+    n_steps=3,
 )
 
 PRESETS: dict[str, SACCfg] = {
     "Motrix/CartPoleSwingup-v0": replace(
-        SUITE, max_env_steps=64_000, training_env={"max_episode_steps": 334, "control_dt": 0.03}
+        SUITE, max_env_steps=48_000, training_env={"max_episode_steps": 334, "control_dt": 0.03}
     ),
     "Motrix/Pendulum-v0": replace(
         SUITE,
