@@ -29,7 +29,7 @@ CARTPOLE = PPOCfg(
     staggered_starts=False,
 )
 
-GO1 = PPOCfg(
+LEGGED = PPOCfg(
     num_envs=256,
     max_env_steps=5_000_000,
     check_point_interval=960,
@@ -47,16 +47,18 @@ GO1 = PPOCfg(
     staggered_starts=False,
 )
 
-SKILL = replace(GO1, max_env_steps=8_000_000, entropy_loss_scale=0.008, staggered_starts=True)
+SKILL = replace(LEGGED, max_env_steps=8_000_000, entropy_loss_scale=0.008, staggered_starts=True)
 
 COSTLY_FALLS = {"reward_weights": {"termination": -100.0}}
 
 PUSHES = {**COSTLY_FALLS, "push_speed": 0.7, "push_interval": [2.0, 4.0]}
 
-ROUGH = replace(GO1, max_env_steps=12_000_000, training_env={"terrain_curriculum": True, **COSTLY_FALLS})
+GO1 = replace(LEGGED, max_env_steps=3_700_000, training_env=COSTLY_FALLS)
+
+ROUGH = replace(LEGGED, max_env_steps=12_000_000, training_env={"terrain_curriculum": True, **COSTLY_FALLS})
 
 G1 = replace(
-    GO1,
+    LEGGED,
     max_env_steps=6_000_000,
     policy_hidden_layer_sizes=(256, 128),
     value_hidden_layer_sizes=(256, 128),
@@ -64,7 +66,7 @@ G1 = replace(
     training_env={"push_speed": 0.5, "push_interval": [2.0, 4.0]},
 )
 
-MULTI_TASK = replace(GO1, max_env_steps=8_000_000)
+MULTI_TASK = replace(LEGGED, max_env_steps=8_000_000)
 
 SUITE = PPOCfg(
     num_envs=256,
@@ -189,14 +191,16 @@ _PRESETS: dict[str, PPOCfg] = {
     "Motrix/Go1Stairs-v0": replace(ROUGH, max_env_steps=8_000_000, training_env={"terrain_curriculum": True}),
     "Motrix/Go1Getup-v0": SKILL,
     "Motrix/Go1Handstand-v0": SKILL,
-    "Motrix/Go2-v0": replace(GO1, training_env=COSTLY_FALLS),
+    "Motrix/Go2-v0": replace(LEGGED, training_env=COSTLY_FALLS),
     "Motrix/Go2Rough-v0": ROUGH,
-    "Motrix/AnymalC-v0": replace(GO1, max_env_steps=8_000_000, training_env={"command_interval": [2.0, 4.0], **PUSHES}),
+    "Motrix/AnymalC-v0": replace(
+        LEGGED, max_env_steps=8_000_000, training_env={"command_interval": [2.0, 4.0], **PUSHES}
+    ),
     "Motrix/AnymalCRough-v0": replace(ROUGH, training_env=ROUGH.training_env | PUSHES),
     "Motrix/G1-v0": G1,
     "Motrix/G1Full-v0": replace(G1, learning_rate_scheduler_kl_threshold=0.03),
     "Motrix/G1Rough-v0": replace(G1, max_env_steps=15_000_000, training_env={"terrain_curriculum": True}),
-    "Motrix/AnymalCNavigation-v0": replace(GO1, max_env_steps=4_000_000, training_env={"max_episode_steps": 400}),
+    "Motrix/AnymalCNavigation-v0": replace(LEGGED, max_env_steps=4_000_000, training_env={"max_episode_steps": 400}),
     "Motrix/FrankaLiftCube-v0": LIFT_CUBE,
     "Motrix/FrankaOpenCabinet-v0": CABINET,
     "Motrix/MultiTask-v0": MULTI_TASK,
