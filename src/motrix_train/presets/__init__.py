@@ -53,7 +53,7 @@ COSTLY_FALLS = {"reward_weights": {"termination": -100.0}}
 
 PUSHES = {**COSTLY_FALLS, "push_speed": 0.7, "push_interval": [2.0, 4.0]}
 
-GO1 = replace(LEGGED, max_env_steps=3_700_000, training_env=COSTLY_FALLS)
+GO1 = replace(LEGGED, max_env_steps=3_700_000, evaluation_interval=75, training_env=COSTLY_FALLS)
 
 ROUGH = replace(LEGGED, max_env_steps=12_000_000, training_env={"terrain_curriculum": True, **COSTLY_FALLS})
 
