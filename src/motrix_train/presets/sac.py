@@ -33,6 +33,7 @@ PRESETS: dict[str, SACCfg] = {
     "Motrix/Acrobot-v0": replace(
         SUITE,
         max_env_steps=128_000,
+        n_steps=1,
         discount_factor=0.99,
         training_env={"max_episode_steps": 250, "control_dt": 0.04, "target_margin": 2.5},
     ),
