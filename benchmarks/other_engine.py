@@ -22,7 +22,7 @@ RESULTS = ROOT / "benchmarks" / "warp_parity" / "other_engine.json"
 PAGE = ROOT / "docs" / "warp.md"
 GENERATED = re.compile(r"(?<=<!-- other engine -->\n).*?(?=<!-- end of other engine -->)", re.DOTALL)
 
-EPISODES = 32
+EPISODES = 16
 ENGINES = {"mujoco": (), "warp": ("--env", "physics=warp", "--env", "device=cpu")}
 FAILURES = ("diverged", "overflow")
 DIGITS = 3  # significant, of a metric
