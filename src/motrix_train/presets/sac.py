@@ -37,6 +37,9 @@ PRESETS: dict[str, SACCfg] = {
         discount_factor=0.99,
         training_env={"max_episode_steps": 250, "control_dt": 0.04, "target_margin": 2.5},
     ),
+    "Motrix/FingerTurnHard-v0": replace(
+        SUITE, max_env_steps=384_000, training_env={"max_episode_steps": 125, "control_dt": 0.06}
+    ),
     "Motrix/ReacherHard-v0": replace(
         SUITE, max_env_steps=48_000, training_env={"max_episode_steps": 100, "control_dt": 0.04}
     ),
