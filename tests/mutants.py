@@ -385,9 +385,16 @@ MUTANTS = [
     Mutant(
         "SAC learns from transitions that it should have forgotten",
         "motrix_train/learning/replay.py",
-        "(drawn + first)",
+        "(drawn + (self.index - steps) * self.num_envs)",
         "drawn",
         "train/test_sac.py -k newest",
+    ),
+    Mutant(
+        "a return of several steps goes on in the next episode",
+        "motrix_train/learning/replay.py",
+        "goes_on & ~ended[:, 0] & (step <= newest)",
+        "goes_on & (step <= newest)",
+        "train/test_sac.py -k spans",
     ),
     Mutant(
         "transitions of a checkpoint are overwritten before the next one",
