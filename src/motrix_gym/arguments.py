@@ -9,6 +9,9 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
+from motrix_gym import arrays as xp
+from motrix_gym import rows
+from motrix_gym.arrays import Array
 from motrix_gym.fields import nearest, plain
 
 
@@ -72,12 +75,32 @@ def actions(given: Any, space: gym.spaces.Box, num_envs: int) -> np.ndarray:
     return np.clip(action, space.low, space.high)
 
 
-def reset_mask(options: dict[str, Any] | None, num_envs: int) -> np.ndarray:
-    """The environments that a reset is for, (N,) bool: those of ``options["reset_mask"]``, or all."""
+def tensor_actions(given: Any, space: gym.spaces.Box, num_envs: int, example: Array) -> Array:
+    """Actions (N, m) in a tensor of the dtype of `example` and on its device, clipped; NaN stays NaN."""
+    if type(given) is not type(example) or given.device != example.device:
+        device = f" on {given.device}" if hasattr(given, "device") else ""
+        raise ValueError(
+            f"actions are a {type(given).__module__}.{type(given).__name__}{device}; with arrays='torch' they are a "
+            f"torch.Tensor on {example.device}, as torch.as_tensor(actions, device={str(example.device)!r})"
+        )
+    if given.shape != (num_envs, *space.shape):
+        shape = tuple(given.shape)
+        raise ValueError(f"actions have shape {shape}; {num_envs} environments take {(num_envs, *space.shape)}")
+    action = rows.in_dtype_of(given.detach(), example)
+    return xp.clip(action, xp.like(space.low, example), xp.like(space.high, example))
+
+
+def reset_mask(options: dict[str, Any] | None, num_envs: int, example: Array) -> np.ndarray:
+    """The environments that a reset is for, (N,) bool: those of ``options["reset_mask"]``, or all.
+
+    Where `example` is a tensor, the mask may be one.
+    """
     known_options(options, known=("reset_mask",))
     mask = None if options is None else options.get("reset_mask")
     if mask is None:
         return np.ones(num_envs, dtype=bool)
+    if type(mask) is type(example):
+        mask = rows.to_host(mask)
     if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.shape != (num_envs,):
         raise ValueError(f"reset_mask is {described(mask)}; it takes a NumPy array of {num_envs} bools")
     if not mask.any():

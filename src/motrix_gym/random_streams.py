@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from motrix_gym import arrays as xp
+from motrix_gym import rows
 from motrix_gym.arrays import Array
 
 WORDS_PER_BLOCK = 4
@@ -157,7 +158,7 @@ class RandomStreams:
         """
         if type(x) is np.ndarray:
             return self
-        key, counter = (xp.like(words.view(np.int64), x) for words in (self.key, self.counter))
+        key, counter = rows.from_host(self.key, x), rows.from_host(self.counter, x)
         if key.dtype != xp.library(x).int64:
             raise ValueError(f"random streams are {key.dtype}; give JAX 64-bit numbers: set JAX_ENABLE_X64=1")
         return RandomStreams(key, counter)
