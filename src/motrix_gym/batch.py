@@ -8,7 +8,6 @@ from typing import Any, Protocol, cast
 
 import gymnasium as gym
 import mujoco
-import numpy as np
 
 from motrix_gym import arrays as xp
 from motrix_gym import observation, rows, step

@@ -58,8 +58,8 @@ class HierarchicalVectorEnv(BatchVectorEnv):
             None for none.
 
     Raises:
-        ValueError: An `env` whose arrays are tensors, a `hold` below 1, a `command` or `blocks` that the task does not have, or a command space that
-            does not fit.
+        ValueError: An `env` whose arrays are tensors, a `hold` below 1, a `command` or `blocks` that the task does not
+            have, or a command space that does not fit.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Rows of arrays, one for each environment: chosen, written, copied, and brought to the host, with NumPy and with Torch.
+"""Rows of arrays, one for each environment: chosen, written, copied and brought to the host, with NumPy and Torch.
 
 Beside `motrix_gym.arrays`, which tasks compute with: the array API standard writes to no rows, and knows no host.
 """
@@ -18,8 +18,8 @@ from motrix_gym.arrays import Array
 def from_host(values: npt.ArrayLike, x: Array) -> Array:
     """Numbers of the host as an array of its own, of the library of `x` and on its device.
 
-    Floating-point numbers get the dtype that `x` has, if that is one of such numbers, and unsigned ones become int64, of
-    the same bits; with NumPy each keeps its own dtype.
+    Floating-point numbers get the dtype that `x` has, if that is one of such numbers, and uint64 becomes int64 of the
+    same bits; with NumPy each keeps its own dtype.
     """
     values = np.array(values)
     if type(x) is np.ndarray:
@@ -35,7 +35,7 @@ def to_host(x: Array) -> np.ndarray:
     if type(x) is np.ndarray:
         return x.copy()
     on_the_cpu: Any = getattr(x, "cpu", lambda: x)()
-    return np.array(on_the_cpu)
+    return np.asarray(on_the_cpu).copy()
 
 
 def copied(x: Array) -> Array:
@@ -44,7 +44,7 @@ def copied(x: Array) -> Array:
 
 
 def indices(mask: Array) -> Array:
-    """The environments that a mask, (N,) bool, marks, (M,) int. Of a mask on a device, it is waited for their number."""
+    """The environments that a mask, (N,) bool, marks, (M,) int. On a device, the host waits for their number."""
     return np.flatnonzero(mask) if type(mask) is np.ndarray else xp.library(mask).nonzero(mask)[0]
 
 

@@ -210,7 +210,8 @@ class CheckedTask:
             self._refuse(method, f"gives {name} of shape {tuple(x.shape)}; it takes {wanted}")
         if dtype is not None:
             own, needed = _dtype_of(x), np.dtype(dtype)
-            if own != needed and (own.kind != needed.kind or self._array is np.ndarray):  # floats of Torch are converted
+            is_converted = self._array is not np.ndarray and own.kind == needed.kind
+            if own != needed and not is_converted:
                 self._refuse(method, f"gives {name} of {own}; it takes {needed}")
         return x
 

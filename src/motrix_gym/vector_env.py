@@ -17,6 +17,7 @@ from motrix_gym.batch import Batch, TaskBatch
 from motrix_gym.entry_points import PlainSpec
 from motrix_gym.joined_batch import JoinedBatch
 from motrix_gym.multi_task import MultiTask
+from motrix_gym.outcome import Outcome
 from motrix_gym.physics.engine import Engine
 from motrix_gym.state import Array
 from motrix_gym.task import Task, render_fps
@@ -132,7 +133,7 @@ class BatchVectorEnv(PlainSpec, VectorEnv):  # pyright: ignore[reportIncompatibl
             it waits a few times more.
 
         Raises:
-            ValueError: Actions of another shape, or NaN.
+            ValueError: Actions of another shape, or NaN; of tensors that are NaN after the step, as they were used.
             gymnasium.error.ResetNeeded: An environment has not been reset since its episode ended.
         """
         action = self._checked(actions)
@@ -142,7 +143,7 @@ class BatchVectorEnv(PlainSpec, VectorEnv):  # pyright: ignore[reportIncompatibl
         if to_be_reset is not None:
             self.batch.reset(to_be_reset)
         observations, info = self.batch.observe(), outcome.info()
-        if outcome.ended.any() and self.autoreset_mode is AutoresetMode.SAME_STEP:
+        if self._has_an_ending(outcome, action) and self.autoreset_mode is AutoresetMode.SAME_STEP:
             privileged = None if self.state_space is None else self.batch.observe_privileged(observations)
             info |= outcome.final_info(observations, privileged)
             observations = rows.replaced(observations, outcome.ended, self.batch.reset(outcome.ended))
@@ -184,8 +185,8 @@ class BatchVectorEnv(PlainSpec, VectorEnv):  # pyright: ignore[reportIncompatibl
         arguments.saved_state(state, own)
         if self.arrays == "torch" and state["ended"].any():
             raise ValueError(
-                f"state 'ended' has environments {some(state['ended'])}, whose episodes have ended; with arrays='torch' "
-                "all are in one: reset these before the state is saved"
+                f"state 'ended' has environments {some(state['ended'])}, whose episodes have ended; with "
+                "arrays='torch' all are in one: reset these before the state is saved"
             )
         self.batch.load(state)
         foreign = (state["key"] != own["key"]).any(axis=1)
@@ -267,6 +268,22 @@ class BatchVectorEnv(PlainSpec, VectorEnv):  # pyright: ignore[reportIncompatibl
         if self.autoreset_mode is not AutoresetMode.NEXT_STEP or not self.batch.ended.any():
             return None
         return self.batch.ended
+
+    def _has_an_ending(self, outcome: Outcome, action: Array) -> bool:
+        """Whether an episode ended. Tensors of actions are looked for NaN here, so that the host waits but once.
+
+        Raises:
+            ValueError: An action is NaN; then all environments are to be reset.
+        """
+        if self.arrays == "numpy":
+            return bool(outcome.ended.any())
+        nan = arguments.nan_in(action)
+        if not (outcome.ended | nan).any():
+            return False
+        self._was_reset = False
+        arguments.refuse_nan(nan)
+        self._was_reset = True
+        return True
 
     def _require_episodes(self) -> None:
         if not self._was_reset:

@@ -46,8 +46,8 @@ class WarpPhysics(Physics):
     The buffers for contacts and constraints are of a fixed size. Where they do not suffice, contacts are lost: `step`
     reports such environments as ``overflow``.
 
-    With Torch's arrays nothing is copied to the host in `step`, and a simulation that diverged is left as it is until it
-    is reset; else it begins anew, as in MuJoCo.
+    With Torch's arrays, `step` copies nothing to the host, and a simulation that diverged is left as it is until it is
+    reset; else it begins anew, as in MuJoCo.
 
     Args:
         model: The compiled model.
@@ -115,9 +115,7 @@ class WarpPhysics(Physics):
                 self._begin_anew(rows.indices(failures["diverged"]))
         return now, failures
 
-    def reset(
-        self, mask: Array, qpos: Array, qvel: Array, overrides: Mapping[str, Override] = NOTHING
-    ) -> PhysicsState:
+    def reset(self, mask: Array, qpos: Array, qvel: Array, overrides: Mapping[str, Override] = NOTHING) -> PhysicsState:
         envs, start = rows.indices(mask), xp.concat([qpos, qvel], axis=1)
         with wp.ScopedDevice(self._device):
             if not self._exchange.stays_on_device:
@@ -167,8 +165,7 @@ class WarpPhysics(Physics):
     @contextmanager
     def _only(self, mask: Array | None) -> Iterator[None]:
         """Leaves the environments that are not marked as they are, whatever is done to all; without a mask, none."""
-        others = () if mask is None else rows.indices(~mask)
-        if not len(others):
+        if mask is None or not len(others := rows.indices(~mask)):
             yield
             return
         state, sensordata = self._state_of(others), self._exchange.numbers(self._sensordata, others)

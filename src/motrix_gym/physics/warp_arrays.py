@@ -109,7 +109,7 @@ class TorchArrays(Exchange):
     def __init__(self, device: Any) -> None:
         self._device = device
         try:
-            self.example = wp.to_torch(wp.zeros(1, dtype=float, device=device))
+            self.example: Any = wp.to_torch(wp.zeros(1, dtype=float, device=device))
         except (AssertionError, RuntimeError) as reason:
             raise ValueError(
                 f"arrays='torch' is not possible on {device}: {reason}; install a Torch for it, or leave arrays out"
@@ -125,7 +125,7 @@ class TorchArrays(Exchange):
         yield
         torchs.wait_stream(warps)
 
-    def raw(self, field: wp.array) -> Array:
+    def raw(self, field: wp.array) -> Any:
         return wp.to_torch(field)
 
     def numbers(self, field: wp.array, envs: Any = ...) -> Array:
@@ -136,7 +136,7 @@ class TorchArrays(Exchange):
     def assign(self, field: wp.array, values: Array, at: Any = ...) -> None:
         self._in_place(field)[at] = values
 
-    def put(self, envs: Array, rows: Array, *fields: wp.array) -> None:
+    def put(self, envs: Array, rows: Any, *fields: wp.array) -> None:
         first = 0
         for field in fields:
             if not field.size:

@@ -183,7 +183,8 @@ def buffer_sizes(model: mujoco.MjModel, on_device: mjw.Model) -> dict[str, int]:
         + int(model.jnt_limited.sum() + model.tendon_limited.sum())
         + int((model.dof_frictionloss > 0).sum() + (model.tendon_frictionloss > 0).sum())
     )
-    return {"nconmax": contacts, "njmax": max(constraints, 1)}  # without rows, MuJoCo Warp 3.17.0 does not change velocities
+    at_least_one = max(constraints, 1)  # without a row, MuJoCo Warp 3.17.0 does not change velocities
+    return {"nconmax": contacts, "njmax": at_least_one}
 
 
 def _contacts_of(*kinds: int) -> int:
