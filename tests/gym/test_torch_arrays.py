@@ -87,8 +87,7 @@ def test_tensors_have_the_numbers_of_numpys_arrays(env_id, fields):
             strict=True,
         ):
             assert name == own_name
-            np.testing.assert_allclose(own.numpy(), x, rtol=1e-3, atol=1e-4, err_msg=name)
-        np.testing.assert_allclose(found[0].numpy(), expected[0], atol=1e-5 if env_id != GO1 else 1e-4)
+            np.testing.assert_allclose(own.numpy(), x, rtol=1e-5, atol=1e-5, err_msg=name)
         endings += expected[3].sum() + expected[2].sum()
     assert endings >= 8
     state, own_state = numpys.get_state(), torchs.get_state()
