@@ -23,6 +23,7 @@ from motrix_gym.task import Task
 
 Array = np.ndarray
 _OF_NUMPY = np.zeros(1)
+_REMEDY = "compute with motrix_gym.arrays, or give arrays='numpy'"
 
 
 class TaskError(ValueError):
@@ -179,7 +180,12 @@ class CheckedTask:
         """What a method returns; it reads only sensors that there are, and leaves what it is given as it is."""
         given = tuple(self._with_known_sensors(x, method) for x in given)
         before = [(name, x, rows.to_host(x)) for name, x in _arrays(given, self._array)]
-        result = getattr(self._task, method)(*given)
+        try:
+            result = getattr(self._task, method)(*given)
+        except (AttributeError, TypeError) as error:
+            if self._array is np.ndarray:
+                raise
+            self._refuse(method, f"fails on tensors ({error}); {_REMEDY}")
         for name, x, then in before:
             if not np.array_equal(rows.to_host(x), then, equal_nan=then.dtype.kind == "f"):
                 self._refuse(method, f"writes to {name} in place; it takes a new array")
@@ -205,7 +211,8 @@ class CheckedTask:
         what = "an array" if self._array is np.ndarray else f"a {self._array.__module__}.{self._array.__name__}"
         wanted = f"{what} of shape ({', '.join(map(str, shape))}{',' * (len(shape) == 1)})"
         if not isinstance(x, self._array):
-            self._refuse(method, f"gives {name} {x!r}; it takes {wanted}")
+            remedy = f": {_REMEDY}" if isinstance(x, np.ndarray) else ""
+            self._refuse(method, f"gives {name} {x!r}; it takes {wanted}{remedy}")
         if x.shape != shape:
             self._refuse(method, f"gives {name} of shape {tuple(x.shape)}; it takes {wanted}")
         if dtype is not None:

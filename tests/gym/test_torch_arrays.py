@@ -304,6 +304,14 @@ class OfNumpy(Pendulum):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class WithNumpy(Pendulum):
+    """Computes with what only arrays of NumPy have."""
+
+    def control(self, physics: Any, state: Any, action: Any) -> Any:
+        return action.astype(float)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Writing(Pendulum):
     """Writes to what it was given."""
 
@@ -315,7 +323,11 @@ class Writing(Pendulum):
 @pytest.mark.parametrize(
     ("task", "reason"),
     [
-        (OfNumpy(), r"(?s)OfNumpy.control gives ctrl array\(.*; it takes a torch.Tensor of shape \(2, 1\)"),
+        (OfNumpy(), r"(?s)OfNumpy.control gives .*; it takes a torch.Tensor of shape \(2, 1\): compute wi"),
+        (
+            WithNumpy(),
+            r"WithNumpy.control fails on tensors \(.*astype.*\); compute with motrix_gym.arrays, or give arr",
+        ),
         (Writing(), "Writing.control writes to qvel in place; it takes a new array"),
     ],
 )
