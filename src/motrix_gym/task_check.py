@@ -185,7 +185,7 @@ class CheckedTask:
         except (AttributeError, TypeError) as error:
             if self._array is np.ndarray:
                 raise
-            self._refuse(method, f"fails on tensors ({error}); {_REMEDY}")
+            return self._refuse(method, f"fails on tensors ({error}); {_REMEDY}")
         for name, x, then in before:
             if not np.array_equal(rows.to_host(x), then, equal_nan=then.dtype.kind == "f"):
                 self._refuse(method, f"writes to {name} in place; it takes a new array")
