@@ -9,6 +9,9 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
+from motrix_gym import arrays as xp
+from motrix_gym import rows
+from motrix_gym.arrays import Array
 from motrix_gym.fields import nearest, plain
 
 
@@ -66,18 +69,48 @@ def actions(given: Any, space: gym.spaces.Box, num_envs: int) -> np.ndarray:
     action = np.asarray(given, dtype=np.float64)
     if action.shape != (num_envs, *space.shape):
         raise ValueError(f"actions have shape {action.shape}; {num_envs} environments take {(num_envs, *space.shape)}")
-    nan = np.any(np.isnan(action), axis=1)
-    if nan.any():
-        raise ValueError(f"actions of environments {some(nan)} are NaN; look at the policy that gave them")
+    refuse_nan(nan_in(action))
     return np.clip(action, space.low, space.high)
 
 
-def reset_mask(options: dict[str, Any] | None, num_envs: int) -> np.ndarray:
-    """The environments that a reset is for, (N,) bool: those of ``options["reset_mask"]``, or all."""
+def tensor_actions(given: Any, space: gym.spaces.Box, num_envs: int, example: Array) -> Array:
+    """Actions (N, m) in a tensor of the dtype of `example` and on its device, clipped; NaN stays NaN: see `nan_in`."""
+    if type(given) is not type(example) or given.device != example.device:
+        device = f" on {given.device}" if hasattr(given, "device") else ""
+        raise ValueError(
+            f"actions are a {type(given).__module__}.{type(given).__name__}{device}; with arrays='torch' they are a "
+            f"torch.Tensor on {example.device}, as torch.as_tensor(actions, device={str(example.device)!r})"
+        )
+    if given.shape != (num_envs, *space.shape):
+        shape = tuple(given.shape)
+        raise ValueError(f"actions have shape {shape}; {num_envs} environments take {(num_envs, *space.shape)}")
+    without_gradient: Any = given
+    action = rows.in_dtype_of(without_gradient.detach(), example)
+    return xp.clip(action, xp.like(space.low, example), xp.like(space.high, example))
+
+
+def nan_in(action: Array) -> Array:
+    """The environments, (N,) bool, whose action, (N, m), has a NaN."""
+    return xp.any(action != action, axis=1)  # NaN alone differs from itself
+
+
+def refuse_nan(nan: Array) -> None:
+    """Refuses actions if a mask, (N,) bool, marks those of an environment as NaN."""
+    if nan.any():
+        raise ValueError(f"actions of environments {some(nan)} are NaN; look at the policy that gave them")
+
+
+def reset_mask(options: dict[str, Any] | None, num_envs: int, example: Array) -> np.ndarray:
+    """The environments that a reset is for, (N,) bool: those of ``options["reset_mask"]``, or all.
+
+    Where `example` is a tensor, the mask may be one.
+    """
     known_options(options, known=("reset_mask",))
     mask = None if options is None else options.get("reset_mask")
     if mask is None:
         return np.ones(num_envs, dtype=bool)
+    if type(mask) is type(example):
+        mask = rows.to_host(mask)
     if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.shape != (num_envs,):
         raise ValueError(f"reset_mask is {described(mask)}; it takes a NumPy array of {num_envs} bools")
     if not mask.any():
@@ -111,7 +144,7 @@ def described(x: Any) -> str:
     return f"an array {x.dtype} {x.shape}" if isinstance(x, np.ndarray) else repr(x)
 
 
-def some(mask: np.ndarray) -> str:
+def some(mask: Array) -> str:
     """The first environments that a mask, (N,) bool, marks, as an error names them."""
-    envs = np.flatnonzero(mask)
+    envs = np.flatnonzero(rows.to_host(mask))
     return ", ".join(map(str, envs[:5])) + (", ..." if len(envs) > 5 else "")

@@ -8,9 +8,9 @@ from typing import Any, Protocol, cast
 
 import gymnasium as gym
 import mujoco
-import numpy as np
 
-from motrix_gym import observation, step
+from motrix_gym import arrays as xp
+from motrix_gym import observation, rows, step
 from motrix_gym.arguments import some
 from motrix_gym.outcome import Outcome
 from motrix_gym.physics.engine import Engine
@@ -33,6 +33,7 @@ class Batch(Protocol):
         models: The models of the environments' tasks.
         control_dt: Seconds between two actions.
         deterministic: Whether an environment depends on its seed and its actions alone, bit for bit.
+        example: An array of the library, on the device and of the dtype that it computes with.
     """
 
     num_envs: int
@@ -44,6 +45,7 @@ class Batch(Protocol):
     models: tuple[mujoco.MjModel, ...]
     control_dt: float
     deterministic: bool
+    example: Array
 
     @property
     def ended(self) -> Array:
@@ -76,7 +78,7 @@ class Batch(Protocol):
         ...
 
     def save(self) -> dict[str, Array]:
-        """The whole state, random streams included, as a flat dictionary of arrays (N, ...)."""
+        """The whole state, random streams included, as a flat dictionary of arrays of NumPy, (N, ...)."""
         ...
 
     def load(self, arrays: dict[str, Array]) -> None:
@@ -118,8 +120,8 @@ class TaskBatch(Batch):
         self.control_dt = task.control_dt
         self.action_space = task.action_space()
         self.physics = engine.physics(model, num_envs, task.control_dt)
-        self.deterministic = self.physics.deterministic
-        self._rules = cast(Task, CheckedTask(task, model))  # until the first step is over
+        self.deterministic, self.example = self.physics.deterministic, self.physics.example
+        self._rules = cast(Task, CheckedTask(task, model, self.example))  # until the first step is over
         self.state = step.first_state(self._rules, self.physics, num_envs)
         blocks = self._rules.observe(self.state.physics, self.state.task)
         self.observation_blocks = observation.block_columns(task, {name: x.shape[1] for name, x in blocks.items()})
@@ -132,9 +134,9 @@ class TaskBatch(Batch):
         return self.state.ended
 
     def seed(self, seeds: Mapping[int, int]) -> None:
-        envs = list(seeds)
-        fresh = RandomStreams(stream_keys(list(seeds.values())))
-        has_past = put(self.state.has_past, envs, np.zeros(len(envs), dtype=bool))
+        envs = rows.from_host(list(seeds), self.example)
+        fresh = RandomStreams(stream_keys(list(seeds.values()))).beside(self.example)
+        has_past = put(self.state.has_past, envs, xp.full((len(envs),), False, envs))
         self.state = replace(self.state, rng=put(self.state.rng, envs, fresh), has_past=has_past)
 
     def reset(self, mask: Array) -> Array:
@@ -150,7 +152,7 @@ class TaskBatch(Batch):
         return observation.observation(self._rules, self.state)
 
     def observe_privileged(self, observations: Array) -> Array:
-        return np.concat([observations, *self._privileged_blocks()], axis=1, dtype=np.float32)
+        return xp.single(xp.concat([observations, *self._privileged_blocks()], axis=1))
 
     def save(self) -> dict[str, Array]:
         return {"simulation": self.physics.save(), **to_arrays(self.state)}
@@ -164,13 +166,14 @@ class TaskBatch(Batch):
         self._put_state(replace(self.state, task=replace(self.state.task, **{name: values})))
 
     def view(self, env: int) -> tuple[mujoco.MjModel, mujoco.MjModel, mujoco.MjData]:
-        markers = {name: x[env] for name, x in self.task.markers(self.state.task).items()}
+        markers = {name: rows.to_host(x[env]) for name, x in self.task.markers(self.state.task).items()}
         return self.models[0], *self.physics.view(env, markers)
 
     def _put_state(self, state: State) -> None:
         """Takes over a state, and gives the physics the overrides of the model that its task state asks for."""
         self.state = state
-        self.physics.override(np.ones(self.num_envs, dtype=bool), self._rules.model_overrides(state.task))
+        everywhere = xp.full((self.num_envs,), True, self.example)
+        self.physics.override(everywhere, self._rules.model_overrides(state.task))
 
     def _privileged_blocks(self) -> Sequence[Array]:
         privileged = self._rules.privileged(self.state.physics, self.state.task)
@@ -178,10 +181,11 @@ class TaskBatch(Batch):
 
     def _require_unedited(self, arrays: dict[str, Array]) -> None:
         """Refuses positions or velocities that were edited while the simulation, which alone counts, was not."""
-        alive = ~(arrays["ended"] | self.ended)
-        same = alive & (arrays["simulation"] == self.physics.save()).all(axis=1)
+        own = self.save()
+        alive = ~(arrays["ended"] | own["ended"])
+        same = alive & (arrays["simulation"] == own["simulation"]).all(axis=1)
         for name in ("qpos", "qvel"):
-            edited = same & (arrays[name] != getattr(self.state.physics, name)).any(axis=1)
+            edited = same & (arrays[name] != own[name]).any(axis=1)
             if edited.any():
                 raise ValueError(
                     f"state {name!r} of environments {some(edited)} was edited, and would be ignored: 'simulation' "

@@ -17,6 +17,8 @@ from weakref import WeakKeyDictionary
 import mujoco
 import numpy as np
 
+from motrix_gym import arrays as xp
+from motrix_gym import rows
 from motrix_gym.model_files import compile_spec, load_spec
 
 _NO_TREES = int(mujoco.mjtDisableBit.mjDSBL_MIDPHASE)
@@ -102,7 +104,7 @@ def friction_of_pairs(model: mujoco.MjModel, geom_friction: np.ndarray) -> np.nd
     Returns:
         (M, npair, 5). A pair that has another friction in the model than its geoms have keeps it.
     """
-    friction = np.repeat(model.pair_friction[None], len(geom_friction), axis=0)
+    friction = xp.tile(rows.from_host(model.pair_friction, geom_friction)[None], (len(geom_friction), 1, 1))
     for number, pair in enumerate(zip(model.pair_geom1, model.pair_geom2, strict=True)):
         deciding = _deciding(model, pair)
         if (_friction(model.geom_friction[deciding]) == model.pair_friction[number]).all():
@@ -183,7 +185,7 @@ def _deciding(model: mujoco.MjModel, pair: Sequence[int]) -> list[int]:
 
 def _friction(geoms: np.ndarray) -> np.ndarray:
     """The friction of a contact, (..., 5), from that of one or two geoms, (..., 1 or 2, 3)."""
-    return geoms.max(axis=-2)[..., [0, 0, 1, 2, 2]]
+    return xp.max(geoms, axis=-2)[..., [0, 0, 1, 2, 2]]
 
 
 def _mixed(values: np.ndarray, mixes: np.ndarray) -> np.ndarray:

@@ -58,8 +58,8 @@ class HierarchicalVectorEnv(BatchVectorEnv):
             None for none.
 
     Raises:
-        ValueError: A `hold` below 1, a `command` or `blocks` that the task does not have, or a command space that
-            does not fit.
+        ValueError: An `env` whose arrays are tensors, a `hold` below 1, a `command` or `blocks` that the task does not
+            have, or a command space that does not fit.
     """
 
     def __init__(
@@ -72,6 +72,8 @@ class HierarchicalVectorEnv(BatchVectorEnv):
         command: str = "command",
         blocks: Sequence[str] | None = None,
     ):
+        if env.arrays != "numpy":
+            raise ValueError(f"the environment has arrays={env.arrays!r}; a policy over it takes 'numpy'")
         self.env, self.low_level, self.hold = env, low_level, arguments.whole_number("hold", hold, at_least=1)
         self._command = {"command_space": command_space, "command": command, "blocks": blocks}
         columns = _columns_read(env.batch, command, blocks)
@@ -127,7 +129,7 @@ class HeldBatch(Batch):
         self.mirror = batch.mirror and dataclasses.replace(batch.mirror, action=batch.mirror.blocks[command])
         self.models = batch.models
         self.control_dt = hold * batch.control_dt
-        self.deterministic = batch.deterministic
+        self.deterministic, self.example = batch.deterministic, batch.example
 
     @property
     def ended(self) -> Array:

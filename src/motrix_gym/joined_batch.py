@@ -49,6 +49,7 @@ class JoinedBatch(Batch):
         task_of: The index of each environment's task, (N,) int; -1 before the first seed.
     """
 
+    example = np.zeros(1)
     privileged_width = 0  # joined tasks tell a critic no more than the policy
 
     def __init__(self, task: MultiTask, num_envs: int, max_episode_steps: int | None, engine: Engine):

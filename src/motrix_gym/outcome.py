@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from motrix_gym import arrays as xp
+from motrix_gym import rows
 from motrix_gym.arrays import Array
 
 
@@ -18,7 +19,7 @@ class Outcome:
         took_step: Environments that took the step, (N,) bool.
         terminated: Environments whose episode ended in a terminal state, (N,) bool.
         truncated: Environments whose episode was cut off by the time limit, (N,) bool.
-        rewards: The reward, (N,) float64: the sum of its terms.
+        rewards: The reward, (N,) float64, with Torch float32: the sum of its terms.
         reward_terms: Weighted reward terms by name, each (N,).
         termination: Reasons for which episodes ended, by name, each (N,) bool.
         metrics: The task's metrics by name, each (N,).
@@ -95,4 +96,4 @@ class Outcome:
 
 def with_masks(groups: dict[str, Any], mask: Array) -> dict[str, Any]:
     """An info in which every key k has the environments that it holds for, (N,) bool, in ``_k``."""
-    return groups | {f"_{name}": mask.copy() for name in groups}
+    return groups | {f"_{name}": rows.copied(mask) for name in groups}

@@ -10,6 +10,7 @@ counters and words are int64: the same bits.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from motrix_gym import arrays as xp
+from motrix_gym import rows
 from motrix_gym.arrays import Array
 
 WORDS_PER_BLOCK = 4
@@ -130,6 +132,12 @@ def _swapped(x: Array) -> Array:
     return xp.concat([x[1:, :], x[:1, :]], axis=0)
 
 
+@functools.cache
+def _numbers_from_one(count: int) -> np.ndarray:
+    """Kept, so that `arrays.like` brings it to a device but once."""
+    return np.arange(1, count + 1)
+
+
 @dataclass(eq=False)
 class RandomStreams:
     """The random streams of N environments. To draw from them moves `counter` on, to a new array.
@@ -157,7 +165,7 @@ class RandomStreams:
         """
         if type(x) is np.ndarray:
             return self
-        key, counter = (xp.like(words.view(np.int64), x) for words in (self.key, self.counter))
+        key, counter = rows.from_host(self.key, x), rows.from_host(self.counter, x)
         if key.dtype != xp.library(x).int64:
             raise ValueError(f"random streams are {key.dtype}; give JAX 64-bit numbers: set JAX_ENABLE_X64=1")
         return RandomStreams(key, counter)
@@ -169,7 +177,7 @@ class RandomStreams:
             counters = self.counter[:, None] + np.arange(1, blocks + 1, dtype=np.uint64)
             self.counter = self.counter + np.uint64(blocks)
         else:
-            counters = self.counter[:, None] + xp.like(np.arange(1, blocks + 1), self.key)
+            counters = self.counter[:, None] + xp.like(_numbers_from_one(blocks), self.key)
             self.counter = self.counter + blocks
         return xp.reshape(philox(self.key, counters), (len(self), blocks * WORDS_PER_BLOCK))[:, :size]
 

@@ -41,7 +41,7 @@ class Env:
 _ID = re.compile(r"[\w-]+/[\w.-]+-v\d+")
 _PATH = re.compile(r"[\w.]+:[\w.]+")
 _SINGLE_KWARGS = ("physics", "device", "render_mode", "render_size", "render_camera")
-_VECTOR_KWARGS = ("max_episode_steps", "num_threads", "autoreset_mode", *_SINGLE_KWARGS)
+_VECTOR_KWARGS = ("max_episode_steps", "num_threads", "arrays", "autoreset_mode", *_SINGLE_KWARGS)
 
 
 def register(id: str, task: type[Task] | type[MultiTask] | str, *, max_episode_steps: int | None, **fields: Any) -> Env:

@@ -1,6 +1,7 @@
 """The state of N environments between two steps, and how the environments in it are selected and replaced.
 
-Every array has a leading axis of N environments. Nothing here is written in place: a new state is a new object.
+Every array has a leading axis of N environments. Nothing here is written in place: a new state is a new object. All of
+its arrays are NumPy's, or all are Torch's on one device; a saved state is NumPy's, of one form for both.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from motrix_gym import arrays as xp
+from motrix_gym import rows
 from motrix_gym.arrays import Array
 from motrix_gym.random_streams import RandomStreams
 
@@ -94,18 +96,17 @@ def take(tree: Tree, envs: Any) -> Tree:
 
 def put(tree: Tree, envs: Any, new: Tree) -> Tree:
     """`tree` with the environments `envs` replaced by `new`, the state of these environments alone."""
-
-    def replaced(old: Array, fresh: Array) -> Array:
-        result = old.copy()
-        result[envs] = fresh
-        return result
-
-    return _map(replaced, tree, new)
+    return _map(lambda old, fresh: rows.replaced(old, envs, fresh), tree, new)
 
 
 def where(mask: Array, tree: Tree, otherwise: Tree) -> Tree:
     """`tree` for the environments that `mask`, (N,) bool, marks, and `otherwise` for the others."""
     return _map(lambda x, y: xp.where(xp.reshape(mask, (-1, *(1,) * (x.ndim - 1))), x, y), tree, otherwise)
+
+
+def in_dtype_of(tree: Tree, x: Array) -> Tree:
+    """`tree` with its floating-point numbers in the dtype of `x`; with NumPy as it is."""
+    return tree if type(x) is np.ndarray else _map(lambda y: rows.in_dtype_of(y, x), tree)
 
 
 def consecutive(widths: Mapping[str, int]) -> dict[str, slice]:
@@ -115,7 +116,7 @@ def consecutive(widths: Mapping[str, int]) -> dict[str, slice]:
 
 
 def to_arrays(state: State) -> dict[str, Array]:
-    """A state as a flat dictionary of arrays of its own, with past observations where there are any.
+    """A state as a flat dictionary of arrays of NumPy, with past observations where there are any.
 
     `State.has_past` is not in it: a saved state has a past.
     """
@@ -129,23 +130,33 @@ def to_arrays(state: State) -> dict[str, Array]:
         "elapsed": state.elapsed,
         "ended": state.ended,
     }
-    if state.past_observations.size:
+    if 0 not in state.past_observations.shape:
         arrays["past_observations"] = state.past_observations
-    return {name: x.copy() for name, x in arrays.items()}
+    return {name: _as_numpys(name, x) for name, x in arrays.items()}
 
 
 def from_arrays(arrays: Mapping[str, Array], like: State) -> State:
-    """The state that `to_arrays` gave, with the sensors and the task state that `like` has."""
-    x = {name: array.copy() for name, array in arrays.items()}
+    """The state that `to_arrays` gave, with the sensors, the task state and the array library that `like` has."""
+    x = {name: rows.from_host(array, like.physics.qpos) for name, array in arrays.items()}
     return State(
         PhysicsState(x["qpos"], x["qvel"], {name: x[f"sensor.{name}"] for name in like.physics.sensor}),
         type(like.task)(**{f.name: x[f"memory.{f.name}"] for f in dataclasses.fields(like.task)}),
         RandomStreams(x["key"], x["counter"]),
         elapsed=x["elapsed"],
-        has_past=np.ones(len(x["ended"]), dtype=bool),
+        has_past=xp.full((len(x["ended"]),), True, x["qpos"]),
         ended=x["ended"],
         past_observations=x.get("past_observations", like.past_observations),
     )
+
+
+def _as_numpys(name: str, x: Array) -> np.ndarray:
+    """A copy of an array of a state, as a state of NumPy's has it."""
+    host = rows.to_host(x)
+    if type(x) is np.ndarray or name == "past_observations":
+        return host
+    if name in ("key", "counter"):
+        return host.view(np.uint64)
+    return host.astype(np.float64) if host.dtype.kind == "f" else host
 
 
 def _map(function: Callable[..., Array], *trees: Any) -> Any:

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from motrix_gym import arrays as xp
+from motrix_gym import rows
 from motrix_gym.observation import first_past, next_past
 from motrix_gym.outcome import Outcome
 from motrix_gym.physics.base import Physics
 from motrix_gym.random_streams import RandomStreams
-from motrix_gym.state import Array, State, Transition, put, take, where
+from motrix_gym.state import Array, State, Transition, in_dtype_of, put, take, where
 from motrix_gym.task import Task
 
 MAX_RESET_ATTEMPTS = 1000  # rejected start states before giving up
@@ -22,17 +24,18 @@ def first_state(task: Task, physics: Physics, num_envs: int) -> State:
 
     The environments are to be seeded and reset before a step.
     """
-    everywhere, nowhere = np.ones(num_envs, dtype=bool), np.zeros(num_envs, dtype=bool)
-    rng = RandomStreams(np.zeros((num_envs, 2), dtype=np.uint64))
+    example = physics.example
+    everywhere, nowhere = (xp.full((num_envs,), value, example) for value in (True, False))
+    rng = RandomStreams(np.zeros((num_envs, 2), dtype=np.uint64)).beside(example)
     unknown: Any = None
     blank = State(
         unknown,
         unknown,
         rng,
-        elapsed=np.zeros(num_envs, dtype=np.int64),
+        elapsed=xp.full((num_envs,), 0, example),
         has_past=nowhere,
         ended=nowhere,
-        past_observations=np.zeros((num_envs, 0, 0), dtype=np.float32),
+        past_observations=xp.single(xp.zeros((num_envs, 0, 0), example)),
     )
     state = _sampled(task, physics, blank, everywhere)
     return replace(state, past_observations=first_past(task, state))
@@ -56,15 +59,15 @@ def reset(task: Task, physics: Physics, state: State, mask: Array) -> tuple[Stat
     Raises:
         ValueError: The task finds no valid start state, or one that cannot be simulated.
     """
-    envs = np.flatnonzero(mask)
+    envs = rows.indices(mask)
     past = take(state, envs)
     new = _sampled(task, physics, past, mask)
     for _ in range(MAX_RESET_ATTEMPTS):
-        invalid = np.flatnonzero(~task.is_valid_start(new.physics))
+        invalid = rows.indices(~task.is_valid_start(new.physics))
         if not len(invalid):
             break
         retried = replace(take(past, invalid), rng=take(new.rng, invalid))
-        new = put(new, invalid, _sampled(task, physics, retried, _mask_of(envs[invalid], len(mask))))
+        new = put(new, invalid, _sampled(task, physics, retried, rows.marked(envs[invalid], len(mask))))
     else:
         raise ValueError(
             f"{task.__class__.__name__} accepts none of {MAX_RESET_ATTEMPTS} start states: look at its reset(), "
@@ -72,8 +75,8 @@ def reset(task: Task, physics: Physics, state: State, mask: Array) -> tuple[Stat
         )
     if task.SETTLING_TIME > 0:
         new = replace(new, physics=physics.settle(mask, task.SETTLING_TIME))
-    new = replace(new, has_past=np.ones(len(envs), dtype=bool), past_observations=first_past(task, new))
-    return (new if mask.all() else put(state, envs, new)), new
+    new = replace(new, has_past=xp.full((len(envs),), True, envs), past_observations=first_past(task, new))
+    return (new if len(envs) == len(mask) else put(state, envs, new)), new
 
 
 def step(
@@ -94,13 +97,14 @@ def step(
     """
     ctrl = task.control(state.physics, state.task, action)
     next_physics, failures = physics.step(ctrl, task.external_force(state.task), active)
-    failed = np.any(list(failures.values()), axis=0)
-    if failed.any():
+    failed = rows.one_of(list(failures.values()))
+    if not rows.surely_none(failed):
         next_physics = where(failed, state.physics, next_physics)  # an environment keeps its last good state
 
-    t = Transition(state.physics, state.task, action, ctrl, next_physics, np.zeros(len(action), dtype=bool))
+    none = xp.full((len(action),), False, action)
+    t = Transition(state.physics, state.task, action, ctrl, next_physics, none)
     reasons = {**{name: ended & ~failed for name, ended in task.terminated(t).items()}, **failures}
-    terminated = np.any(list(reasons.values()), axis=0)
+    terminated = rows.one_of(list(reasons.values()))
     elapsed = state.elapsed + 1
     truncated = ~terminated & _out_of_time(elapsed, max_episode_steps)
 
@@ -110,17 +114,17 @@ def step(
     success = task.success(t)
     # Copies, because the caller may write to what it gets, and the state may have the same arrays.
     outcome = Outcome(
-        took_step=np.ones(len(action), dtype=bool),
-        terminated=terminated.copy(),
+        took_step=~none,
+        terminated=rows.copied(terminated),
         truncated=truncated,
-        rewards=sum(terms.values(), np.zeros(len(action))),
+        rewards=sum(terms.values(), xp.zeros((len(action),), next_physics.qpos)),
         reward_terms=terms,
         termination=reasons,
-        metrics={name: x.copy() for name, x in task.metrics(t).items()},
-        success=None if success is None else success.copy(),
+        metrics={name: rows.copied(x) for name, x in task.metrics(t).items()},
+        success=None if success is None else rows.copied(success),
     )
     rng = RandomStreams(state.rng.key, state.rng.counter)
-    task_state = task.next_state(t, rng)
+    task_state = in_dtype_of(task.next_state(t, rng), next_physics.qpos)
     next_state = State(
         next_physics,
         task_state,
@@ -145,33 +149,28 @@ def _sampled(task: Task, physics: Physics, past: State, mask: Array) -> State:
             (`has_past`), `reset` the others.
         mask: Which of all environments they are.
     """
-    if past.has_past.any() and not past.has_past.all():
-        new = past
-        for chosen in (np.flatnonzero(~past.has_past), np.flatnonzero(past.has_past)):
-            own_mask = _mask_of(np.flatnonzero(mask)[chosen], len(mask))
+    all_have_past = bool(past.has_past.all())
+    if not all_have_past and past.has_past.any():
+        new, envs = past, rows.indices(mask)
+        for chosen in (rows.indices(~past.has_past), rows.indices(past.has_past)):
+            own_mask = rows.marked(envs[chosen], len(mask))
             new = put(new, chosen, _sampled(task, physics, take(past, chosen), own_mask))
         return new
     rng = RandomStreams(past.rng.key, past.rng.counter)
-    qpos, qvel, task_state = task.reset_after(rng, past.task) if past.has_past.all() else task.reset(rng)
+    qpos, qvel, task_state = task.reset_after(rng, past.task) if all_have_past else task.reset(rng)
+    task_state = in_dtype_of(task_state, physics.example)
     return State(
         physics.reset(mask, qpos, qvel, task.model_overrides(task_state)),
         task_state,
         rng,
-        elapsed=np.zeros(len(rng), dtype=np.int64),
+        elapsed=xp.full((len(rng),), 0, rng.key),
         has_past=past.has_past,
-        ended=np.zeros(len(rng), dtype=bool),
+        ended=xp.full((len(rng),), False, rng.key),
         past_observations=past.past_observations,
     )
 
 
-def _mask_of(envs: Array, num_envs: int) -> Array:
-    """The mask, (N,) bool, that marks some environments, (M,) int."""
-    mask = np.zeros(num_envs, dtype=bool)
-    mask[envs] = True
-    return mask
-
-
 def _out_of_time(elapsed: Array, max_episode_steps: int | None) -> Array:
     if max_episode_steps is None:
-        return np.zeros(len(elapsed), dtype=bool)
+        return xp.full((len(elapsed),), False, elapsed)
     return elapsed >= max_episode_steps

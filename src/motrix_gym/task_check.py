@@ -13,6 +13,7 @@ from typing import Any
 import mujoco
 import numpy as np
 
+from motrix_gym import rows
 from motrix_gym.fields import nearest
 from motrix_gym.observation import check_observed
 from motrix_gym.physics.base import Override
@@ -21,6 +22,8 @@ from motrix_gym.symmetry import Mirror
 from motrix_gym.task import Task
 
 Array = np.ndarray
+_OF_NUMPY = np.zeros(1)
+_REMEDY = "compute with motrix_gym.arrays, or give arrays='numpy'"
 
 
 class TaskError(ValueError):
@@ -33,10 +36,11 @@ class CheckedTask:
     Args:
         task: The task.
         model: Its model.
+        example: An array of the library that the task is to compute with; NumPy's by default.
     """
 
-    def __init__(self, task: Task, model: mujoco.MjModel):
-        self._task, self._model = task, model
+    def __init__(self, task: Task, model: mujoco.MjModel, example: Array = _OF_NUMPY):
+        self._task, self._model, self._array = task, model, type(example)
         self.widths: dict[str, int] = {}  # of the blocks of the observation, once it was looked at
 
     @property
@@ -175,10 +179,15 @@ class CheckedTask:
     def _asked(self, method: str, *given: Any) -> Any:
         """What a method returns; it reads only sensors that there are, and leaves what it is given as it is."""
         given = tuple(self._with_known_sensors(x, method) for x in given)
-        before = [(name, x, x.copy()) for name, x in _arrays(given)]
-        result = getattr(self._task, method)(*given)
+        before = [(name, x, rows.to_host(x)) for name, x in _arrays(given, self._array)]
+        try:
+            result = getattr(self._task, method)(*given)
+        except (AttributeError, TypeError) as error:
+            if self._array is np.ndarray:
+                raise
+            return self._refuse(method, f"fails on tensors ({error}); {_REMEDY}")
         for name, x, then in before:
-            if not np.array_equal(x, then, equal_nan=x.dtype.kind == "f"):
+            if not np.array_equal(rows.to_host(x), then, equal_nan=then.dtype.kind == "f"):
                 self._refuse(method, f"writes to {name} in place; it takes a new array")
         return result
 
@@ -196,16 +205,21 @@ class CheckedTask:
         for f in dataclasses.fields(state):
             x, like = getattr(state, f.name), getattr(before, f.name, None)
             further = np.shape(x)[1:] if like is None else like.shape[1:]
-            self._require(method, f"state.{f.name}", x, (n, *further), None if like is None else like.dtype)
+            self._require(method, f"state.{f.name}", x, (n, *further), None if like is None else _dtype_of(like))
 
     def _require(self, method: str, name: str, x: Any, shape: tuple[Any, ...], dtype: Any = None) -> Any:
-        wanted = f"an array of shape ({', '.join(map(str, shape))}{',' * (len(shape) == 1)})"
-        if not isinstance(x, np.ndarray):
-            self._refuse(method, f"gives {name} {x!r}; it takes {wanted}")
+        what = "an array" if self._array is np.ndarray else f"a {self._array.__module__}.{self._array.__name__}"
+        wanted = f"{what} of shape ({', '.join(map(str, shape))}{',' * (len(shape) == 1)})"
+        if not isinstance(x, self._array):
+            remedy = f": {_REMEDY}" if isinstance(x, np.ndarray) else ""
+            self._refuse(method, f"gives {name} {x!r}; it takes {wanted}{remedy}")
         if x.shape != shape:
-            self._refuse(method, f"gives {name} of shape {x.shape}; it takes {wanted}")
-        if dtype is not None and x.dtype != dtype:
-            self._refuse(method, f"gives {name} of {x.dtype}; it takes {np.dtype(dtype)}")
+            self._refuse(method, f"gives {name} of shape {tuple(x.shape)}; it takes {wanted}")
+        if dtype is not None:
+            own, needed = _dtype_of(x), np.dtype(dtype)
+            is_converted = self._array is not np.ndarray and own.kind == needed.kind
+            if own != needed and not is_converted:
+                self._refuse(method, f"gives {name} of {own}; it takes {needed}")
         return x
 
     def _refuse(self, method: str, what: str) -> Any:
@@ -223,21 +237,26 @@ class _Sensors(dict):
         return self._refuse(f"reads a sensor {name!r}{nearest(name, self)}")
 
 
-def _arrays(given: Any, name: str = "") -> Iterator[tuple[str, Array]]:
-    """The arrays in what a method is given, with what they are called."""
-    if isinstance(given, np.ndarray):
+def _arrays(given: Any, array: type, name: str = "") -> Iterator[tuple[str, Array]]:
+    """The arrays, of the type `array`, in what a method is given, with what they are called."""
+    if isinstance(given, array):
         yield name, given
     elif isinstance(given, (PhysicsState, Transition)) or (
         dataclasses.is_dataclass(given) and not isinstance(given, type)
     ):
         for f in dataclasses.fields(given):
-            yield from _arrays(getattr(given, f.name), f"{name}.{f.name}" if name else f.name)
+            yield from _arrays(getattr(given, f.name), array, f"{name}.{f.name}" if name else f.name)
     elif isinstance(given, Mapping):
         for key, x in given.items():
-            yield from _arrays(x, f"{name}[{key!r}]")
+            yield from _arrays(x, array, f"{name}[{key!r}]")
     elif isinstance(given, tuple):
         for x in given:
-            yield from _arrays(x, name)
+            yield from _arrays(x, array, name)
+
+
+def _dtype_of(x: Array) -> np.dtype:
+    """The dtype of an array, as NumPy names it."""
+    return x.dtype if type(x) is np.ndarray else rows.to_host(x[:0]).dtype
 
 
 def _num_envs(state: Any, default: int) -> int:

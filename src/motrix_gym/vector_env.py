@@ -11,13 +11,15 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from motrix_gym import arguments
+from motrix_gym import arguments, rows
 from motrix_gym.arguments import some
 from motrix_gym.batch import Batch, TaskBatch
 from motrix_gym.entry_points import PlainSpec
 from motrix_gym.joined_batch import JoinedBatch
 from motrix_gym.multi_task import MultiTask
+from motrix_gym.outcome import Outcome
 from motrix_gym.physics.engine import Engine
+from motrix_gym.state import Array
 from motrix_gym.task import Task, render_fps
 
 _BY_ENV = ("render", "np_random_seed", "state")  # of which `call` finds one value for each environment
@@ -37,6 +39,7 @@ class BatchVectorEnv(PlainSpec, VectorEnv):  # pyright: ignore[reportIncompatibl
 
     Attributes:
         batch: As given.
+        arrays: What `step` takes and gives: "numpy", or "torch" for tensors on the device of the physics.
         task: The task.
         max_episode_steps: The time limit in steps; None for none.
         autoreset_mode: The `AutoresetMode` in force.
@@ -59,6 +62,7 @@ class BatchVectorEnv(PlainSpec, VectorEnv):  # pyright: ignore[reportIncompatibl
         render_camera: str | None,
     ):
         self.batch = batch
+        self.arrays = "numpy" if type(batch.example) is np.ndarray else "torch"
         self.num_envs = batch.num_envs
         self.autoreset_mode = autoreset_mode
         self.render_mode, self.render_size, self.render_camera = render_mode, render_size, render_camera
@@ -104,13 +108,13 @@ class BatchVectorEnv(PlainSpec, VectorEnv):  # pyright: ignore[reportIncompatibl
             ValueError: A seed that is no whole number, a mask that is not of N bools, or another option.
             gymnasium.error.ResetNeeded: The first reset leaves environments out.
         """
-        mask = arguments.reset_mask(options, self.num_envs)
+        mask = arguments.reset_mask(options, self.num_envs, self.batch.example)
         if not self._was_reset and not mask.all():
             raise gym.error.ResetNeeded(
                 f"no episode has begun in environments {some(~mask)}; the first reset() takes all"
             )
         self._seed(seed, mask)
-        self.batch.reset(mask)
+        self.batch.reset(rows.from_host(mask, self.batch.example))
         self._was_reset = True
         return self.batch.observe(), {}
 
@@ -124,24 +128,25 @@ class BatchVectorEnv(PlainSpec, VectorEnv):  # pyright: ignore[reportIncompatibl
             Observations (N, k) float32, rewards (N,) float64, terminated (N,) bool, truncated (N,) bool, and the
             info: ``reward_terms`` (weighted; their sum is the reward), ``termination`` (by reason), ``metrics``,
             ``success`` (N,) bool where the task can be solved (see `Task.success`), and in same-step autoreset
-            ``final_obs`` and ``final_info`` when an episode ended.
+            ``final_obs`` and ``final_info`` when an episode ended. All are tensors where `arrays` is "torch", and
+            rewards then float32; whether an episode ended is the one thing that the host waits for, and where one did,
+            it waits a few times more.
 
         Raises:
-            ValueError: Actions of another shape, or NaN.
+            ValueError: Actions of another shape, or NaN; of tensors that are NaN after the step, as they were used.
             gymnasium.error.ResetNeeded: An environment has not been reset since its episode ended.
         """
-        action = arguments.actions(actions, self.batch.action_space, self.num_envs)
+        action = self._checked(actions)
         self._require_episodes()
-        to_be_reset = self.batch.ended  # in next-step autoreset: episodes that ended in the last step; else none
-        outcome = self.batch.step(action, ~to_be_reset if to_be_reset.any() else None)
-        if to_be_reset.any():
+        to_be_reset = self._left_by_the_last_step()
+        outcome = self.batch.step(action, None if to_be_reset is None else ~to_be_reset)
+        if to_be_reset is not None:
             self.batch.reset(to_be_reset)
         observations, info = self.batch.observe(), outcome.info()
-        if outcome.ended.any() and self.autoreset_mode is AutoresetMode.SAME_STEP:
+        if self._has_an_ending(outcome, action) and self.autoreset_mode is AutoresetMode.SAME_STEP:
             privileged = None if self.state_space is None else self.batch.observe_privileged(observations)
             info |= outcome.final_info(observations, privileged)
-            observations = observations.copy()
-            observations[outcome.ended] = self.batch.reset(outcome.ended)
+            observations = rows.replaced(observations, outcome.ended, self.batch.reset(outcome.ended))
         return observations, outcome.rewards, outcome.terminated, outcome.truncated, info
 
     def state(self) -> np.ndarray:
@@ -159,7 +164,10 @@ class BatchVectorEnv(PlainSpec, VectorEnv):  # pyright: ignore[reportIncompatibl
         return self.batch.observe_privileged(self.batch.observe())
 
     def get_state(self) -> dict[str, np.ndarray]:
-        """The whole state, random streams included, as a flat dictionary of arrays; `set_state` goes on from it."""
+        """The whole state, random streams included, as a flat dictionary of arrays; `set_state` goes on from it.
+
+        They are NumPy's, of one form, whatever `arrays` and the engine are.
+        """
         self._seed_if_never_seeded()
         return self.batch.save()
 
@@ -175,6 +183,11 @@ class BatchVectorEnv(PlainSpec, VectorEnv):  # pyright: ignore[reportIncompatibl
         """
         own = self.get_state()
         arguments.saved_state(state, own)
+        if self.arrays == "torch" and state["ended"].any():
+            raise ValueError(
+                f"state 'ended' has environments {some(state['ended'])}, whose episodes have ended; with "
+                "arrays='torch' all are in one: reset these before the state is saved"
+            )
         self.batch.load(state)
         foreign = (state["key"] != own["key"]).any(axis=1)
         self._seeds = [-1 if unknown else seed for seed, unknown in zip(self._seeds, foreign, strict=True)]
@@ -244,9 +257,39 @@ class BatchVectorEnv(PlainSpec, VectorEnv):  # pyright: ignore[reportIncompatibl
         """The arguments that make such an environment once more."""
         raise NotImplementedError
 
+    def _checked(self, actions: Any) -> Array:
+        space, example = self.batch.action_space, self.batch.example
+        if self.arrays == "torch":
+            return arguments.tensor_actions(actions, space, self.num_envs, example)
+        return arguments.actions(actions, space, self.num_envs)
+
+    def _left_by_the_last_step(self) -> Array | None:
+        """The environments, (N,) bool, that next-step autoreset resets in this step; None where there is none."""
+        if self.autoreset_mode is not AutoresetMode.NEXT_STEP or not self.batch.ended.any():
+            return None
+        return self.batch.ended
+
+    def _has_an_ending(self, outcome: Outcome, action: Array) -> bool:
+        """Whether an episode ended. Tensors of actions are looked for NaN here, so that the host waits but once.
+
+        Raises:
+            ValueError: An action is NaN; then all environments are to be reset.
+        """
+        if self.arrays == "numpy":
+            return bool(outcome.ended.any())
+        nan = arguments.nan_in(action)
+        if not (outcome.ended | nan).any():
+            return False
+        self._was_reset = False
+        arguments.refuse_nan(nan)
+        self._was_reset = True
+        return True
+
     def _require_episodes(self) -> None:
         if not self._was_reset:
             raise gym.error.ResetNeeded("no episode has begun; call reset() before step()")
+        if self.arrays == "torch":
+            return  # same-step autoreset leaves no environment behind, and to ask a device takes time
         ended = self.batch.ended
         if ended.any() and self.autoreset_mode is not AutoresetMode.NEXT_STEP:
             raise gym.error.ResetNeeded(
@@ -286,6 +329,8 @@ class MotrixVectorEnv(BatchVectorEnv):
         num_threads: Physics threads; 0 is one a CPU. Results do not depend on it.
         physics: The engine: "mujoco", or "warp", which is MuJoCo Warp (see docs/warp.md).
         device: Where "warp" runs, as "cuda:0" or "cpu"; None for the first GPU, or else the CPU.
+        arrays: What `reset` and `step` give, and `step` takes: "numpy", or "torch", tensors on the device of "warp",
+            with same-step autoreset alone (see docs/warp.md).
         autoreset_mode: `gymnasium.vector.AutoresetMode` or its value. ``SameStep`` (default) resets an environment in
             the step that ends its episode and puts its last observation into ``info["final_obs"]``; ``NextStep``
             resets it in the following step, whose action for it is ignored; ``Disabled`` leaves it to
@@ -312,6 +357,7 @@ class MotrixVectorEnv(BatchVectorEnv):
         num_threads: int = 0,
         physics: str = "mujoco",
         device: str | None = None,
+        arrays: str = "numpy",
         autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
         render_mode: str | None = None,
         render_size: tuple[int, int] = (480, 360),
@@ -321,13 +367,15 @@ class MotrixVectorEnv(BatchVectorEnv):
         self.num_threads = arguments.whole_number("num_threads", num_threads, at_least=0)
         self.physics, self.device = physics, device
         self.max_episode_steps = arguments.time_limit(max_episode_steps)
-        engine = Engine(physics, device, self.num_threads)
-        shell = {
+        engine = Engine(physics, device, self.num_threads, arrays)
+        shell: dict[str, Any] = {
             "autoreset_mode": arguments.autoreset_mode(autoreset_mode),
             "render_mode": arguments.render_mode(render_mode),
             "render_size": arguments.render_size(render_size),
             "render_camera": render_camera,
         }
+        if arrays == "torch":
+            _require_possible_with_tensors(task, shell["autoreset_mode"])
         self.task: Any = task
         make = JoinedBatch if isinstance(task, MultiTask) else TaskBatch
         batch = make(task, num_envs, self.max_episode_steps, engine)  # pyright: ignore[reportArgumentType]
@@ -340,8 +388,16 @@ class MotrixVectorEnv(BatchVectorEnv):
         super().__init__(batch, **shell)
 
     def _arguments(self) -> dict[str, Any]:
-        names = ("task", "num_envs", "max_episode_steps", "num_threads", "physics", "device", "autoreset_mode")
+        names = ("task", "num_envs", "max_episode_steps", "num_threads", "physics", "device", "arrays")
+        names += ("autoreset_mode",)
         return {name: getattr(self, name) for name in (*names, "render_mode", "render_size", "render_camera")}
+
+
+def _require_possible_with_tensors(task: Task | MultiTask, mode: AutoresetMode) -> None:
+    if isinstance(task, MultiTask):
+        raise ValueError("arrays='torch' is not possible with joined tasks; leave it out")
+    if mode is not AutoresetMode.SAME_STEP:
+        raise ValueError(f"arrays='torch' is not possible with autoreset_mode {mode.value!r}; use 'SameStep'")
 
 
 def _made(cls: type[BatchVectorEnv], arguments: dict[str, Any]) -> BatchVectorEnv:

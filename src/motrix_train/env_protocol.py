@@ -15,6 +15,8 @@ import gymnasium
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
 
+from motrix_gym.vector_env import BatchVectorEnv
+
 
 class ResumableEnv(Protocol):
     """A vector environment that can save its state. Without it, a run cannot be resumed exactly."""
@@ -114,6 +116,11 @@ def observation_history(env: VectorEnv) -> Mapping[str, int]:
     return getattr(env, "observation_history", {})
 
 
+def is_on_device(env: VectorEnv) -> bool:
+    """Whether the environment, one of ours, takes and gives tensors on a device."""
+    return isinstance(env.unwrapped, BatchVectorEnv) and env.unwrapped.arrays == "torch"
+
+
 def is_resumable(env: object) -> TypeGuard[ResumableEnv]:
     """Whether the environment can save its state and continue from it."""
     return hasattr(env, "get_state") and hasattr(env, "set_state")
@@ -122,13 +129,14 @@ def is_resumable(env: object) -> TypeGuard[ResumableEnv]:
 def resets_envs(env: VectorEnv, make: Callable[[int], VectorEnv]) -> bool:
     """Whether ``reset(options={"reset_mask": mask})`` resets the environments of the mask, and no others.
 
-    Gymnasium does not define this. Its own vector environments do it; any other one is tried with two environments.
+    Gymnasium does not define this. Its own vector environments do it, and ours; any other one is tried with two
+    environments.
 
     Args:
         env: The environment.
         make: Makes another one, with this number of environments.
     """
-    if isinstance(env.unwrapped, SyncVectorEnv | AsyncVectorEnv):
+    if isinstance(env.unwrapped, SyncVectorEnv | AsyncVectorEnv | BatchVectorEnv):
         return True
     with closing(make(2)) as tried:
         tried.reset(seed=0)

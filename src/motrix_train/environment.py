@@ -16,7 +16,10 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 import motrix_gym  # noqa: F401  (registers the ids)
+from motrix_gym.entry_points import task_of
 from motrix_gym.fields import short
+from motrix_gym.multi_task import MultiTask
+from motrix_gym.registration import task_class
 from motrix_train import schema
 from motrix_train.errors import UsageError
 
@@ -24,6 +27,7 @@ OPTIONS = {"num_envs": "--num-envs", "num_threads": "--num-threads", "max_env_st
 SAME_STEP = {"vectorization_mode": "sync", "vector_kwargs": {"autoreset_mode": AutoresetMode.SAME_STEP}}
 """How single environments are stepped together: in a training, each is reset in the step in which its episode ends."""
 GYMNASIUM_NAMESPACES = ("phys2d", "tabular")  # Gymnasium's own, never suggested for a misspelt id
+ARRAYS = "arrays"  # whether a training is on NumPy's arrays or on Torch's, where it can be on both
 NOT_FIELDS = (
     "task",
     "render_mode",
@@ -127,15 +131,20 @@ def make_env(
     num_envs: int,
     env_kwargs: Mapping[str, Any],
     num_threads: int = 0,
+    arrays: str = "numpy",
     **rendering: Any,
 ) -> VectorEnv:
     """Makes a vector environment.
+
+    The field ``arrays`` of a task is one of its training: wherever else a policy is evaluated or shown, it acts on
+    NumPy's arrays.
 
     Args:
         env_id: Registered id.
         num_envs: Number of environments.
         env_kwargs: Fields of the task.
         num_threads: Physics threads, 0 for all CPUs.
+        arrays: What an environment of ours takes and gives: "torch" for tensors on the device of MuJoCo Warp.
         rendering: ``render_mode`` and ``render_size``, as in `motrix_gym`.
 
     Raises:
@@ -150,10 +159,36 @@ def make_env(
     threads = {"num_threads": num_threads} if num_threads else {}  # environments of others may not know the argument
     if spec.vector_entry_point is None:
         threads |= SAME_STEP
+    if task_of(spec) is not None:
+        env_kwargs = {name: value for name, value in env_kwargs.items() if name != ARRAYS}
+        threads |= {} if arrays == "numpy" else {ARRAYS: arrays}
     try:
         return gymnasium.make_vec(spec.id, num_envs=num_envs, **threads, **rendering, **env_kwargs)
     except (gymnasium.error.Error, TypeError, ValueError, OverflowError) as refusal:
         raise UsageError(f"{spec.id}: {refusal}") from refusal
+
+
+def training_arrays(env_id: str, env_kwargs: Mapping[str, Any], can_take_tensors: bool) -> str:
+    """What the environments of a training take and give: "torch" where both they and the agent can, or else "numpy".
+
+    Those of one task with MuJoCo Warp can. The field ``arrays`` counts where it is given.
+
+    Args:
+        env_id: Registered id.
+        env_kwargs: Fields of the task.
+        can_take_tensors: Whether the agent can.
+
+    Raises:
+        UsageError: The id is unknown, or the field asks for what the agent cannot.
+    """
+    task = task_of(find_spec(env_id))
+    if task is None:
+        return "numpy"
+    asked = env_kwargs.get(ARRAYS)
+    if asked == "torch" and not can_take_tensors:
+        raise UsageError("arrays 'torch' is for PPO on Torch: leave it out")
+    can = can_take_tensors and env_kwargs.get("physics") == "warp" and not issubclass(task_class(task), MultiTask)
+    return asked or ("torch" if can else "numpy")
 
 
 def action_space(env_id: str, env_kwargs: Mapping[str, Any]) -> Any:

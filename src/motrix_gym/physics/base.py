@@ -9,7 +9,8 @@ from typing import Any, Protocol
 import mujoco
 import numpy as np
 
-from motrix_gym.state import PhysicsState
+from motrix_gym import rows
+from motrix_gym.state import Array, PhysicsState
 
 NOTHING: Mapping[str, Any] = {}
 DERIVED_FROM = {"body_mass", "body_ipos", "body_inertia"}  # fields that MuJoCo computes constants from
@@ -42,10 +43,13 @@ class Physics(Protocol):
     Attributes:
         model: The compiled model.
         deterministic: Whether the same calls give the same bits, whatever the other environments do.
+        example: An array of the library, on the device and of the floating dtype that its states have, to put others
+            beside. All arrays that a method takes and gives are of this library, but for `save`, `restore` and `view`.
     """
 
     model: mujoco.MjModel
     deterministic: bool
+    example: Array
 
     def step(
         self, ctrl: np.ndarray, force: Mapping[str, np.ndarray] = NOTHING, mask: np.ndarray | None = None
@@ -175,7 +179,7 @@ def refuse_starts(bad: np.ndarray, qpos: np.ndarray, qvel: np.ndarray) -> None:
         ValueError: There is such a start.
     """
     if bad.any():
-        first = int(np.flatnonzero(bad)[0])
+        first = int(rows.indices(bad)[0])
         start = ", ".join(f"{name} [{_short(x[first])}]" for name, x in (("qpos", qpos), ("qvel", qvel)))
         raise ValueError(f"an episode cannot begin at {start}: look at the task's reset() and its fields")
 

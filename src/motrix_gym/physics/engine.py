@@ -13,6 +13,7 @@ from motrix_gym.physics.base import Physics
 from motrix_gym.physics.cpu import CpuPhysics
 
 ENGINES = ("mujoco", "warp")
+ARRAYS = ("numpy", "torch")
 _DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 _PACKAGES = ("mujoco_warp", "warp")
 
@@ -26,6 +27,7 @@ class Engine:
         device: With ``warp``, Warp's name of the device, as ``cuda:0`` or ``cpu``; None for the first GPU, or else the
             CPU.
         num_threads: With ``mujoco``, the threads that step the environments; 0 is one a CPU.
+        arrays: What environments take and give: ``numpy``, or, with ``warp``, ``torch``, on the device.
 
     Raises:
         ValueError: An engine or a device that is not known or not here, or what goes with the other engine only.
@@ -34,13 +36,20 @@ class Engine:
     name: str = "mujoco"
     device: str | None = None
     num_threads: int = 0
+    arrays: str = "numpy"
 
     def __post_init__(self) -> None:
         if self.name not in ENGINES:
             raise ValueError(f"physics {self.name!r} is not known{nearest(str(self.name), ENGINES)}")
         if self.device is not None and not (isinstance(self.device, str) and _DEVICE.fullmatch(self.device)):
             raise ValueError(f"device {self.device!r} is not known; use 'cpu', 'cuda' or 'cuda:0'")
+        if self.arrays not in ARRAYS:
+            raise ValueError(f"arrays {self.arrays!r} is not known{nearest(str(self.arrays), ARRAYS)}")
         if self.name == "mujoco":
+            if self.arrays != "numpy":
+                raise ValueError(
+                    f"arrays is {self.arrays!r}; physics='mujoco' has its states in NumPy's, use physics='warp'"
+                )
             if self.device not in (None, "cpu"):
                 raise ValueError(f"device is {self.device!r}; physics='mujoco' runs on the CPU, use physics='warp'")
             return
@@ -48,6 +57,10 @@ class Engine:
             raise ValueError(f"num_threads is {self.num_threads}; physics='warp' has no threads, leave it out")
         if any(importlib.util.find_spec(package) is None for package in _PACKAGES):
             raise ValueError("physics='warp' needs MuJoCo Warp: pip install 'motrix-gym[warp]'")
+        if self.arrays == "torch":
+            for package, name in (("torch", "torch"), ("array_api_compat", "array-api-compat")):
+                if importlib.util.find_spec(package) is None:
+                    raise ValueError(f"arrays='torch' needs a package: pip install {name}")
         _check_device(self.device)
 
     def physics(self, model: mujoco.MjModel, num_envs: int, control_dt: float) -> Physics:
@@ -65,7 +78,7 @@ class Engine:
             return CpuPhysics(model, num_envs, self.num_threads, control_dt)
         from motrix_gym.physics.warp import WarpPhysics  # imported for those alone who ask for it: it takes a second
 
-        return WarpPhysics(model, num_envs, self.device, control_dt)
+        return WarpPhysics(model, num_envs, self.device, control_dt, arrays=self.arrays)
 
 
 def _check_device(device: str | None) -> None:

@@ -10,9 +10,13 @@ import mujoco_warp as mjw
 import numpy as np
 import warp as wp
 
+from motrix_gym import arrays as xp
+from motrix_gym import rows
+from motrix_gym.arrays import Array
 from motrix_gym.contact_pairs import friction_of_pairs, refuse_without_effect
 from motrix_gym.physics.base import DERIVED_FROM, Override
-from motrix_gym.physics.warp_kernels import place_static_geoms, put_rows
+from motrix_gym.physics.warp_arrays import Exchange
+from motrix_gym.physics.warp_kernels import place_static_geoms
 
 DERIVED = ("body_subtreemass", "dof_invweight0", "body_invweight0", "tendon_invweight0", "actuator_acc0")
 POSES = {"body_pos", "body_quat", "geom_pos", "geom_quat"}
@@ -35,6 +39,7 @@ class WarpModel:
     Args:
         model: The compiled model.
         num_envs: N.
+        exchange: What overrides are written by.
 
     Attributes:
         on_device: The model on the device.
@@ -43,14 +48,14 @@ class WarpModel:
         ValueError: The model has what MuJoCo Warp does not simulate.
     """
 
-    def __init__(self, model: mujoco.MjModel, num_envs: int):
+    def __init__(self, model: mujoco.MjModel, num_envs: int, exchange: Exchange):
         self.on_device = put_model(model)
-        self._model, self._num_envs = model, num_envs
-        self._values: dict[str, np.ndarray] = {}
+        self._model, self._num_envs, self._exchange = model, num_envs, exchange
+        self._values: dict[str, Array] = {}
         static = (model.body_weldid == 0) & (model.body_mocapid[model.body_rootid] < 0)
         self._static_geoms = wp.array(np.flatnonzero(static[model.geom_bodyid]), dtype=int)
 
-    def override(self, envs: np.ndarray, overrides: Mapping[str, Override], data: mjw.Data) -> bool:
+    def override(self, envs: Array, overrides: Mapping[str, Override], data: mjw.Data) -> bool:
         """Gives some environments, (M,) int, values of their own, and what MuJoCo derives from them.
 
         Args:
@@ -68,24 +73,25 @@ class WarpModel:
         replaced = False
         for name, override in overrides.items():
             if name not in self._values:
-                self._values[name] = np.repeat(self._common(name)[None], self._num_envs, axis=0)
+                self._values[name] = self._repeated(name, self._num_envs)
                 replaced |= self._expand(name)
             values = self._values[name][envs]
             values[override.index] = override.values
             self._values[name][envs] = values
-            put(envs, values.reshape(len(envs), -1), getattr(self.on_device, name))
+            self._exchange.put(envs, xp.reshape(values, (len(envs), -1)), getattr(self.on_device, name))
         if "geom_friction" in overrides and self._model.npair:
             pairs = Override(friction_of_pairs(self._model, self._values["geom_friction"][envs]))
             replaced |= self.override(envs, {"pair_friction": pairs}, data)
-        if "geom_size" in overrides:
-            replaced |= self._expand("geom_aabb") | self._expand("geom_rbound")
-            mjw.set_const_fixed(self.on_device, data)
-        if DERIVED_FROM & overrides.keys():
-            for name in DERIVED:
-                replaced |= self._expand(name)
-            mjw.set_const(self.on_device, data, restore=False)
-        if POSES & overrides.keys() and len(self._static_geoms):
-            self._place_static_geoms(data)
+        with self._exchange.kernels():
+            if "geom_size" in overrides:
+                replaced |= self._expand("geom_aabb") | self._expand("geom_rbound")
+                mjw.set_const_fixed(self.on_device, data)
+            if DERIVED_FROM & overrides.keys():
+                for name in DERIVED:
+                    replaced |= self._expand(name)
+                mjw.set_const(self.on_device, data, restore=False)
+            if POSES & overrides.keys() and len(self._static_geoms):
+                self._place_static_geoms(data)
         return replaced
 
     def of(self, env: int) -> mujoco.MjModel:
@@ -94,14 +100,19 @@ class WarpModel:
             return self._model
         own = copy.copy(self._model)
         for name, values in self._values.items():
-            getattr(own, name)[:] = values[env]
+            getattr(own, name)[:] = rows.to_host(values[env])
         if DERIVED_FROM & self._values.keys():
             mujoco.mj_setConst(own, mujoco.MjData(own))
         return own
 
-    def values(self, name: str, envs: np.ndarray) -> np.ndarray:
+    def values(self, name: str, envs: Array) -> Array:
         """A field of the model in some environments, (M, ...)."""
-        return self._values[name][envs] if name in self._values else np.repeat(self._common(name)[None], len(envs), 0)
+        return self._values[name][envs] if name in self._values else self._repeated(name, len(envs))
+
+    def _repeated(self, name: str, times: int) -> Array:
+        """A field as all environments have it, once for each of some, (times, ...)."""
+        common = rows.from_host(self._common(name), self._exchange.example)
+        return xp.tile(common[None], (times, *(1,) * common.ndim))
 
     def _common(self, name: str) -> np.ndarray:
         on_device = getattr(self.on_device, name, None)
@@ -116,7 +127,8 @@ class WarpModel:
         field = getattr(self.on_device, name)
         if field.shape[0] == self._num_envs or not field.size:
             return False
-        own = wp.array(np.repeat(field.numpy(), self._num_envs, axis=0), dtype=field.dtype)
+        with self._exchange.kernels():
+            own = wp.array(np.repeat(field.numpy(), self._num_envs, axis=0), dtype=field.dtype)
         own._is_batched = True  # pyright: ignore[reportAttributeAccessIssue]  MuJoCo Warp's own mark
         setattr(self.on_device, name, own)
         return True
@@ -165,43 +177,14 @@ def buffer_sizes(model: mujoco.MjModel, on_device: mjw.Model) -> dict[str, int]:
     most = int(max([1, *model.geom_condim, *model.pair_dim]))
     pyramidal = model.opt.cone == mujoco.mjtCone.mjCONE_PYRAMIDAL
     rows_of_equality = {mujoco.mjtEq.mjEQ_CONNECT: 3, mujoco.mjtEq.mjEQ_WELD: 6}
-    rows = (
+    constraints = (
         contacts * (max(1, 2 * (most - 1)) if pyramidal else most)
         + sum(rows_of_equality.get(mujoco.mjtEq(kind), 1) for kind in model.eq_type)
         + int(model.jnt_limited.sum() + model.tendon_limited.sum())
         + int((model.dof_frictionloss > 0).sum() + (model.tendon_frictionloss > 0).sum())
     )
-    return {"nconmax": contacts, "njmax": max(rows, 1)}  # without rows, MuJoCo Warp 3.17.0 does not change velocities
-
-
-def put(envs: np.ndarray, rows: np.ndarray, *fields: wp.array) -> None:
-    """Writes `rows`, (M, size), to fields (N, ...) of some environments, (M,) int: the columns of one after another."""
-    if not len(envs):
-        return
-    on_device = wp.array(envs, dtype=int), wp.array(np.ascontiguousarray(rows, dtype=np.float32), ndim=2)
-    first = 0
-    for field in fields:
-        if field.dtype == wp.bool:
-            flags = field.numpy().copy()
-            width = field.shape[1]
-            flags[envs] = rows[:, first : first + width] != 0
-            field.assign(flags)
-        elif field.size:
-            flat = flattened(field)
-            width = flat.shape[1]
-            wp.launch(put_rows, dim=(len(envs), width), inputs=[*on_device, first], outputs=[flat])
-        else:
-            width = 0
-        first += width
-
-
-def flattened(field: wp.array) -> wp.array:
-    """A field (N, ...) of numbers, vectors or matrices as numbers (N, k) of the same memory."""
-    n = field.shape[0]
-    width = field.size * wp.types.type_size(field.dtype) // n
-    flat = wp.array(ptr=field.ptr, dtype=float, shape=(n, width), device=field.device)
-    flat._kept = field  # pyright: ignore[reportAttributeAccessIssue]  the memory is the field's
-    return flat
+    at_least_one = max(constraints, 1)  # without a row, MuJoCo Warp 3.17.0 does not change velocities
+    return {"nconmax": contacts, "njmax": at_least_one}
 
 
 def _contacts_of(*kinds: int) -> int:

@@ -1,4 +1,7 @@
-"""What a training asks of an agent, whatever its algorithm and its framework: act, record a transition, learn."""
+"""What a training asks of an agent, whatever its algorithm and its framework: act, record a transition, learn.
+
+What it is given are arrays of NumPy, or, on Torch, tensors of an environment that lives on a device.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from motrix_gym import arrays as xp
 from motrix_train.infos import final
 from motrix_train.learning.policy import Policy
 from motrix_train.learning.skrl_oddities import normalized_inputs
@@ -37,7 +41,7 @@ class Agent(ABC):
         skrl: The agent of SKRL, initialised and in training mode.
         rollouts: Vector steps between two updates.
         policy: Its policy without exploration, with the parameters of the moment.
-        to_device: Copies a NumPy array to a tensor of the backend, floats as float32.
+        to_device: Copies a NumPy array, or a tensor, to a tensor of the backend, floats as float32.
         to_host: Copies a tensor to NumPy.
         inference: A context in which no gradients are recorded.
         learning: A context in which the networks are updated.
@@ -85,12 +89,14 @@ class Agent(ABC):
         observations: np.ndarray,  # (N, k)
         states: np.ndarray | None = None,  # (N, s) where the critic sees them
     ) -> np.ndarray:  # (N, m)
-        """Sample actions with exploration noise."""
+        """Sample actions with exploration noise: arrays of NumPy for such, for tensors a tensor on their device."""
         self._observations = self._to_device(observations)
         self._states = None if states is None else self._to_device(states)
         with self._inference():
             self._actions, _ = self.skrl.act(self._observations, self._states, timestep=self._timestep, timesteps=0)
-        return self._to_host(self._actions)
+        if isinstance(observations, np.ndarray):
+            return self._to_host(self._actions)
+        return self._actions.to(observations.device)
 
     def record(
         self,
@@ -108,7 +114,7 @@ class Agent(ABC):
         next_observations = successors(observations, infos)
         next_states = None if states is None else successors(states, infos, last="final_state")
         if not self._bootstraps:
-            terminated, truncated = terminated | truncated, np.zeros_like(truncated)
+            terminated, truncated = terminated | truncated, xp.zeros_like(truncated)
         with self._inference():
             self.skrl.record_transition(
                 observations=self._observations,
@@ -176,6 +182,8 @@ def successors(present: np.ndarray, infos: Mapping[str, Any], last: str = "final
         infos: Of the step.
         last: The key of the last ones in `infos`.
     """
+    if not isinstance(present, np.ndarray) and last in infos:
+        return xp.where(infos[f"_{last}"][:, None], infos[last], present)
     found = final(infos, last)
     if found is None:
         return present

@@ -69,9 +69,9 @@ class PPOAgent(Agent):
 
     def _change_of_policy(self) -> dict[str, float]:
         """The distance of the policy from the one that acted in the rollout."""
-        samples = {name: self._to_host(rollout_tensor(self.skrl, name)) for name in _SAMPLED}
-        every = -(-samples["log_prob"].size // MAX_COMPARED)
-        observations, actions, before = (x.reshape(-1, x.shape[-1])[::every] for x in samples.values())
+        samples = [rollout_tensor(self.skrl, name) for name in _SAMPLED]
+        every = -(-math.prod(samples[0].shape[:-1]) // MAX_COMPARED)
+        observations, actions, before = (self._to_host(x.reshape(-1, x.shape[-1])[::every]) for x in samples)
         after = log_probability(actions, self.policy(observations), self.policy.standard_deviation)
         log_ratio = (after - before[:, 0]).astype(float)
         with np.errstate(over="ignore"):

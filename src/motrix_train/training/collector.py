@@ -56,6 +56,10 @@ class RolloutCollector:
         self.states = self._read_states()
         require_finite("observation", self.observations, "at the reset")
 
+    def seen(self) -> tuple[np.ndarray, np.ndarray | None]:
+        """Present observations and inputs of the critic, on the host."""
+        return self.observations, self.states
+
     def state(self) -> dict[str, Any]:
         """The state for `restore`, of an environment that is resumable."""
         return {"environment": cast(ResumableEnv, self.env).get_state(), "episodes": self.episodes.state()}

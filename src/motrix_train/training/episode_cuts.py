@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from motrix_gym import arrays as xp
 from motrix_train.learning.agent import successors
 
 
@@ -42,5 +43,5 @@ def with_last_of_cut_envs(infos: Mapping[str, Any], cut: np.ndarray, name: str, 
         name: ``final_obs`` or ``final_state``.
         present: (N, k), the observations or states after the step, before the cut environments were reset.
     """
-    ended = infos.get(f"_{name}", np.zeros(len(cut), dtype=bool))
+    ended = infos.get(f"_{name}", xp.zeros_like(cut))
     return {**infos, name: successors(present, infos, name), f"_{name}": ended | cut}

@@ -112,7 +112,7 @@ class TrainingLoop:
             self._reporter.recorder.callback.stop_requested()
 
     def _check_update(self, update: Update) -> None:
-        self._check.check_update(update, self.collector.observations, self.collector.states, self.env_steps)
+        self._check.check_update(update, *self.collector.seen(), self.env_steps)
 
     def _report(self, stats: RolloutStats) -> bool:
         """Reports the rollout on rank 0; returns whether the goal is reached."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from motrix_train import environment
-from motrix_train.config import BaseRLCfg, to_json
+from motrix_train.config import BaseRLCfg, PPOCfg, to_json
 from motrix_train.errors import RunError
 from motrix_train.learning.transfer import InitFrom
 from motrix_train.storage import checkpoint
@@ -42,6 +42,17 @@ class TrainRequest:
     origin: InitFrom | None = None
     workers: int = 1
 
+    @property
+    def training_fields(self) -> dict[str, Any]:
+        """The fields of the task in training, which may differ from those of an evaluation."""
+        return environment.merged(self.cfg.training_env, self.env_kwargs)
+
+    @property
+    def arrays(self) -> str:
+        """What the environments of the training take and give: see `environment.training_arrays`."""
+        can = self.backend == "torch" and isinstance(self.cfg, PPOCfg)
+        return environment.training_arrays(self.env_id, self.training_fields, can)
+
     def create_run(self, command: str, path: Path | None = None, root: Path = RUNS) -> RunDirectory:
         """Makes the run directory, which stores the request; `motrix_train.training.run.train_run` trains it.
 
@@ -54,7 +65,7 @@ class TrainRequest:
             UsageError: The environment cannot be made, or `path` exists.
             RunError: The disk refuses; nothing stays behind.
         """
-        environment.make_env(self.env_id, 1, self.env_kwargs).close()
+        environment.make_env(self.env_id, 1, self.env_kwargs, arrays=self.arrays).close()
         assert self.cfg.seed is not None
         record = {
             "env_kwargs": dict(self.env_kwargs),

@@ -126,6 +126,18 @@ class RolloutStatistics:
                 if present.size:
                     self._sums[group][name] += float(present.mean())
 
+    def add_sums(self, sums: Mapping[tuple[str, str], float], endings: Mapping[str, int]) -> None:
+        """Adds what several steps came to, which are counted already.
+
+        Args:
+            sums: By group and name, the sum over the steps of the mean over the environments.
+            endings: How many episodes ended for each reason.
+        """
+        for (group, name), total in sums.items():
+            self._sums[group][name] += total
+        for reason, count in endings.items():
+            self._endings[reason] += count
+
     @contextmanager
     def clock(self, phase: str) -> Iterator[None]:
         """Adds the time of the block to a phase."""

@@ -23,6 +23,7 @@ from motrix_train.storage.versions import installed_versions
 from motrix_train.training.agents import box, fresh_agent
 from motrix_train.training.callbacks import Callback
 from motrix_train.training.collector import RolloutCollector
+from motrix_train.training.device_collector import DeviceCollector
 from motrix_train.training.divergence_check import DivergenceCheck
 from motrix_train.training.divergence_recorder import DivergenceRecorder
 from motrix_train.training.episode_cuts import FirstEpisodeCuts
@@ -71,8 +72,9 @@ def train_policy(
     seeds = Seeds.from_run_seed(cfg.seed).for_worker(group.rank, cfg.num_envs)
     with ExitStack() as opened:
         replay = None if run is None else run.path / "replay"
+        arrays = "numpy" if dump_diverged else request.arrays  # every state is kept, on the host
         env, agent, transferred = group.run(
-            _make_agent, opened, request, backend, resumed, seeds.networks, group, replay
+            _make_agent, opened, request, arrays, backend, resumed, seeds.networks, group, replay
         )
         if group.size > 1:
             backend.load_agent_state(agent, group.from_main(lambda: backend.agent_state(agent)))
@@ -83,8 +85,9 @@ def train_policy(
         check = DivergenceCheck(agent, backend, cfg, run)
         cuts = group.run(_first_episode_cuts, env, request, seeds.env)
         if dump_diverged and run is not None:
-            env = DivergenceRecorder(env, run, request.env_id, _training_fields(request), cfg.seed)
-        collector = RolloutCollector(env, agent, cfg, cuts, check, cfg.num_envs * group.size)
+            env = DivergenceRecorder(env, run, request.env_id, request.training_fields, cfg.seed)
+        collector_of = DeviceCollector if env_protocol.is_on_device(env) else RolloutCollector
+        collector = collector_of(env, agent, cfg, cuts, check, cfg.num_envs * group.size)
         loop = TrainingLoop(collector, agent, backend, cfg, group, check, reporter)
         resume_state = group.from_main(lambda: resumed.resume_state if resumed else {})
 
@@ -108,6 +111,7 @@ def train_policy(
 def _make_agent(
     opened: ExitStack,
     request: TrainRequest,
+    arrays: str,
     backend: Backend,
     resumed: Checkpoint | None,
     seed: int,
@@ -121,7 +125,7 @@ def _make_agent(
             "epoch each at another step: give kl_threshold=0"
         )
     num_threads = request.num_threads if request.num_threads or group.size == 1 else group.cpus
-    env = opened.enter_context(closing(_make_training_env(request, request.cfg.num_envs, num_threads)))
+    env = opened.enter_context(closing(_make_training_env(request, request.cfg.num_envs, num_threads, arrays)))
     backend.seed_everything(seed)
     agent = fresh_agent(env, request.env_id, request.cfg, backend, request.device, group, replay)
     transferred = None
@@ -137,13 +141,8 @@ def _make_agent(
     return env, agent, transferred
 
 
-def _make_training_env(request: TrainRequest, num_envs: int, num_threads: int) -> VectorEnv:
-    return environment.make_env(request.env_id, num_envs, _training_fields(request), num_threads)
-
-
-def _training_fields(request: TrainRequest) -> dict[str, Any]:
-    """The fields of the task in training, which may differ from those of an evaluation."""
-    return environment.merged(request.cfg.training_env, request.env_kwargs)
+def _make_training_env(request: TrainRequest, num_envs: int, num_threads: int, arrays: str = "numpy") -> VectorEnv:
+    return environment.make_env(request.env_id, num_envs, request.training_fields, num_threads, arrays)
 
 
 def _first_episode_cuts(env: VectorEnv, request: TrainRequest, seed: int) -> FirstEpisodeCuts | None:

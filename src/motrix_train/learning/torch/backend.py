@@ -107,7 +107,9 @@ class TorchBackend(Backend):
         )
 
     def _conversions(self, device: torch.device) -> dict[str, Any]:
-        def to_device(array: np.ndarray) -> torch.Tensor:
+        def to_device(array: np.ndarray | torch.Tensor) -> torch.Tensor:
+            if isinstance(array, torch.Tensor):
+                return array.to(device, torch.bool if array.dtype == torch.bool else torch.float32, copy=True)
             return torch.tensor(array, device=device, dtype=torch.bool if array.dtype == bool else torch.float32)
 
         return {
