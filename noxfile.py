@@ -83,7 +83,7 @@ def package(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Types, with both backends there to be checked against, as on each of the three systems."""
-    install(session, "--no-compile", ".[all,docs,sb3,rsl-rl,warp]", "array-api-compat", "torchrl", "pyright[nodejs]")
+    install(session, "--no-compile", ".[all,docs,sb3,rsl-rl,warp]", "torchrl", "pyright[nodejs]")
     for system in ("Linux", "Darwin", "Windows"):
         session.run("pyright", "--pythonplatform", system, *session.posargs)
 

@@ -143,7 +143,7 @@ def make_env(
         env_id: Registered id.
         num_envs: Number of environments.
         env_kwargs: Fields of the task.
-        num_threads: Physics threads, 0 for all CPUs.
+        num_threads: Physics threads, 0 for all CPUs; MuJoCo Warp has none.
         arrays: What an environment of ours takes and gives: "torch" for tensors on the device of MuJoCo Warp.
         rendering: ``render_mode`` and ``render_size``, as in `motrix_gym`.
 
@@ -156,7 +156,8 @@ def make_env(
             raise UsageError(f"{spec.id}: {name} is not a field of the task: leave it out")
     if num_envs < 1:
         raise UsageError(f"num_envs is {num_envs}; it takes a whole number from 1")
-    threads = {"num_threads": num_threads} if num_threads else {}  # environments of others may not know the argument
+    has_threads = num_threads and env_kwargs.get("physics") != "warp"
+    threads = {"num_threads": num_threads} if has_threads else {}  # environments of others may not know the argument
     if spec.vector_entry_point is None:
         threads |= SAME_STEP
     if task_of(spec) is not None:

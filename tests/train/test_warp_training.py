@@ -21,7 +21,7 @@ def motrix_train(*arguments: str) -> str:
 
 
 def test_a_ready_made_policy_is_as_good_in_the_other_engine():
-    episodes = "--episodes=16", "--json"
+    episodes = "--episodes=16", "--json", "--num-threads=1"
     mujoco, warp = (
         json.loads(motrix_train("evaluate", PENDULUM, "--pretrained", *engine, *episodes)) for engine in ((), WARP)
     )
