@@ -196,6 +196,18 @@ def test_the_laws_hold_on_tensors(env_id, fields):
     assert set(report.skipped) == {"termination", "single", "bad_actions"}
 
 
+def test_a_step_of_the_engine_leaves_what_it_gave_before():
+    envs = made(PENDULUM, **TORCH)
+    envs.reset(seed=0)
+    physics, ctrl = envs.batch.physics, torch.ones(envs.action_space.shape)
+    before, _ = physics.step(ctrl)
+    kept = {"qpos": before.qpos.clone(), "qvel": before.qvel.clone()} | {n: x.clone() for n, x in before.sensor.items()}
+    after, _ = physics.step(ctrl)
+    assert not torch.equal(after.qpos, before.qpos)
+    for name, x in {"qpos": before.qpos, "qvel": before.qvel, **before.sensor}.items():
+        assert torch.equal(x, kept[name]), name
+
+
 def test_a_critic_sees_tensors_too():
     numpys, torchs = (made(GO1, max_episode_steps=3, **RANDOMIZED, **kwargs) for kwargs in (WARP, TORCH))
     for envs in (numpys, torchs):
