@@ -2,6 +2,7 @@
 
     python benchmarks/gpu.py                                              # Go1 with 256 to 32768 environments
     python benchmarks/gpu.py Motrix/CartPole-v0 --num-envs 1024 4096
+    python benchmarks/gpu.py --arrays torch                               # with what a step gives left on the device
     python benchmarks/gpu.py --device cpu --num-envs 2 4 --seconds 0.5    # without a GPU, to see that it runs
 
 All rates are control steps of one environment in a second of the wall. A line of JSON for each number of environments,
@@ -21,7 +22,7 @@ import mujoco_warp as mjw
 import numpy as np
 import warp as wp
 
-import motrix_gym  # noqa: F401
+from motrix_gym import rows
 from motrix_gym.physics.warp import WarpPhysics
 from motrix_gym.physics.warp_model import buffer_sizes, put_model
 
@@ -34,25 +35,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("id", nargs="?", default="Motrix/Go1-v0")
     parser.add_argument("--num-envs", type=int, nargs="+", default=[2**k for k in range(8, 16)])
     parser.add_argument("--device", default="cuda:0", help="Warp's name")
+    parser.add_argument("--arrays", default="numpy", help="that a step takes and gives: numpy or torch")
     parser.add_argument("--seconds", type=float, default=5.0, help="that one rate is measured for")
     asked = parser.parse_args(arguments)
     for num_envs in asked.num_envs:
-        print(json.dumps(measure(asked.id, num_envs, asked.device, asked.seconds)), flush=True)
+        print(json.dumps(measure(asked.id, num_envs, asked.device, asked.arrays, asked.seconds)), flush=True)
     return 0
 
 
-def measure(env_id: str, num_envs: int, device: str, seconds: float) -> dict[str, Any]:
+def measure(env_id: str, num_envs: int, device: str, arrays: str, seconds: float) -> dict[str, Any]:
     """The rates of one id with some number of environments on a device."""
-    envs: Any = gymnasium.make_vec(env_id, num_envs=num_envs, physics="warp", device=device).unwrapped
+    kwargs = {"physics": "warp", "device": device, "arrays": arrays}
+    envs: Any = gymnasium.make_vec(env_id, num_envs=num_envs, **kwargs).unwrapped
     envs.reset(seed=0)
     batch = envs.batch
     physics: WarpPhysics = batch.physics
     state, random = batch.state, np.random.default_rng(0)
-    action = random.uniform(envs.action_space.low, envs.action_space.high)
+    action = rows.from_host(random.uniform(envs.action_space.low, envs.action_space.high), batch.example)
     ctrl = batch.task.control(state.physics, state.task, action)
     begin = physics.save()
     substeps = round(batch.control_dt / physics.model.opt.timestep)
-    bare = rate(bare_step(physics.model, num_envs, device, substeps, begin, ctrl), num_envs, seconds)
+    bare = rate(bare_step(physics.model, num_envs, device, substeps, begin, rows.to_host(ctrl)), num_envs, seconds)
     engine = rate(lambda: physics.step(ctrl), num_envs, seconds)
     physics.restore(begin)
     return {
@@ -60,6 +63,7 @@ def measure(env_id: str, num_envs: int, device: str, seconds: float) -> dict[str
         "device": wp.get_device(device).name,
         "versions": {"mujoco_warp": mjw.__version__, "warp": wp.__version__, "mujoco": mujoco.__version__},
         "num_envs": num_envs,
+        "arrays": arrays,
         "physics_steps_of_a_control_step": substeps,
         "mujoco_warp_per_second": bare,
         "engine_per_second": engine,
