@@ -214,7 +214,7 @@ _OWN: dict[tuple[str, str], BaseRLCfg] = {
 }
 
 _BACKEND_DIFFERENCES: dict[tuple[str, str, str], dict[str, object]] = {
-    ("Motrix/Go1-v0", "ppo", "jax"): {"max_env_steps": 8_000_000},
+    ("Motrix/Go1-v0", "ppo", "jax"): {"max_env_steps": 8_000_000, "evaluation_interval": 50, "training_env": {}},
 }
 
 
