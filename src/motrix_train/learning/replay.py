@@ -101,11 +101,9 @@ class ReplayMemory:
         drawn = np.random.randint(steps * self.num_envs, size=batch_size)  # noqa: NPY002
         first = (drawn + (self.index - steps) * self.num_envs) % (self._places * self.num_envs)
         last, rewards, discounts = self._span(first, newest=steps - 1 - drawn // self.num_envs)
-        found = {
-            **{name: self._rows(name, last if name in _OF_LAST else first) for name in names if name in self._arrays},
-            "rewards": rewards,
-            DISCOUNTS: discounts,
-        }
+        found = {"rewards": rewards, DISCOUNTS: discounts}
+        for name in self._arrays.keys() & set(names) - found.keys():
+            found[name] = self._rows(name, last if name in _OF_LAST else first)
         return [[self._to_device(found[name]) if name in found else None for name in names]]
 
     def state(self) -> dict[str, Any]:
