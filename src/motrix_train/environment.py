@@ -187,7 +187,7 @@ def training_arrays(env_id: str, env_kwargs: Mapping[str, Any], can_take_tensors
         return "numpy"
     asked = env_kwargs.get(ARRAYS)
     if asked == "torch" and not can_take_tensors:
-        raise UsageError("arrays 'torch' is for PPO on Torch: leave it out")
+        raise UsageError("arrays 'torch' is for PPO, and needs Torch: leave it out")
     can = can_take_tensors and env_kwargs.get("physics") == "warp" and not issubclass(task_class(task), MultiTask)
     return asked or ("torch" if can else "numpy")
 

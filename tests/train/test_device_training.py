@@ -13,8 +13,10 @@ from test_resume import TINY, Stopper, job
 
 from motrix_gym.vector_env import BatchVectorEnv
 from motrix_train.config import BaseRLCfg, SACCfg
+from motrix_train.distributed import SINGLE_PROCESS
 from motrix_train.errors import RunError, UsageError
 from motrix_train.learning.agent import Agent
+from motrix_train.learning.backend import NAMES, select
 from motrix_train.storage.run_directory import RunDirectory
 from motrix_train.training.collector import RolloutCollector
 from motrix_train.training.device_collector import DeviceCollector
@@ -22,6 +24,7 @@ from motrix_train.training.request import TrainRequest
 from motrix_train.training.run import train_run
 
 torch = pytest.importorskip("torch")
+jax = pytest.importorskip("jax")
 warp = pytest.importorskip("warp")
 pytest.importorskip("mujoco_warp")
 
@@ -31,29 +34,54 @@ CLOCKS = ("seconds", "env_steps_per_second")
 TO_THE_HOST = ("numpy", "cpu", "tolist", "item", "__array__")
 
 
-def training(path: Path, cfg: BaseRLCfg = TINY, env_id: str = CARTPOLE, **fields: Any) -> RunDirectory:
-    request = replace(job("torch", env_id=env_id), cfg=cfg, num_threads=0, env_kwargs={**ON_WARP, **fields})
+def training(
+    path: Path, cfg: BaseRLCfg = TINY, env_id: str = CARTPOLE, backend: str = "torch", **fields: Any
+) -> RunDirectory:
+    request = replace(job(backend, env_id=env_id), cfg=cfg, num_threads=0, env_kwargs={**ON_WARP, **fields})
     return request.create_run("", path)
 
 
+@pytest.fixture(scope="module", params=NAMES)
+def backend(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+def whole(backend: str, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     """A run that was never stopped, to be read only."""
-    run = training(tmp_path_factory.mktemp("whole") / "run")
+    run = training(tmp_path_factory.mktemp("whole") / "run", backend=backend)
     assert not train_run(run, Stopper()).interrupted
     return run
 
 
+@pytest.mark.parametrize("backend_name", NAMES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bool])
+def test_a_backend_copies_tensors_as_it_copies_numpys_arrays(backend_name: str, dtype: Any):
+    backend: Any = select(backend_name)
+    conversions = backend._conversions(backend._device("cpu", SINGLE_PROCESS))
+    tensor = torch.arange(12).reshape(3, 4).T.to(dtype)
+    given = tensor.numpy().copy()
+    expected, found = (conversions["to_host"](conversions["to_device"](x)) for x in (given, tensor))
+    on_device = conversions["to_device"](tensor)
+    back = conversions["to_torch"](on_device, torch.zeros(1))
+    tensor.zero_()
+    assert found.dtype == expected.dtype
+    np.testing.assert_array_equal(found, given)
+    np.testing.assert_array_equal(conversions["to_host"](on_device), given)
+    assert isinstance(back, torch.Tensor)
+    np.testing.assert_array_equal(back.numpy(), given)
+
+
 @pytest.mark.parametrize("updates", [1, 4])
-def test_stopped_and_resumed(whole: RunDirectory, updates: int, tmp_path: Path):
-    run = training(tmp_path / "run")
+def test_stopped_and_resumed(whole: RunDirectory, backend: str, updates: int, tmp_path: Path):
+    run = training(tmp_path / "run", backend=backend)
     assert train_run(run, Stopper(updates)).interrupted
     assert not train_run(run, Stopper()).interrupted
     assert everything(run) == everything(whole)
 
 
-def test_it_is_the_training_on_numpys_arrays(whole: RunDirectory, tmp_path: Path):
-    on_numpys = training(tmp_path / "run", arrays="numpy")
+def test_it_is_the_training_on_numpys_arrays(whole: RunDirectory, backend: str, tmp_path: Path):
+    on_numpys = training(tmp_path / "run", backend=backend, arrays="numpy")
     train_run(on_numpys, Stopper())
     expected, found = on_numpys.progress(), whole.progress()
     assert list(found) == list(expected)
@@ -64,17 +92,17 @@ def test_it_is_the_training_on_numpys_arrays(whole: RunDirectory, tmp_path: Path
         np.testing.assert_array_equal(found[name][:2], expected[name][:2], err_msg=name)
 
 
-def test_a_critic_with_a_state_and_a_symmetric_robot_resume(tmp_path: Path):
+def test_a_critic_with_a_state_and_a_symmetric_robot_resume(backend: str, tmp_path: Path):
     cfg = replace(TINY, num_envs=4, max_env_steps=4 * 16 * 4, mirror="policy", evaluation_interval=0, critic="state")
     fields = {"observed": ("gravity", "joint_position", "joint_velocity", "last_action", "command", "gait_clock")}
-    runs = [training(tmp_path / name, cfg, GO1, friction=(0.5, 1.2), **fields) for name in "ab"]
+    runs = [training(tmp_path / name, cfg, GO1, backend, friction=(0.5, 1.2), **fields) for name in "ab"]
     for run, updates in zip(runs, (10**9, 2), strict=True):
         train_run(run, Stopper(updates))
     train_run(runs[1], Stopper())
     assert everything(runs[0]) == everything(runs[1])
 
 
-def test_a_step_of_a_training_copies_nothing_to_the_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_step_of_a_training_copies_nothing_to_the_host(backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     step, taken = DeviceCollector._step, []
 
     def refuse(*_: Any, **__: Any) -> Any:
@@ -89,10 +117,14 @@ def test_a_step_of_a_training_copies_nothing_to_the_host(tmp_path: Path, monkeyp
                 patch.setattr(torch.Tensor, name, refuse)
             for name in ("numpy", "assign", "list"):
                 patch.setattr(warp.array, name, refuse)
+            for name in ("__float__", "tolist", "item"):  # of one bool, "was one truncated?", SKRL asks JAX
+                patch.setattr(type(jax.numpy.zeros(1)), name, refuse)
+            patch.setattr(self._agent, "_to_host", refuse)
             return step(self, *arguments)
 
     monkeypatch.setattr(DeviceCollector, "_step", watched)
-    run = training(tmp_path / "run", replace(TINY, evaluation_interval=0, staggered_starts=False))
+    cfg = replace(TINY, evaluation_interval=0, staggered_starts=False)
+    run = training(tmp_path / "run", cfg, backend=backend)
     train_run(run, Stopper())
     assert len(taken) == 128
     assert run.progress()["episodes"][-1] >= 40
@@ -131,7 +163,7 @@ def test_recordings_of_what_diverges_are_on_the_host(tmp_path: Path, monkeypatch
 @pytest.mark.parametrize(
     ("changes", "arrays"),
     [
-        ({"backend": "jax"}, "numpy"),
+        ({"backend": "jax"}, "torch"),
         ({"cfg": SACCfg(seed=0)}, "numpy"),
         ({"env_kwargs": {}}, "numpy"),
         ({"env_id": "Motrix/MultiTask-v0"}, "numpy"),
@@ -147,7 +179,7 @@ def test_what_arrays_a_training_has(changes: dict[str, Any], arrays: str):
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"backend": "jax"}, "arrays 'torch' is for PPO on Torch: leave it out"),
+        ({"cfg": SACCfg(seed=0)}, "arrays 'torch' is for PPO, and needs Torch: leave it out"),
         ({"env_kwargs": {"arrays": "torch"}}, "arrays is 'torch'; physics='mujoco' has its states in NumPy's"),
         ({"env_kwargs": {"physics": "warp", "arrays": "tensor"}}, "arrays 'tensor' is not known"),
     ],

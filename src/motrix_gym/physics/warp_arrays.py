@@ -112,7 +112,7 @@ class TorchArrays(Exchange):
             self.example: Any = wp.to_torch(wp.zeros(1, dtype=float, device=device))
         except (AssertionError, RuntimeError) as reason:
             raise ValueError(
-                f"arrays='torch' is not possible on {device}: {reason}; install a Torch for it, or leave arrays out"
+                f"arrays='torch' is not possible on {device}: {reason}; install a Torch for it, or use arrays='numpy'"
             ) from None
 
     @contextmanager

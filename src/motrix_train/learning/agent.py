@@ -1,6 +1,6 @@
 """What a training asks of an agent, whatever its algorithm and its framework: act, record a transition, learn.
 
-What it is given are arrays of NumPy, or, on Torch, tensors of an environment that lives on a device.
+What it is given are arrays of NumPy, or tensors of Torch from an environment that lives on a device.
 """
 
 from __future__ import annotations
@@ -41,8 +41,9 @@ class Agent(ABC):
         skrl: The agent of SKRL, initialised and in training mode.
         rollouts: Vector steps between two updates.
         policy: Its policy without exploration, with the parameters of the moment.
-        to_device: Copies a NumPy array, or a tensor, to a tensor of the backend, floats as float32.
+        to_device: Copies a NumPy array, or a tensor of Torch, to a tensor of the backend, floats as float32.
         to_host: Copies a tensor to NumPy.
+        to_torch: Gives a tensor of the backend as one of Torch, on the device of another one.
         inference: A context in which no gradients are recorded.
         learning: A context in which the networks are updated.
         all_finite: Whether everything that it has learned is finite: networks, optimizers and normalizers.
@@ -60,6 +61,7 @@ class Agent(ABC):
         policy: Policy,
         to_device: Callable[[np.ndarray], Any],
         to_host: Callable[[Any], np.ndarray],
+        to_torch: Callable[[Any, Any], Any],
         inference: Callable[[], AbstractContextManager[Any]],
         learning: Callable[[], AbstractContextManager[Any]] = nullcontext,
         all_finite: Callable[[], bool],
@@ -76,7 +78,7 @@ class Agent(ABC):
         self._rollouts = rollouts
         self._bootstraps = bootstraps_at_time_limit
         self._to_device = to_device
-        self._to_host = to_host
+        self._to_host, self._to_torch = to_host, to_torch
         self._inference = inference
         self._learning = learning
         self._observations: Any = None
@@ -96,7 +98,7 @@ class Agent(ABC):
             self._actions, _ = self.skrl.act(self._observations, self._states, timestep=self._timestep, timesteps=0)
         if isinstance(observations, np.ndarray):
             return self._to_host(self._actions)
-        return self._actions.to(observations.device)
+        return self._to_torch(self._actions, observations)
 
     def record(
         self,

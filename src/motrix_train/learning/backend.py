@@ -250,7 +250,7 @@ class Backend(ABC):
 
     @abstractmethod
     def _conversions(self, device: Device) -> dict[str, Any]:
-        """How arrays come to a device and back: `to_device`, `to_host` and `inference` of an `Agent`."""
+        """How arrays come to a device and back: `to_device`, `to_host`, `to_torch` and `inference` of an `Agent`."""
 
     @abstractmethod
     def _sac_classes(self) -> SacClasses:

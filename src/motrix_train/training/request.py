@@ -10,6 +10,7 @@ from typing import Any
 from motrix_train import environment
 from motrix_train.config import BaseRLCfg, PPOCfg, to_json
 from motrix_train.errors import RunError
+from motrix_train.learning import backend
 from motrix_train.learning.transfer import InitFrom
 from motrix_train.storage import checkpoint
 from motrix_train.storage.array_file import SUFFIX
@@ -50,7 +51,7 @@ class TrainRequest:
     @property
     def arrays(self) -> str:
         """What the environments of the training take and give: see `environment.training_arrays`."""
-        can = self.backend == "torch" and isinstance(self.cfg, PPOCfg)
+        can = isinstance(self.cfg, PPOCfg) and backend.installed("torch")
         return environment.training_arrays(self.env_id, self.training_fields, can)
 
     def create_run(self, command: str, path: Path | None = None, root: Path = RUNS) -> RunDirectory:

@@ -21,6 +21,7 @@ from motrix_train.learning.agent import Agent
 from motrix_train.learning.backend import Backend, Device
 from motrix_train.learning.jax import sac, sac_networks
 from motrix_train.learning.jax.arrays import load_arrays, to_arrays, to_numpy
+from motrix_train.learning.jax.exchange import own_copy, to_torch
 from motrix_train.learning.jax.networks import make_models
 from motrix_train.learning.jax.normalizer import Normalizer
 from motrix_train.learning.jax.optimizers import all_finite, with_state
@@ -96,12 +97,15 @@ class JaxBackend(Backend):
         )
 
     def _conversions(self, device: Device) -> dict[str, Any]:
-        def to_device(array: np.ndarray) -> jax.Array:
-            # Without a copy JAX may share the buffer of the environment, which writes the next step into it.
-            own = np.array(array, dtype=np.int8 if array.dtype == bool else np.float32)
-            return jax.device_put(own, device)
+        def to_device(array: Any) -> jax.Array:
+            return jax.device_put(own_copy(array), device)
 
-        return {"to_device": to_device, "to_host": np.array, "inference": contextlib.nullcontext}
+        return {
+            "to_device": to_device,
+            "to_host": np.array,
+            "to_torch": to_torch,
+            "inference": contextlib.nullcontext,
+        }
 
     def _sac_classes(self) -> SacClasses:
         models, policy = sac_networks.make_models, sac.mean_policy

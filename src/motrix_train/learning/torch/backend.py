@@ -115,6 +115,7 @@ class TorchBackend(Backend):
         return {
             "to_device": to_device,
             "to_host": to_host,
+            "to_torch": lambda tensor, other: tensor.to(other.device),
             "inference": torch.no_grad,
             "learning": float32_with_onednn,
         }
