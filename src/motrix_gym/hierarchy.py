@@ -12,9 +12,9 @@ import numpy as np
 
 from motrix_gym import arguments
 from motrix_gym.batch import Batch
+from motrix_gym.batch_vector_env import BatchVectorEnv
 from motrix_gym.outcome import Outcome
 from motrix_gym.state import Array
-from motrix_gym.vector_env import BatchVectorEnv
 
 LowLevel = Callable[[Array], Array]  # observations (n, k) float32 -> actions (n, m)
 ENVS_AT_A_TIME = 64

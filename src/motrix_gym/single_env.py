@@ -13,11 +13,12 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.wrappers import TimeLimit
 
 from motrix_gym.arguments import known_options
+from motrix_gym.batch_vector_env import warn_of_no_render_mode
 from motrix_gym.entry_points import PlainSpec
 from motrix_gym.multi_task import MultiTask
 from motrix_gym.symmetry import Mirror
 from motrix_gym.task import Task
-from motrix_gym.vector_env import MotrixVectorEnv, warn_of_no_render_mode
+from motrix_gym.vector_env import MotrixVectorEnv
 
 
 class MotrixEnv(PlainSpec, gym.Env):  # pyright: ignore[reportIncompatibleVariableOverride]

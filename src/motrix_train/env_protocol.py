@@ -15,7 +15,7 @@ import gymnasium
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
 
-from motrix_gym.vector_env import BatchVectorEnv
+from motrix_gym.batch_vector_env import BatchVectorEnv
 
 
 class ResumableEnv(Protocol):

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trajectories import actions_for, play
 
+from motrix_gym.batch_vector_env import BatchVectorEnv
 from motrix_gym.hierarchy import HierarchicalVectorEnv
 from motrix_gym.testing import check_vector_env
-from motrix_gym.vector_env import BatchVectorEnv
 
 CARTPOLE, GO1 = "Motrix/CartPole-v0", "Motrix/Go1-v0"
 NOISE = {"linear_velocity": 0.1, "joint_velocity": 1.5, "gravity": 0.05}

@@ -11,7 +11,7 @@ import pytest
 from comparison import everything
 from test_resume import TINY, Stopper, job
 
-from motrix_gym.vector_env import BatchVectorEnv
+from motrix_gym.batch_vector_env import BatchVectorEnv
 from motrix_train.config import BaseRLCfg, SACCfg
 from motrix_train.distributed import SINGLE_PROCESS
 from motrix_train.errors import RunError, UsageError

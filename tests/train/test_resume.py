@@ -191,7 +191,7 @@ def test_other_versions_are_said_before_the_run_goes_on(whole: RunDirectory, cap
 
 
 def test_an_environment_without_a_state_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    from motrix_gym.vector_env import BatchVectorEnv
+    from motrix_gym.batch_vector_env import BatchVectorEnv
 
     run = job("torch").create_run("", tmp_path / "run")
     monkeypatch.delattr(BatchVectorEnv, "get_state")

@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 from gymnasium.vector import VectorEnv, VectorWrapper
 
-from motrix_gym.vector_env import BatchVectorEnv
+from motrix_gym.batch_vector_env import BatchVectorEnv
 from motrix_train import env_protocol
 from motrix_train import infos as step_infos
 from motrix_train.env_protocol import ResumableEnv

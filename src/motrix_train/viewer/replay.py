@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from motrix_gym.vector_env import BatchVectorEnv
+from motrix_gym.batch_vector_env import BatchVectorEnv
 from motrix_train import environment
 from motrix_train.errors import RunError, UsageError
 from motrix_train.storage import recording

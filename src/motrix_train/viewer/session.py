@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from motrix_gym.vector_env import BatchVectorEnv
+from motrix_gym.batch_vector_env import BatchVectorEnv
 from motrix_train import env_protocol, environment
 from motrix_train import infos as step_infos
 from motrix_train.errors import UsageError
