@@ -1,7 +1,7 @@
 """A higher task over a low-level policy: what a held command comes to, told again control step by control step."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -26,6 +26,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "hierarchy.md"
 SPACE = Box(-2.0, 2.0, (1,))
 COMMAND = slice(4, 5)
 NUM_ACTIONS = 12
+MUJOCO: dict[str, Any] = {"num_threads": 1}
+WARP: dict[str, Any] = {"physics": "warp", "device": "cpu"}
 INPUT_WEIGHTS, OUTPUT_WEIGHTS = (
     np.random.default_rng(0).normal(size=size).astype(np.float32) for size in ((5, 50), (50, 1))
 )
@@ -85,8 +87,9 @@ def hierarchy(
     hold: int = 4,
     limit: int | None = 22,
     mode: AutoresetMode = AutoresetMode.SAME_STEP,
+    engine: Mapping[str, Any] = MUJOCO,
 ) -> HierarchicalVectorEnv:
-    env = MotrixVectorEnv(Commanded(), num_rows, max_episode_steps=limit, num_threads=1, autoreset_mode=mode)
+    env = MotrixVectorEnv(Commanded(), num_rows, max_episode_steps=limit, autoreset_mode=mode, **engine)
     return HierarchicalVectorEnv(env, low_level, hold=hold, command_space=SPACE)
 
 
@@ -102,9 +105,11 @@ def test_the_checker_finds_nothing(low_level, hold, mode):
     assert report.skipped.keys() == {"single"}
 
 
-def held_by_hand(seed: int, hold: int, limit: int, actions: np.ndarray) -> list[Event]:
+def held_by_hand(
+    seed: int, hold: int, limit: int, actions: np.ndarray, engine: Mapping[str, Any] = MUJOCO
+) -> list[Event]:
     """The events of one row: its control steps one after the other, in an environment that resets nothing itself."""
-    env = MotrixVectorEnv(Commanded(), max_episode_steps=limit, num_threads=1, autoreset_mode=AutoresetMode.DISABLED)
+    env = MotrixVectorEnv(Commanded(), max_episode_steps=limit, autoreset_mode=AutoresetMode.DISABLED, **engine)
     observation, _ = env.reset(seed=seed)
     events = [{"begin": observation[0]}]
     for action in actions:
@@ -149,6 +154,16 @@ def test_a_step_is_its_control_steps_up_to_the_end_of_the_episode(seed, num_rows
     trajectories = play(hierarchy(num_rows, hold=hold, limit=limit, mode=mode), seed, actions)
     for row, found in enumerate(trajectories):
         expected = held_by_hand(seed + row, hold, limit, actions[:, row])
+        assert_same(expected[: len(found)], found)
+
+
+def test_so_it_is_with_mujoco_warp():
+    pytest.importorskip("mujoco_warp")
+    hold, limit, actions = 9, 13, commands(2)
+    trajectories = play(hierarchy(2, hold=hold, limit=limit, engine=WARP), 0, actions)
+    for row, found in enumerate(trajectories):
+        expected = held_by_hand(row, hold, limit, actions[:, row], WARP)
+        assert len(found) > NUM_ACTIONS + 1  # an episode ends
         assert_same(expected[: len(found)], found)
 
 
