@@ -23,7 +23,7 @@ PAGE = ROOT / "docs" / "warp.md"
 GENERATED = re.compile(r"(?<=<!-- other engine -->\n).*?(?=<!-- end of other engine -->)", re.DOTALL)
 
 EPISODES = 16
-ENGINES = {"mujoco": (), "warp": ("--env", "physics=warp", "--env", "device=cpu")}
+ENGINES = {"mujoco": (), "warp": ("--physics", "warp", "--env", "device=cpu")}
 DIGITS = 3  # significant, of a metric
 
 

@@ -12,7 +12,17 @@ from rich.console import Console
 from rich.table import Table
 
 from motrix_train import environment
-from motrix_train.commands.options import AsJson, EnvFields, Imports, NumThreads, OtherEnv, Pretrained, Target
+from motrix_train.commands.options import (
+    AsJson,
+    EnvFields,
+    Imports,
+    NumThreads,
+    OtherEnv,
+    Physics,
+    Pretrained,
+    Target,
+    with_physics,
+)
 from motrix_train.policies import TrainedPolicy
 from motrix_train.training.evaluation import Evaluation, evaluate_policy
 from motrix_train.training.progress import share_bar
@@ -29,6 +39,7 @@ def evaluate(
     env_id: OtherEnv = None,
     env_fields: EnvFields = None,
     as_json: AsJson = False,
+    physics: Physics = None,
     num_threads: NumThreads = 0,
     imports: Imports = None,
 ) -> None:
@@ -40,9 +51,11 @@ def evaluate(
 
     Example: motrix-train evaluate Motrix/Go1-v0 --pretrained
 
+    Example: motrix-train evaluate Motrix/Go1-v0 --pretrained --physics warp
+
     Example: motrix-train evaluate runs/my_walker --env 'command_high=[2.0, 0.8, 1.0]' --stochastic
     """
-    fields = environment.parse_kwargs(env_fields or ())
+    fields = environment.parse_kwargs(with_physics(env_fields, physics))
     trained = TrainedPolicy.open(target, None, env_id, fields, ready_made=pretrained)
     checkpoint, act = trained.checkpoint, trained.acting(np.random.default_rng(seed) if stochastic else None)
     with share_bar(Console(stderr=True), "evaluating") as on_progress:

@@ -38,6 +38,11 @@ def complete_backend(typed: str) -> list[str]:
     return [name for name in ("auto", *NAMES) if name.startswith(typed)]
 
 
+def complete_physics(typed: str) -> list[str]:
+    """Completes the name of a physics engine."""
+    return [name for name in ("mujoco", "warp") if name.startswith(typed)]
+
+
 EnvId = Annotated[
     str,
     typer.Argument(metavar="ENV", help="Environment id, as `list` shows it.", autocompletion=complete_env_id),
@@ -133,11 +138,26 @@ NumThreads = Annotated[
         help="Threads of the physics; 0, the default, is one for each CPU.",
     ),
 ]
+Physics = Annotated[
+    str | None,
+    typer.Option(
+        "--physics",
+        metavar="NAME",
+        rich_help_panel=MACHINE,
+        help="The engine, mujoco or warp, short for --env physics=NAME.",
+        autocompletion=complete_physics,
+    ),
+]
 Device = Annotated[
     str | None,
     typer.Option(metavar="NAME", rich_help_panel=MACHINE, help="Where the networks are, for example cpu or cuda:0."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")]
+
+
+def with_physics(env_fields: Sequence[str] | None, physics: str | None) -> list[str]:
+    """The values of --env, and that of --physics as one of them."""
+    return [*(env_fields or ()), *([f"physics={physics}"] if physics else ())]
 
 
 def parse_count(text: str) -> int:

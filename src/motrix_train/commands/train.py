@@ -20,12 +20,14 @@ from motrix_train.commands.options import (
     EnvFields,
     Imports,
     NumThreads,
+    Physics,
     Settings,
     complete_env_id,
     complete_run,
     complete_target,
     parse_count,
     read_changes,
+    with_physics,
 )
 from motrix_train.commands.processes import LAUNCHERS, connect_processes
 from motrix_train.commands.program import PROGRAM, command
@@ -126,6 +128,7 @@ def train(
         ),
     ] = False,
     backend: BackendName = "auto",
+    physics: Physics = None,
     device: Device = None,
     run_dir: Annotated[Path | None, typer.Option(metavar="DIR", help="The run's own new directory.")] = None,
     num_threads: NumThreads = 0,
@@ -178,7 +181,7 @@ def train(
             return _resumed(resume, request, group, backend, console, video_every, wandb)
         _require_environment(env_id, init_from, partial, fresh_normaliser)
         chosen_seeds = _parse_seeds(seeds, seed, random_seed, group) if seeds else [seed]
-        given, env_kwargs = read_changes(env_id or "", config, settings, env_fields, algorithm)
+        given, env_kwargs = read_changes(env_id or "", config, settings, with_physics(env_fields, physics), algorithm)
         given |= _given(num_envs=num_envs, max_env_steps=max_env_steps)
         requests = [request_for(chosen, given, env_kwargs) for chosen in chosen_seeds]
         _print_budget(console, max_env_steps, requests[0])
