@@ -19,6 +19,7 @@ import motrix_gym  # noqa: F401  (registers the ids)
 from motrix_gym.entry_points import task_of
 from motrix_gym.fields import short
 from motrix_gym.multi_task import MultiTask
+from motrix_gym.physics import engine
 from motrix_gym.registration import task_class
 from motrix_train import schema
 from motrix_train.errors import UsageError
@@ -190,6 +191,22 @@ def training_arrays(env_id: str, env_kwargs: Mapping[str, Any], can_take_tensors
         raise UsageError("arrays 'torch' is for PPO, and needs Torch: leave it out")
     can = can_take_tensors and env_kwargs.get("physics") == "warp" and not issubclass(task_class(task), MultiTask)
     return asked or ("torch" if can else "numpy")
+
+
+def fields_of_worker(env_kwargs: Mapping[str, Any], worker: int, workers: int) -> dict[str, Any]:
+    """Fields of the task for one of several workers: with MuJoCo Warp, its environments are on a GPU of its own.
+
+    Where there are fewer GPUs than workers they are shared; a GPU with a number, or the CPU, is that of all workers.
+
+    Args:
+        env_kwargs: The fields for all workers.
+        worker: Its number among the workers that see the same GPUs, from 0.
+        workers: How many workers there are in all.
+    """
+    shared = env_kwargs.get("physics") != "warp" or env_kwargs.get("device", "cuda") != "cuda"
+    if workers == 1 or shared or not (gpus := engine.warp_gpus()):
+        return dict(env_kwargs)
+    return {**env_kwargs, "device": f"cuda:{worker % gpus}"}
 
 
 def action_space(env_id: str, env_kwargs: Mapping[str, Any]) -> Any:

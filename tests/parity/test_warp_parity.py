@@ -65,7 +65,11 @@ def test_the_page_has_what_was_recorded(parity, recorded):
 
 def test_speed_is_measured_on_any_device(monkeypatch, capsys):
     speed = load(BENCHMARKS / "gpu.py", monkeypatch)
-    assert speed.main(["Motrix/Pendulum-v0", "--device", "cpu", "--num-envs", "2", "3", "--seconds", "0.05"]) == 0
+    asked = ["Motrix/Pendulum-v0", "--device", "cpu", "--num-envs", "2", "3", "--seconds", "0.05", "--train", "3"]
+    assert speed.main(asked) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
     assert [line["num_envs"] for line in lines] == [2, 3]
-    assert all(line[f"{what}_per_second"] > 0 for line in lines for what in ("mujoco_warp", "engine", "env_steps"))
+    assert all(
+        line[f"{what}_per_second"] > 0 for line in lines for what in ("mujoco_warp", "engine", "env_steps", "training")
+    )
+    assert 1000 < lines[0]["bytes"] < 3000

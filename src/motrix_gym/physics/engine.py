@@ -81,12 +81,19 @@ class Engine:
         return WarpPhysics(model, num_envs, self.device, control_dt, arrays=self.arrays)
 
 
-def _check_device(device: str | None) -> None:
-    """Refuses a GPU that is not here."""
+def warp_gpus() -> int:
+    """How many GPUs MuJoCo Warp can use here; 0 where it is not installed."""
+    if any(importlib.util.find_spec(package) is None for package in _PACKAGES):
+        return 0
     import warp as wp
 
     wp.config.log_level = wp.LOG_WARNING  # below, it prints to standard output, where a command may write JSON
-    gpus = wp.get_cuda_device_count()
+    return wp.get_cuda_device_count()
+
+
+def _check_device(device: str | None) -> None:
+    """Refuses a GPU that is not here."""
+    gpus = warp_gpus()
     number = int(device.partition(":")[2] or 0) if device is not None and device != "cpu" else -1
     if number >= gpus:
         here = f"there are {gpus}, from cuda:0 on" if gpus else "Warp finds no GPU with CUDA here"

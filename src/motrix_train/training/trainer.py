@@ -83,7 +83,7 @@ def train_policy(
             recorder = Recorder(run, callback, _checkpoint_template(env, request))
             reporter = _make_reporter(opened.enter_context(closing(recorder)), request, agent, seeds.evaluation, goal)
         check = DivergenceCheck(agent, backend, cfg, run)
-        cuts = group.run(_first_episode_cuts, env, request, seeds.env)
+        cuts = group.run(_first_episode_cuts, env, request, seeds.env, group)
         if dump_diverged and run is not None:
             env = DivergenceRecorder(env, run, request.env_id, request.training_fields, cfg.seed)
         collector_of = DeviceCollector if env_protocol.is_on_device(env) else RolloutCollector
@@ -125,7 +125,7 @@ def _make_agent(
             "epoch each at another step: give kl_threshold=0"
         )
     num_threads = request.num_threads if request.num_threads or group.size == 1 else group.cpus
-    env = opened.enter_context(closing(_make_training_env(request, request.cfg.num_envs, num_threads, arrays)))
+    env = opened.enter_context(closing(_make_training_env(request, request.cfg.num_envs, num_threads, group, arrays)))
     backend.seed_everything(seed)
     agent = fresh_agent(env, request.env_id, request.cfg, backend, request.device, group, replay)
     transferred = None
@@ -141,17 +141,22 @@ def _make_agent(
     return env, agent, transferred
 
 
-def _make_training_env(request: TrainRequest, num_envs: int, num_threads: int, arrays: str = "numpy") -> VectorEnv:
-    return environment.make_env(request.env_id, num_envs, request.training_fields, num_threads, arrays)
+def _make_training_env(
+    request: TrainRequest, num_envs: int, num_threads: int, group: ProcessGroup, arrays: str = "numpy"
+) -> VectorEnv:
+    fields = environment.fields_of_worker(request.training_fields, group.gpu, group.size)
+    return environment.make_env(request.env_id, num_envs, fields, num_threads, arrays)
 
 
-def _first_episode_cuts(env: VectorEnv, request: TrainRequest, seed: int) -> FirstEpisodeCuts | None:
+def _first_episode_cuts(
+    env: VectorEnv, request: TrainRequest, seed: int, group: ProcessGroup
+) -> FirstEpisodeCuts | None:
     """The cuts of the first episodes; None if they are switched off or not possible."""
     limit = env_protocol.time_limit(env)
     if limit is None or not request.cfg.staggered_starts:
         return None
     resets_envs = env_protocol.resets_envs(
-        env, lambda num_envs: _make_training_env(request, num_envs, request.num_threads)
+        env, lambda num_envs: _make_training_env(request, num_envs, request.num_threads, group)
     )
     return FirstEpisodeCuts(env.num_envs, limit, seed) if resets_envs else None
 
