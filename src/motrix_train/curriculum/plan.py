@@ -43,7 +43,7 @@ _STAGE_KEYS = {
     "name": ((str,), "a text"),
     "env_id": ((str,), 'an environment id, as in "Motrix/Go1-v0"'),
     "env": ((dict,), "a table of fields of the task"),
-    "set": ((dict,), "a table of fields of the PPO configuration"),
+    "set": ((dict,), "a table of fields of the configuration"),
     "max_env_steps": ((int, float), "a whole number from 1"),
     "advance_when": ((str, list), 'a condition, as in "mean_return >= 20", or a list of them'),
     "otherwise": ((str,), f'"{GO_ON}" or "{STOP}"'),

@@ -26,6 +26,7 @@ class Pretrained:
     """How a ready-made policy was trained, and how good it is.
 
     Attributes:
+        row: Name of the row of that training, a file in ``benchmarks/learning/results``.
         command: What trained it.
         backend: What it was trained with.
         seed: Of the training.
@@ -38,6 +39,7 @@ class Pretrained:
         metrics: The task's own metrics, each averaged over all steps that have it, in the task's units.
     """
 
+    row: str
     command: str
     backend: BackendName
     seed: int
