@@ -59,6 +59,16 @@ PRESETS: dict[str, SACCfg] = {
     "Motrix/ReacherHard-v0": replace(
         SUITE, max_env_steps=48_000, training_env={"max_episode_steps": 100, "control_dt": 0.04}
     ),
+    "Motrix/CheetahRun-v0": replace(
+        SUITE,
+        max_env_steps=640_000,
+        evaluation_interval=250,
+        evaluation_episodes=16,
+        policy_hidden_layer_sizes=(256, 256),
+        value_hidden_layer_sizes=(256, 256),
+        n_steps=1,
+        training_env={"max_episode_steps": 250, "control_dt": 0.02},
+    ),
     "Motrix/HumanoidStand-v0": HUMANOID,
     "Motrix/HumanoidWalk-v0": HUMANOID,
     "Motrix/HumanoidRun-v0": HUMANOID,
