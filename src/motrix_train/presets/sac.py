@@ -36,6 +36,8 @@ HUMANOID = SACCfg(
     training_env={"max_episode_steps": 250, "control_dt": 0.05},
 )
 
+REACHER = replace(SUITE, max_env_steps=48_000, training_env={"max_episode_steps": 100, "control_dt": 0.04})
+
 PRESETS: dict[str, SACCfg] = {
     "Motrix/CartPoleSwingup-v0": replace(
         SUITE, max_env_steps=48_000, training_env={"max_episode_steps": 334, "control_dt": 0.03}
@@ -56,9 +58,8 @@ PRESETS: dict[str, SACCfg] = {
     "Motrix/FingerTurnHard-v0": replace(
         SUITE, max_env_steps=384_000, training_env={"max_episode_steps": 125, "control_dt": 0.06}
     ),
-    "Motrix/ReacherHard-v0": replace(
-        SUITE, max_env_steps=48_000, training_env={"max_episode_steps": 100, "control_dt": 0.04}
-    ),
+    "Motrix/ReacherEasy-v0": REACHER,
+    "Motrix/ReacherHard-v0": REACHER,
     "Motrix/CheetahRun-v0": replace(
         SUITE,
         max_env_steps=640_000,
