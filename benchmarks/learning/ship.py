@@ -56,7 +56,7 @@ def steps_of(run: Path) -> int:
 
 def entry(row: str, result: Mapping[str, Any]) -> dict[str, Any]:
     """The entry of the index for a row, of its name and content."""
-    known = {**result, **result["evaluation"], "row": row}
+    known = {**result, **result["evaluation"], "row": row, "seed": result["seed"]}  # not the seed of the evaluation
     return {field.name: known[field.name] for field in dataclasses.fields(Pretrained)}
 
 

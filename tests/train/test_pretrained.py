@@ -54,7 +54,7 @@ def _target(tables: ModuleType, env_id: str) -> float:
 def test_it_is_the_policy_of_its_row(env_id: str):
     entry = pretrained.index()[env_id]
     row = json.loads((ROWS / f"{entry.row}.json").read_text())
-    known = row | row["evaluation"] | {"row": entry.row}
+    known = row | row["evaluation"] | {"row": entry.row, "seed": row["seed"]}
     assert row["env_id"] == env_id
     assert dataclasses.asdict(entry) == {name: known[name] for name in dataclasses.asdict(entry)}
     read = checkpoint.read(pretrained.policy_file(env_id))
