@@ -144,7 +144,7 @@ Physics = Annotated[
         "--physics",
         metavar="NAME",
         rich_help_panel=MACHINE,
-        help="The engine, mujoco or warp, short for --env physics=NAME.",
+        help="Physics: mujoco or warp, short for --env physics=NAME.",
         autocompletion=complete_physics,
     ),
 ]

@@ -148,7 +148,7 @@ def train(
         bool, typer.Option("--watch", help="Serve the viewer of the newest policy meanwhile, in a process of its own.")
     ] = False,
     dump_diverged: Annotated[
-        bool, typer.Option("--dump-diverged", help="Keep the last second of environments that diverge, for `view`.")
+        bool, typer.Option("--dump-diverged", help="Keep the last second before a divergence, for `view`.")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the result.")] = False,
 ) -> None:
