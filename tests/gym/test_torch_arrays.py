@@ -196,6 +196,21 @@ def test_the_laws_hold_on_tensors(env_id, fields):
     assert set(report.skipped) == {"termination", "single", "bad_actions"}
 
 
+def test_gymnasiums_conversion_gives_the_same_numbers_as_arrays_of_jax():
+    jax = pytest.importorskip("jax")
+    own, plain = (gymnasium.make_vec(CARTPOLE, num_envs=3, max_episode_steps=4, **TORCH) for _ in range(2))
+    envs = gymnasium.wrappers.vector.ArrayConversion(own, env_xp=torch, target_xp=jax.numpy)
+    found, expected = envs.reset(seed=0)[0], plain.reset(seed=0)[0]
+    for action in np.random.default_rng(0).uniform(-1, 1, (9, 3, 1)).astype(np.float32):
+        assert isinstance(found, jax.Array)
+        np.testing.assert_array_equal(np.asarray(found), expected.numpy())
+        found, *outcome, infos = envs.step(jax.numpy.asarray(action))
+        expected, *plain_outcome, plain_infos = plain.step(torch.tensor(action))
+        for x, y in zip(outcome, plain_outcome, strict=True):
+            np.testing.assert_array_equal(np.asarray(x), y.numpy())
+        assert infos.keys() == plain_infos.keys()
+
+
 def test_a_step_of_the_engine_leaves_what_it_gave_before():
     envs = made(PENDULUM, **TORCH)
     envs.reset(seed=0)
