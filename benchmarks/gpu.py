@@ -67,7 +67,8 @@ def measure(env_id: str, num_envs: int, device: str, arrays: str, seconds: float
     ctrl = batch.task.control(state.physics, state.task, action)
     begin = physics.save()
     substeps = round(batch.control_dt / physics.model.opt.timestep)
-    bare = rate(bare_step(physics.model, num_envs, device, substeps, begin, rows.to_host(ctrl)), num_envs, seconds)
+    on_device, data = simulation(physics.model, num_envs, device)
+    bare = rate(bare_step(on_device, data, device, substeps, begin, rows.to_host(ctrl)), num_envs, seconds)
     engine = rate(lambda: physics.step(ctrl), num_envs, seconds)
     physics.restore(begin)
     return {
@@ -77,7 +78,7 @@ def measure(env_id: str, num_envs: int, device: str, arrays: str, seconds: float
         "num_envs": num_envs,
         "arrays": arrays,
         "physics_steps_of_a_control_step": substeps,
-        "bytes": round(size(simulation(physics.model, num_envs, device)[1]) / num_envs),
+        "bytes": round(size(data) / num_envs),
         "mujoco_warp_per_second": bare,
         "engine_per_second": engine,
         "env_steps_per_second": rate(lambda: envs.step(action), num_envs, seconds),
@@ -85,10 +86,9 @@ def measure(env_id: str, num_envs: int, device: str, arrays: str, seconds: float
 
 
 def bare_step(
-    model: mujoco.MjModel, num_envs: int, device: str, substeps: int, begin: np.ndarray, ctrl: np.ndarray
+    model: mjw.Model, data: mjw.Data, device: str, substeps: int, begin: np.ndarray, ctrl: np.ndarray
 ) -> Callable[[], None]:
     """A control step of `mujoco_warp.step` alone, from positions and velocities as in `begin`; on a GPU as a graph."""
-    on_device, data = simulation(model, num_envs, device)
     with wp.ScopedDevice(device):
         qpos, qvel = np.split(begin[:, 1 : 1 + model.nq + model.nv], [model.nq], axis=1)
         for field, x in ((data.qpos, qpos), (data.qvel, qvel), (data.ctrl, ctrl)):
@@ -97,7 +97,7 @@ def bare_step(
         def steps() -> None:
             with wp.ScopedDevice(device):
                 for _ in range(substeps):
-                    mjw.step(on_device, data)
+                    mjw.step(model, data)
 
         if not wp.get_device(device).is_cuda:
             return steps
@@ -138,17 +138,9 @@ def training_rate(env_id: str, num_envs: int, device: str, updates: int) -> floa
     """Env steps in a second of a whole training with the preset of an id, its environments and networks on a device."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "motrix_train", "train", env_id, "--quiet", f"--run-dir={folder}/run"]
-        command += [
-            "--backend=torch",
-            "--physics=warp",
-            f"--env=device={device}",
-            f"--device={device}",
-            f"--num-envs={num_envs}",
-        ]
-        command += [
-            "--set=evaluation_interval=0",
-            f"--max-env-steps={updates * num_envs * preset(env_id, 'torch').rollouts}",
-        ]
+        command += ["--backend=torch", "--physics=warp", f"--env=device={device}", f"--device={device}"]
+        command += [f"--num-envs={num_envs}", "--set=evaluation_interval=0"]
+        command += [f"--max-env-steps={updates * num_envs * preset(env_id, 'torch').rollouts}"]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         rates = RunDirectory.open(Path(folder) / "run").progress()["env_steps_per_second"]
     return round(float(np.median(rates[2:])), 1)

@@ -55,7 +55,7 @@ class Engine:
             return
         if self.num_threads:
             raise ValueError(f"num_threads is {self.num_threads}; physics='warp' has no threads, leave it out")
-        if any(importlib.util.find_spec(package) is None for package in _PACKAGES):
+        if not _is_installed():
             raise ValueError("physics='warp' needs MuJoCo Warp: pip install 'motrix-gym[warp]'")
         if self.arrays == "torch":
             for package, name in (("torch", "torch"), ("array_api_compat", "array-api-compat")):
@@ -81,9 +81,14 @@ class Engine:
         return WarpPhysics(model, num_envs, self.device, control_dt, arrays=self.arrays)
 
 
+def _is_installed() -> bool:
+    """Whether MuJoCo Warp can be imported."""
+    return all(importlib.util.find_spec(package) is not None for package in _PACKAGES)
+
+
 def warp_gpus() -> int:
     """How many GPUs MuJoCo Warp can use here; 0 where it is not installed."""
-    if any(importlib.util.find_spec(package) is None for package in _PACKAGES):
+    if not _is_installed():
         return 0
     import warp as wp
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from motrix_gym.physics.engine import ENGINES
 from motrix_train import environment
 from motrix_train.errors import UsageError
 from motrix_train.learning.backend import NAMES
@@ -40,7 +41,7 @@ def complete_backend(typed: str) -> list[str]:
 
 def complete_physics(typed: str) -> list[str]:
     """Completes the name of a physics engine."""
-    return [name for name in ("mujoco", "warp") if name.startswith(typed)]
+    return [name for name in ENGINES if name.startswith(typed)]
 
 
 EnvId = Annotated[
