@@ -124,8 +124,7 @@ def _make_agent(
             f"kl_threshold {request.cfg.kl_threshold} is not possible with {group.size} workers, which would stop an "
             "epoch each at another step: give kl_threshold=0"
         )
-    num_threads = request.num_threads if request.num_threads or group.size == 1 else group.cpus
-    env = opened.enter_context(closing(_make_training_env(request, request.cfg.num_envs, num_threads, group, arrays)))
+    env = opened.enter_context(closing(_make_training_env(request, request.cfg.num_envs, group, arrays)))
     backend.seed_everything(seed)
     agent = fresh_agent(env, request.env_id, request.cfg, backend, request.device, group, replay)
     transferred = None
@@ -141,9 +140,9 @@ def _make_agent(
     return env, agent, transferred
 
 
-def _make_training_env(
-    request: TrainRequest, num_envs: int, num_threads: int, group: ProcessGroup, arrays: str = "numpy"
-) -> VectorEnv:
+def _make_training_env(request: TrainRequest, num_envs: int, group: ProcessGroup, arrays: str = "numpy") -> VectorEnv:
+    """Makes environments of this process, with its share of the CPUs or on its own GPU."""
+    num_threads = request.num_threads if request.num_threads or group.size == 1 else group.cpus
     fields = environment.fields_of_worker(request.training_fields, group.gpu, group.size)
     return environment.make_env(request.env_id, num_envs, fields, num_threads, arrays)
 
@@ -155,9 +154,7 @@ def _first_episode_cuts(
     limit = env_protocol.time_limit(env)
     if limit is None or not request.cfg.staggered_starts:
         return None
-    resets_envs = env_protocol.resets_envs(
-        env, lambda num_envs: _make_training_env(request, num_envs, request.num_threads, group)
-    )
+    resets_envs = env_protocol.resets_envs(env, lambda num_envs: _make_training_env(request, num_envs, group))
     return FirstEpisodeCuts(env.num_envs, limit, seed) if resets_envs else None
 
 
