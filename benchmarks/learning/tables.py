@@ -32,7 +32,7 @@ BESIDE_SAC = """
 
 The same task with both, each with its preset: the return over 256 episodes, the env steps after which an evaluation
 first reached the target above, all env steps, and the wall time of the whole command, on a core that others used too.
-PPO is the run with the same seed, with Torch where it has none with the same backend.
+PPO is the run that is the most alike: with the same seed where there is one, then with the same backend, then with Torch.
 
 | environment | backend | seed | PPO | to target | env steps | wall time | SAC | to target | env steps | wall time |
 |---|---|---|---|---|---|---|---|---|---|---|
@@ -100,15 +100,15 @@ def _compared(name: str, results: list[dict]) -> str:
 
 
 def _beside(result: dict, results: list[dict]) -> str:
-    """A line of the comparison: a run of SAC, and that of PPO with the same backend and seed, or with Torch."""
-    env_id, seed = result["env_id"], result["seed"]
-    others = {
-        other["backend"]: other
-        for other in results
-        if (other["env_id"], other["seed"], _algorithm(other)) == (env_id, seed, "ppo") and "plan" not in other
-    }
-    other = others.get(result["backend"], others.get("torch"))
-    return f"| {env_id} | {result['backend']} | {seed} | {_costs(other)} | {_costs(result)} |"
+    """A line of the comparison: a run of SAC, and the run of PPO that is the most like it."""
+    env_id, backend, seed = result["env_id"], result["backend"], result["seed"]
+    of_ppo = [other for other in results if (other["env_id"], _algorithm(other)) == (env_id, "ppo")]
+
+    def likeness(other: dict) -> tuple[bool, ...]:
+        return other["seed"] == seed, other["backend"] == backend, other["backend"] == "torch"
+
+    other = max((other for other in of_ppo if "plan" not in other), key=likeness, default=None)
+    return f"| {env_id} | {backend} | {seed} | {_costs(other)} | {_costs(result)} |"
 
 
 def _costs(result: dict | None) -> str:

@@ -38,6 +38,15 @@ HUMANOID = SACCfg(
 
 REACHER = replace(SUITE, max_env_steps=48_000, training_env={"max_episode_steps": 100, "control_dt": 0.04})
 
+HOPPER = replace(
+    SUITE,
+    max_env_steps=640_000,
+    evaluation_interval=500,
+    evaluation_episodes=32,
+    target_entropy=-4.0,
+    training_env={"max_episode_steps": 125, "control_dt": 0.04, "stand_height": 0.8, "height_margin": 0.4},
+)
+
 PRESETS: dict[str, SACCfg] = {
     "Motrix/CartPoleSwingup-v0": replace(
         SUITE, max_env_steps=48_000, training_env={"max_episode_steps": 334, "control_dt": 0.03}
@@ -70,6 +79,8 @@ PRESETS: dict[str, SACCfg] = {
         n_steps=1,
         training_env={"max_episode_steps": 250, "control_dt": 0.02},
     ),
+    "Motrix/HopperStand-v0": HOPPER,
+    "Motrix/HopperHop-v0": HOPPER,
     "Motrix/HumanoidStand-v0": HUMANOID,
     "Motrix/HumanoidWalk-v0": HUMANOID,
     "Motrix/HumanoidRun-v0": HUMANOID,
