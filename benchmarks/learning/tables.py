@@ -32,7 +32,8 @@ BESIDE_SAC = """
 
 The same task with both, each with its preset: the return over 256 episodes, the env steps after which an evaluation
 first reached the target above, all env steps, and the wall time of the whole command, on a core that others used too.
-PPO is the run that is the most alike: with the same seed where there is one, then with the same backend, then with Torch.
+PPO is the run that is the most alike: with the same seed where there is one, then with the same backend, else with
+Torch.
 
 | environment | backend | seed | PPO | to target | env steps | wall time | SAC | to target | env steps | wall time |
 |---|---|---|---|---|---|---|---|---|---|---|
