@@ -33,7 +33,13 @@ from motrix_train.storage.checkpoint import Checkpoint
 CLIPS = Path(__file__).parent / "clips"
 TILE = (320, 240)  # pixels
 SECONDS = 4.0
-LONGER = {"CartPoleSwingup-v0": 8.0, "Pendulum-v0": 8.0, "Acrobot-v0": 8.0, "AnymalCNavigation-v0": 8.0}
+OTHER_SECONDS = {
+    "CartPoleSwingup-v0": 8.0,
+    "Pendulum-v0": 8.0,
+    "Acrobot-v0": 8.0,
+    "AnymalCNavigation-v0": 8.0,
+    "MultiTask-v0": 2.0,  # two tiles
+}
 FRAME_RATE = 25.0  # Hz, at most
 EPISODES = 9  # of which the median is shown
 MOST_BYTES = min(300_000, 8_000_000 // len(ENVS))
@@ -78,7 +84,7 @@ def show(env_id: str, policy: Policy | None) -> Path:
         [frame] = film(env_id, None, seconds=0.0)
         Image.fromarray(frame).quantize(COLOURS, dither=Image.Dither.NONE).save(still, optimize=True)
         return still
-    clip.write_bytes(looping(film(env_id, policy, LONGER.get(name, SECONDS)), frame_seconds(env_id)))
+    clip.write_bytes(looping(film(env_id, policy, OTHER_SECONDS.get(name, SECONDS)), frame_seconds(env_id)))
     still.unlink(missing_ok=True)
     return clip
 
