@@ -38,7 +38,7 @@ OTHER_SECONDS = {
     "Pendulum-v0": 8.0,
     "Acrobot-v0": 8.0,
     "AnymalCNavigation-v0": 8.0,
-    "MultiTask-v0": 2.0,  # two tiles
+    "MultiTask-v0": 2.6,  # two tiles
 }
 FRAME_RATE = 25.0  # Hz, at most
 EPISODES = 9  # of which the median is shown

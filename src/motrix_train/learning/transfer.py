@@ -51,7 +51,7 @@ def transfer(agent: Agent, backend: Backend, init_from: InitFrom) -> Transfer:
         mine, theirs = ("SAC", "PPO") if "critic_1" in own else ("PPO", "SAC")
         raise UsageError(
             f"the policy to start from is one of {theirs}, which {mine} cannot go on with: give one of {mine}, or "
-            f"--algorithm {theirs.lower()} (in a plan: set = {{ algorithm = \"{theirs.lower()}\" }})"
+            f'--algorithm {theirs.lower()} (in a plan: set = {{ algorithm = "{theirs.lower()}" }})'
         )
     fitting = fit(own, given, partial=init_from.partial, normalizer=init_from.normalizer)
     arrays = dict(leaves(given))
