@@ -32,8 +32,7 @@ BESIDE_SAC = """
 
 The same task with both, each with its preset: the return over 256 episodes, the env steps after which an evaluation
 first reached the target above, all env steps, and the wall time of the whole command, on a core that others used too.
-PPO is the run that is the most alike: with the same seed where there is one, then with the same backend, else with
-Torch.
+PPO is the run that is the most alike: with the same seed where there is one, then with the same backend.
 
 | environment | backend | seed | PPO | to target | env steps | wall time | SAC | to target | env steps | wall time |
 |---|---|---|---|---|---|---|---|---|---|---|
@@ -78,7 +77,7 @@ def page(results: list[dict]) -> str:
         )
     of_ppo = [result for result in results if _algorithm(result) == "ppo"]
     lines += [COMPARISON + "\n".join(_compared(name, of_ppo) for name in TARGETS)]
-    lines += [BESIDE_SAC + "\n".join(_beside(result, results) for result in results if _algorithm(result) == "sac")]
+    lines += [BESIDE_SAC + "\n".join(_beside(result, of_ppo) for result in results if _algorithm(result) == "sac")]
     pictures = [f"\n![{name}]({name}.png)" for name in sorted({name_of(result) for result in results})]
     return INTRODUCTION + "\n".join(lines + pictures) + "\n"
 
@@ -100,15 +99,11 @@ def _compared(name: str, results: list[dict]) -> str:
     return f"| Motrix/{name}-v0 | {target} | {' | '.join(cells)} | {elsewhere} |"
 
 
-def _beside(result: dict, results: list[dict]) -> str:
+def _beside(result: dict, of_ppo: list[dict]) -> str:
     """A line of the comparison: a run of SAC, and the run of PPO that is the most like it."""
     env_id, backend, seed = result["env_id"], result["backend"], result["seed"]
-    of_ppo = [other for other in results if (other["env_id"], _algorithm(other)) == (env_id, "ppo")]
-
-    def likeness(other: dict) -> tuple[bool, ...]:
-        return other["seed"] == seed, other["backend"] == backend, other["backend"] == "torch"
-
-    other = max((other for other in of_ppo if "plan" not in other), key=likeness, default=None)
+    same_task = [other for other in of_ppo if other["env_id"] == env_id and "plan" not in other]
+    other = max(same_task, key=lambda run: (run["seed"] == seed, run["backend"] == backend), default=None)
     return f"| {env_id} | {backend} | {seed} | {_costs(other)} | {_costs(result)} |"
 
 
