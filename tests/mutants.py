@@ -418,6 +418,13 @@ MUTANTS = [
         "train/test_sac.py -k torch and just_before",
     ),
     Mutant(
+        "the last part of a mini-batch gives no gradient",
+        "motrix_train/learning/torch/parts.py",
+        "sum(of_parts[1:], of_parts[0])",
+        "sum(of_parts[1:-1], of_parts[0])",
+        "train/test_parts.py -k whole",
+    ),
+    Mutant(
         "the normalizer of SAC learns from what is drawn from the memory",
         "motrix_train/learning/torch/sac.py",
         'inputs = normalized_inputs(self, batch["observations"], batch["states"])',

@@ -19,7 +19,7 @@ from motrix_train.learning.skrl_oddities import (
 )
 
 _SAMPLED = ("observations", "actions", "log_prob")
-MAX_COMPARED = 8192  # transitions of a rollout, evenly spread, that two policies are compared on
+MAX_COMPARED = 2048  # transitions of a rollout, evenly spread, that two policies are compared on
 
 
 class PPOAgent(Agent):

@@ -26,10 +26,12 @@ from motrix_train.learning.spaces import Spaces
 from motrix_train.learning.symmetry import NetworkSymmetry
 from motrix_train.learning.torch import sac, sac_networks
 from motrix_train.learning.torch.arrays import load_arrays, to_arrays, to_host
+from motrix_train.learning.torch.freed_memory import keep_freed_memory
 from motrix_train.learning.torch.matrix_products import float32_with_onednn
 from motrix_train.learning.torch.networks import make_models
 from motrix_train.learning.torch.normalizer import Normalizer
 from motrix_train.learning.torch.optimizers import all_finite, fuse, load_moments, moments, moments_to_arrays
+from motrix_train.learning.torch.parts import THREADS
 from motrix_train.learning.torch.process_group import connect
 from motrix_train.learning.torch.skrl_oddities import GradientNorm, averaging_over
 
@@ -62,15 +64,18 @@ class TorchBackend(Backend):
         return device
 
     def _set_threads(self, cfg: BaseRLCfg, workers: ProcessGroup) -> None:
-        """Computes in one thread where layers are small; ``OMP_NUM_THREADS``, where it is set, counts instead.
+        """Parts of the rows are computed in all CPUs, each matrix product in one where layers are small.
 
         The threads of Torch wait for each other by spinning. If another program uses one of the CPUs, each matrix
         product waits for the thread that is not running, and an update takes many times as long.
+        ``OMP_NUM_THREADS``, where it is set, counts instead.
         """
         if "OMP_NUM_THREADS" in os.environ:
+            THREADS.set(1)
             return
         small = max((*cfg.policy_hidden_layer_sizes, *cfg.value_hidden_layer_sizes)) <= SMALL_LAYER
         torch.set_num_threads(1 if small else workers.cpus)
+        THREADS.set(workers.cpus if small else 1)
 
     def _on_device(self, symmetry: NetworkSymmetry | None, device: torch.device) -> NetworkSymmetry | None:
         if symmetry is None:
@@ -92,6 +97,7 @@ class TorchBackend(Backend):
         self, ppo: PPO, cfg: PPOCfg, symmetry: NetworkSymmetry | None, device: torch.device, workers: ProcessGroup
     ) -> Agent:
         fuse(ppo.optimizer)
+        keep_freed_memory()
         return PPOAgent(
             ppo,
             cfg.rollouts,

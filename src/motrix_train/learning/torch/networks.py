@@ -10,6 +10,7 @@ from torch import nn
 from motrix_train.config import Activation, PPOCfg
 from motrix_train.learning.spaces import Spaces
 from motrix_train.learning.symmetry import NetworkSymmetry, SignedPermutation
+from motrix_train.learning.torch.parts import in_parts
 from motrix_train.learning.torch.skrl_oddities import SharedFeatures
 
 ACTIVATIONS = {"elu": nn.ELU, "relu": nn.ReLU, "tanh": nn.Tanh}
@@ -53,10 +54,10 @@ class GaussianPolicy(GaussianMixin, Model):
     def compute(self, inputs, role=""):  # pyright: ignore[reportIncompatibleMethodOverride]  # called by position
         observations = inputs["observations"]  # (N, k)
         if self._symmetry is None:
-            mean = self.head(self.hidden(observations))
+            mean = in_parts([self.hidden, self.head], observations)
         else:
             both = torch.cat([observations, self._symmetry.observation(observations)])
-            own, image = self.head(self.hidden(both)).chunk(2)
+            own, image = in_parts([self.hidden, self.head], both).chunk(2)
             mean = self._symmetry.mean_action(own, image)
         return mean, {"log_std": self.log_std()}
 
@@ -80,8 +81,8 @@ class Value(DeterministicMixin, Model):
     def compute(self, inputs, role=""):  # pyright: ignore[reportIncompatibleMethodOverride]  # called by position
         vectors = inputs[self._input]  # (N, k)
         if self._mirror is None:
-            return self.head(self.hidden(vectors)), {}
-        own, image = self.head(self.hidden(torch.cat([vectors, self._mirror(vectors)]))).chunk(2)
+            return in_parts([self.hidden, self.head], vectors), {}
+        own, image = in_parts([self.hidden, self.head], torch.cat([vectors, self._mirror(vectors)])).chunk(2)
         return (own + image) / 2, {}
 
 
@@ -114,7 +115,7 @@ class PolicyAndValue(GaussianPolicy):
         """(N, h), or (2 N, h) with the mirror images below."""
         if self._symmetry is not None:
             observations = torch.cat([observations, self._symmetry.observation(observations)])
-        return self.hidden(observations)
+        return in_parts([self.hidden], observations)
 
 
 def hidden_layers(widths: tuple[int, ...], activation: Activation, layer_norm: bool = False) -> nn.Sequential:
