@@ -64,7 +64,7 @@ def _row(result: dict[str, Any]) -> str:
 
 def results(env_id: str) -> list[dict[str, Any]]:
     """The trainings of an id by its presets alone, first those of PPO, with Torch."""
-    found = [result for result in _all_results() if result["env_id"] == env_id and "plan" not in result]
+    found = [result for result in _all_results() if result["env_id"] == env_id and "variant" not in result]
     return sorted(found, key=lambda result: (_is_of_sac(result), result["backend"] != "torch", result["seed"]))
 
 

@@ -3,12 +3,13 @@
     python benchmarks/learning/learn.py Motrix/Go1-v0 --seeds 0 1 2
     python benchmarks/learning/learn.py Motrix/Go1-v0 --backend jax --seeds 0
     python benchmarks/learning/learn.py Motrix/Pendulum-v0 --algorithm sac
+    python benchmarks/learning/learn.py Motrix/Go1Rough-v0 --env height_scan=true
     python benchmarks/learning/learn.py examples/go1_terrain.toml
     python benchmarks/learning/learn.py            # the table and the curves again, from the results kept
 
-Each run is one `results/<env>_<backend>_seed<N>.json`, with `_sac` after the backend if SAC trained it, and each
-curriculum one named after its plan, with its command, wall time, evaluation over 256 fresh episodes and curve;
-README.md and the PNGs beside this file are made from those files alone.
+Each run is one `results/<env>_<backend>_seed<N>.json`, with `_sac` after the backend if SAC trained it, and with the
+fields of the task that `--env` changed; each curriculum is one named after its plan. They hold the command, wall time,
+evaluation over 256 fresh episodes and curve; README.md and the PNGs beside this file are made from those files alone.
 """
 
 import argparse
@@ -43,6 +44,7 @@ def main() -> None:
     parser.add_argument("what", nargs="?", help="train and evaluate this environment, or this curriculum, first")
     parser.add_argument("--backend", default="torch")
     parser.add_argument("--algorithm", default="ppo", choices=("ppo", "sac"))
+    parser.add_argument("--env", action="append", default=[], metavar="FIELD=VALUE", help="field of the task")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--keep", type=Path, help="folder in which the runs are kept")
     args = parser.parse_args()
@@ -52,7 +54,7 @@ def main() -> None:
             keep(follow(args.what, folder))
         else:
             for seed in args.seeds:
-                keep(train(args.what, args.backend, args.algorithm, seed, folder))
+                keep(train(args.what, args.backend, args.algorithm, seed, args.env, folder))
     results = [json.loads(path.read_text("utf-8")) for path in sorted(RESULTS.glob("*.json"))]
     (HERE / "README.md").write_text(page(results), "utf-8")
     for name in sorted({name_of(result) for result in results}):
@@ -62,17 +64,19 @@ def main() -> None:
 def keep(result: dict) -> None:
     """Writes what came of one training or curriculum into `results/`."""
     RESULTS.mkdir(exist_ok=True)
-    file = f"{name_of(result)}_{_label(result).replace(' ', '')}.json"
+    file = f"{name_of(result)}_{_label(result).replace(', ', '_').replace(' ', '')}.json"
     (RESULTS / file).write_text(json.dumps(result, indent=1) + "\n", "utf-8")
 
 
-def train(env_id: str, backend: str, algorithm: str, seed: int, folder: Path) -> dict:
+def train(env_id: str, backend: str, algorithm: str, seed: int, fields: Sequence[str], folder: Path) -> dict:
     """One training through the command line and what came of it."""
-    run = folder / f"{named(env_id, backend, algorithm)}_seed{seed}"
+    run = folder / "_".join([named(env_id, backend, algorithm), *fields, f"seed{seed}"])
     chosen = [] if algorithm == "ppo" else ["--algorithm", algorithm]
-    arguments = ["train", env_id, *chosen, "--backend", backend, "--seed", str(seed)]
+    changed = [argument for field in fields for argument in ("--env", field)]
+    arguments = ["train", env_id, *changed, *chosen, "--backend", backend, "--seed", str(seed)]
     seconds = _timed([*TRAINER, *arguments, "--run-dir", str(run)])
-    return summary(arguments, [run], seconds)
+    result = summary(arguments, [run], seconds)
+    return {**result, "variant": ", ".join([*fields, f"seed {seed}"])} if fields else result
 
 
 def follow(plan: str, folder: Path) -> dict:
@@ -80,7 +84,10 @@ def follow(plan: str, folder: Path) -> dict:
     run = folder / Path(plan).stem
     arguments = ["curriculum", plan]
     seconds = _timed([*TRAINER, *arguments, "--run-dir", str(run)])
-    return {**summary(arguments, sorted(path.parent for path in run.glob("*/progress.csv")), seconds), "plan": run.name}
+    return {
+        **summary(arguments, sorted(path.parent for path in run.glob("*/progress.csv")), seconds),
+        "variant": run.name,
+    }
 
 
 def summary(arguments: list[str], runs: Sequence[Path], seconds: float) -> dict:
@@ -163,7 +170,7 @@ def _columns(rows: list[dict[str, str]], names: Sequence[str]) -> dict[str, list
 
 
 def _label(result: dict) -> str:
-    return result.get("plan", f"seed {result['seed']}")
+    return result.get("variant", f"seed {result['seed']}")
 
 
 def _cores() -> str:

@@ -102,7 +102,7 @@ def _compared(name: str, results: list[dict]) -> str:
 def _beside(result: dict, of_ppo: list[dict]) -> str:
     """A line of the comparison: a run of SAC, and the run of PPO that is the most like it."""
     env_id, backend, seed = result["env_id"], result["backend"], result["seed"]
-    same_task = [other for other in of_ppo if other["env_id"] == env_id and "plan" not in other]
+    same_task = [other for other in of_ppo if other["env_id"] == env_id and "variant" not in other]
     other = max(same_task, key=lambda run: (run["seed"] == seed, run["backend"] == backend), default=None)
     return f"| {env_id} | {backend} | {seed} | {_costs(other)} | {_costs(result)} |"
 
