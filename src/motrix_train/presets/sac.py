@@ -47,6 +47,15 @@ HOPPER = replace(
     training_env={"max_episode_steps": 125, "control_dt": 0.04, "stand_height": 0.8, "height_margin": 0.4},
 )
 
+SWIMMER = replace(
+    SUITE,
+    max_env_steps=512_000,
+    evaluation_interval=500,
+    evaluation_episodes=32,
+    target_entropy=-5.0,
+    training_env={"max_episode_steps": 250},
+)
+
 PRESETS: dict[str, SACCfg] = {
     "Motrix/CartPoleSwingup-v0": replace(
         SUITE, max_env_steps=48_000, training_env={"max_episode_steps": 334, "control_dt": 0.03}
@@ -81,6 +90,8 @@ PRESETS: dict[str, SACCfg] = {
     ),
     "Motrix/HopperStand-v0": HOPPER,
     "Motrix/HopperHop-v0": HOPPER,
+    "Motrix/Swimmer6-v0": SWIMMER,
+    "Motrix/FishSwim-v0": replace(SWIMMER, max_env_steps=1_024_000),
     "Motrix/HumanoidStand-v0": HUMANOID,
     "Motrix/HumanoidWalk-v0": HUMANOID,
     "Motrix/HumanoidRun-v0": HUMANOID,
