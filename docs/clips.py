@@ -37,6 +37,7 @@ OTHER_SECONDS = {
     "CartPoleSwingup-v0": 8.0,
     "Pendulum-v0": 8.0,
     "Acrobot-v0": 8.0,
+    "FishSwim-v0": 12.0,
     "AnymalCNavigation-v0": 8.0,
     "MultiTask-v0": 2.6,  # two tiles
 }
