@@ -38,6 +38,7 @@ OTHER_SECONDS = {
     "Pendulum-v0": 8.0,
     "Acrobot-v0": 8.0,
     "FishSwim-v0": 12.0,
+    "Swimmer6-v0": 10.0,
     "AnymalCNavigation-v0": 8.0,
     "MultiTask-v0": 2.6,  # two tiles
 }

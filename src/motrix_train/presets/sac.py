@@ -90,7 +90,7 @@ PRESETS: dict[str, SACCfg] = {
     ),
     "Motrix/HopperStand-v0": HOPPER,
     "Motrix/HopperHop-v0": HOPPER,
-    "Motrix/Swimmer6-v0": SWIMMER,
+    "Motrix/Swimmer6-v0": replace(SWIMMER, discount_factor=0.99),
     "Motrix/FishSwim-v0": replace(SWIMMER, max_env_steps=1_536_000),
     "Motrix/HumanoidStand-v0": HUMANOID,
     "Motrix/HumanoidWalk-v0": HUMANOID,
