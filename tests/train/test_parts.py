@@ -65,12 +65,12 @@ def test_parts_give_what_the_whole_gives(rows, of_rows, threads, seed):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
 
 
-@given(rows=NUMBERS_OF_ROWS, threads=st.integers(2, 4), seed=st.integers(0, 2**31))
-def test_number_of_threads_changes_no_bit(rows, threads, seed):
+@given(rows=NUMBERS_OF_ROWS, of_rows=st.booleans(), threads=st.integers(2, 4), seed=st.integers(0, 2**31))
+def test_number_of_threads_changes_no_bit(rows, of_rows, threads, seed):
     found = []
     for count in (1, threads):
         parts.THREADS.set(count)
-        found.append(gradients(in_parts, seed, rows, of_rows=True))
+        found.append(gradients(in_parts, seed, rows, of_rows))
     assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
 
 

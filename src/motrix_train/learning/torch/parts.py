@@ -47,8 +47,9 @@ THREADS = Threads()
 
 
 def in_parts(layers: Sequence[nn.Module], rows: torch.Tensor) -> torch.Tensor:
-    """The rows (N, k) after all layers, (N, m); the gradient too is computed in parts."""
-    if len(rows) < FEW_ROWS or not torch.is_grad_enabled() or rows.device.type != "cpu":
+    """The rows (N, k) after all layers, (N, m); the gradient of the parameters too is computed in parts."""
+    of_parameters_alone = torch.is_grad_enabled() and not rows.requires_grad
+    if len(rows) < FEW_ROWS or not of_parameters_alone or rows.device.type != "cpu":
         return _after(layers, rows)
     parameters = itertools.chain.from_iterable(layer.parameters() for layer in layers)
     return _InParts.apply(layers, rows, *parameters)
@@ -61,27 +62,21 @@ class _InParts(torch.autograd.Function):
             with torch.enable_grad():
                 return _after(layers, part)
 
-        ctx.inputs = [
-            part.detach().requires_grad_(rows.requires_grad) for part in rows.chunk(max(2, len(rows) // ROWS_OF_A_PART))
-        ]
-        ctx.outputs, ctx.parameters = THREADS.map(compute, ctx.inputs), parameters
+        parts = rows.chunk(max(2, len(rows) // ROWS_OF_A_PART))
+        ctx.outputs, ctx.parameters = THREADS.map(compute, parts), parameters
         return torch.cat([output.detach() for output in ctx.outputs])
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
         [gradient] = gradients
-        of_rows = ctx.needs_input_grad[1]
 
-        def differentiate(rows: torch.Tensor, output: torch.Tensor, gradient: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            return torch.autograd.grad(output, [*([rows] if of_rows else []), *ctx.parameters], gradient)
+        def differentiate(output: torch.Tensor, gradient: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            return torch.autograd.grad(output, ctx.parameters, gradient)
 
         parts = gradient.split([len(output) for output in ctx.outputs])
-        found = THREADS.map(differentiate, ctx.inputs, ctx.outputs, parts)
-        input_gradient = torch.cat([gradients[0] for gradients in found]) if of_rows else None
-        sums = [
-            sum(of_parts[1:], of_parts[0]) for of_parts in zip(*(x[1:] if of_rows else x for x in found), strict=True)
-        ]
-        return None, input_gradient, *sums
+        found = THREADS.map(differentiate, ctx.outputs, parts)
+        sums = [sum(of_parts[1:], of_parts[0]) for of_parts in zip(*found, strict=True)]
+        return None, None, *sums
 
 
 def _after(layers: Sequence[nn.Module], rows: torch.Tensor) -> torch.Tensor:
