@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 
 import nox
+from nox.command import CommandFailed
 
 nox.needs_version = ">=2025.2.9"
 nox.options.sessions = ["lint", "docs", "package", "types", "quickstart", "examples", "tests", "fuzz"]
@@ -83,7 +84,7 @@ def package(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Types, with both backends there to be checked against, as on each of the three systems."""
-    install(session, "--no-compile", ".[all,docs,sb3,rsl-rl,warp]", "torchrl", "pyright[nodejs]")
+    install(session, "--no-compile", ".[types]")
     for system in ("Linux", "Darwin", "Windows"):
         session.run("pyright", "--pythonplatform", system, *session.posargs)
 
@@ -189,7 +190,7 @@ def robots(session: nox.Session) -> None:
 @nox.session(default=False)
 def constraints(session: nox.Session) -> None:
     """Writes constraints.txt anew, from the newest versions that pyproject.toml admits."""
-    session.install(".[all,dev,docs]")
+    session.install(".[all,dev,docs,types]")
     frozen = session.run("python", "-m", "pip", "freeze", "--exclude", "motrix-gym", silent=True) or ""
     comment = CONSTRAINTS.read_text(encoding="utf-8").splitlines()[0]
     pins = sorted((line.partition("+")[0] for line in frozen.splitlines()), key=str.lower)
@@ -211,5 +212,8 @@ def _check_content(session: nox.Session, wheel: Path) -> None:
 
 
 def install(session: nox.Session, *requirements: str) -> None:
-    """Installs what a session needs, in the tested versions."""
-    session.install("-c", str(CONSTRAINTS), *requirements)
+    """Installs what a session needs, in the tested versions; tries once more, since a download may break off."""
+    try:
+        session.install("-c", str(CONSTRAINTS), *requirements)
+    except CommandFailed:
+        session.install("-c", str(CONSTRAINTS), *requirements)

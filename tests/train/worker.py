@@ -3,6 +3,7 @@
 <launcher> worker.py BACKEND DIRECTORY
 """
 
+import atexit
 import importlib
 import json
 import signal
@@ -55,6 +56,7 @@ class Scribe:
 
 def main(name: str, directory: Path) -> None:
     process = ProcessInfo.from_environ()
+    atexit.register(write_threads, directory / f"threads{process.rank}.txt")  # after all that is registered later
     group = ProcessGroup(process, select(name).connect(process))
     job = TrainRequest(
         env_id="Motrix/CartPole-v0", env_kwargs={}, backend=name, cfg=TINY, device="cpu", num_threads=0, workers=2
@@ -89,6 +91,11 @@ def main(name: str, directory: Path) -> None:
     environment.make_env = make
     np.savez(directory / f"arrays{group.rank}.npz", **arrays)
     (directory / f"seen{group.rank}.json").write_text(json.dumps(seen))
+
+
+def write_threads(path: Path) -> None:
+    """The names of the threads of this process, where Linux lists them."""
+    path.write_text("".join(file.read_text() for file in Path("/proc/self/task").glob("*/comm")))
 
 
 def train(job: TrainRequest | None, path: Path, group: ProcessGroup) -> None:

@@ -1,6 +1,7 @@
 """Torch's collectives between the workers of a training."""
 
 import atexit
+import importlib
 
 import numpy as np
 import torch
@@ -16,6 +17,9 @@ def connect(place: ProcessInfo) -> "Collectives":
     Raises:
         RuntimeError, ValueError: The other processes cannot be reached.
     """
+    # Optimizers import it. Once a process group exists, default arguments of its functions would keep the group, with
+    # Gloo's threads, beyond `destroy_process_group`; one that drops a tensor while Python ends would abort the process.
+    importlib.import_module("torch._dynamo")
     distributed.init_process_group(
         "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and distributed.is_nccl_available() else "gloo",
         init_method=f"tcp://{place.address}",
