@@ -4,6 +4,8 @@ import importlib
 import itertools
 import logging
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -243,6 +245,18 @@ def test_default_device():
     jax = pytest.importorskip("jax")
     made("jax")
     assert importlib.import_module("skrl").config.jax.device == jax.devices("cpu")[0]
+
+
+def test_warp():
+    """In a process of its own: what is initialised once stays so."""
+    pytest.importorskip("warp")
+    pytest.importorskip("skrl")
+    oddity = "import warp, skrl"
+    code = "import warp; from motrix_train.learning.backend import NAMES, installed, select; "
+    ours = code + "[select(name) for name in NAMES if installed(name)]"
+    printed = [subprocess.run([sys.executable, "-c", code], check=True, capture_output=True) for code in (oddity, ours)]
+    assert b"initialized" in printed[0].stdout
+    assert printed[1].stdout == b""
 
 
 def soft() -> Agent:

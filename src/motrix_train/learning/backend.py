@@ -312,5 +312,6 @@ def _may_have_gpu(name: str) -> bool:
 
 
 def _load(name: str) -> Backend:
+    skrl_oddities.initialize_warp()
     with hidden_launcher():
         return importlib.import_module(f"motrix_train.learning.{name}.backend").BACKEND

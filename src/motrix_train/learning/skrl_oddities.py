@@ -23,10 +23,12 @@ The code is here, in `learning/torch/skrl_oddities.py` and in `learning/jax/skrl
 | kl_adaptive | JAX passes the KL divergence to a scheduler whose name contains "kl_adaptive" | names its own so |
 | noise | JAX draws noise from `_g_key` and the counter `_g_i` of the policy | saves and restores both |
 | noise_counter | tracing an update also increments that counter | restores it after an update |
+| warp | importing SKRL initialises Warp, if that is imported, which prints to standard output | initialises it before |
 | default_device | JAX models warn unless `skrl.config.jax.device` is their device | sets it |
 """
 
 import logging
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -62,6 +64,13 @@ def seed_generators(seed: int) -> None:
         set_seed(seed)
     finally:
         logger.setLevel(level)
+
+
+def initialize_warp() -> None:
+    """warp: initialises Warp, if it is imported, without printing what it finds."""
+    if (warp := sys.modules.get("warp")) is not None:
+        with warp.ScopedLogLevel(warp.LOG_WARNING):
+            warp.init()
 
 
 def numpy_random_state() -> dict[str, Any]:
