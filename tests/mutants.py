@@ -502,6 +502,13 @@ MUTANTS = [
         "train/test_distributed.py -k moments or pool",
     ),
     Mutant(
+        "threads of a process group outlive Python",
+        "motrix_train/learning/torch/process_group.py",
+        'importlib.import_module("torch._dynamo")',
+        "pass",
+        "train/test_distributed.py -k two_workers and torch",
+    ),
+    Mutant(
         "a field reaches SKRL under the name of another",
         "motrix_train/learning/skrl_mapping.py",
         '"gae_lambda": cfg.gae_lambda',
