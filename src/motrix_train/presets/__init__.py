@@ -53,7 +53,9 @@ COSTLY_FALLS = {"reward_weights": {"termination": -100.0}}
 
 PUSHES = {**COSTLY_FALLS, "push_speed": 0.7, "push_interval": [2.0, 4.0]}
 
-GO1 = replace(LEGGED, max_env_steps=3_700_000, evaluation_interval=75, training_env=COSTLY_FALLS)
+GO1 = replace(
+    LEGGED, max_env_steps=4_200_000, evaluation_interval=75, entropy_loss_scale=0.001, training_env=COSTLY_FALLS
+)
 
 ROUGH = replace(LEGGED, max_env_steps=12_000_000, training_env={"terrain_curriculum": True, **COSTLY_FALLS})
 
@@ -214,7 +216,12 @@ _OWN: dict[tuple[str, str], BaseRLCfg] = {
 }
 
 _BACKEND_DIFFERENCES: dict[tuple[str, str, str], dict[str, object]] = {
-    ("Motrix/Go1-v0", "ppo", "jax"): {"max_env_steps": 8_000_000, "evaluation_interval": 50, "training_env": {}},
+    ("Motrix/Go1-v0", "ppo", "jax"): {
+        "max_env_steps": 8_000_000,
+        "evaluation_interval": 50,
+        "entropy_loss_scale": 0.003,
+        "training_env": {},
+    },
 }
 
 
