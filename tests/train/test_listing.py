@@ -42,7 +42,7 @@ def test_a_narrow_terminal_shows_one_line_for_each(listed):
         assert reached == ("-" if known is None else f"{known.mean_return:.0f}")
         assert description == ""
     assert "\n\nLocomotion\nMotrix/Go1-v0 " in shown
-    assert "3.7 M (jax 8 M)" in shown
+    assert "4.2 M (jax 8 M)" in shown
 
 
 @pytest.mark.parametrize("width", [120, 140, None])
