@@ -252,11 +252,15 @@ def test_warp():
     pytest.importorskip("warp")
     pytest.importorskip("skrl")
     oddity = "import warp, skrl"
-    code = "import warp; from motrix_train.learning.backend import NAMES, installed, select; "
-    ours = code + "[select(name) for name in NAMES if installed(name)]"
-    printed = [subprocess.run([sys.executable, "-c", code], check=True, capture_output=True) for code in (oddity, ours)]
-    assert b"initialized" in printed[0].stdout
-    assert printed[1].stdout == b""
+    selected = "[select(name) for name in NAMES if installed(name)]"
+    ours = f"import warp; from motrix_train.learning.backend import NAMES, installed, select; {selected}"
+    assert b"initialized" in printed(oddity)
+    assert printed(ours) == b""
+
+
+def printed(code: str) -> bytes:
+    """What Python prints where it runs this."""
+    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout
 
 
 def soft() -> Agent:
