@@ -41,7 +41,7 @@ def test_every_declared_dependency_is_pinned_to_a_version_that_it_admits():
 
 
 def test_the_pins_are_the_whole_closure():
-    waiting, seen = ["motrix-gym[all,dev]"], set()
+    waiting, seen = ["motrix-gym[all,dev,types]"], set()
     while waiting:
         requirement = Requirement(waiting.pop())
         name = canonicalize_name(requirement.name)

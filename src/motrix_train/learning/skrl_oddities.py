@@ -23,8 +23,8 @@ The code is here, in `learning/torch/skrl_oddities.py` and in `learning/jax/skrl
 | kl_adaptive | JAX passes the KL divergence to a scheduler whose name contains "kl_adaptive" | names its own so |
 | noise | JAX draws noise from `_g_key` and the counter `_g_i` of the policy | saves and restores both |
 | noise_counter | tracing an update also increments that counter | restores it after an update |
-| warp | importing SKRL initialises Warp, if that is imported, which prints to standard output | initialises it before |
 | default_device | JAX models warn unless `skrl.config.jax.device` is their device | sets it |
+| warp | importing SKRL initialises Warp, if that is imported, which prints to standard output | initialises it before |
 """
 
 import logging

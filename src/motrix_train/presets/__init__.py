@@ -215,13 +215,8 @@ _OWN: dict[tuple[str, str], BaseRLCfg] = {
     **{(env_id, "sac"): cfg for env_id, cfg in sac.PRESETS.items()},
 }
 
-_BACKEND_DIFFERENCES: dict[tuple[str, str, str], dict[str, object]] = {
-    ("Motrix/Go1-v0", "ppo", "jax"): {
-        "max_env_steps": 8_000_000,
-        "evaluation_interval": 50,
-        "entropy_loss_scale": 0.003,
-        "training_env": {},
-    },
+_OF_ONE_BACKEND: dict[tuple[str, str, str], BaseRLCfg] = {
+    ("Motrix/Go1-v0", "ppo", "jax"): replace(LEGGED, max_env_steps=8_000_000),
 }
 
 
@@ -250,8 +245,10 @@ def preset(env_id: str, backend: str, algorithm: AlgorithmName = "ppo") -> BaseR
     """
     name = without_module(env_id)
     other = _installed().get((name, algorithm))
-    cfg = other.cfg if other else _OWN.get((name, algorithm), _DEFAULTS[algorithm])
-    return replace(cfg, **_BACKEND_DIFFERENCES.get((name, algorithm, backend), {}))
+    if other:
+        return other.cfg
+    of_any_backend = _OWN.get((name, algorithm), _DEFAULTS[algorithm])
+    return _OF_ONE_BACKEND.get((name, algorithm, backend), of_any_backend)
 
 
 def preset_ids(algorithm: AlgorithmName = "ppo") -> list[str]:
