@@ -28,6 +28,7 @@ import motrix_gym  # noqa: F401  # registers the ids
 RECORDED = Path(__file__).with_suffix(".json")
 PORTABLE = {
     "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
+    "OPENBLAS_CORETYPE": "Haswell",  # NumPy's products of matrices
     "ATEN_CPU_CAPABILITY": "avx2",
     "MKL_CBWR": "COMPATIBLE",
     "ONEDNN_MAX_CPU_ISA": "AVX2",
@@ -70,6 +71,8 @@ def platform(backend: str | None = None) -> str:
         loss.backward()
         found += [torch.linalg.qr(t)[0].detach().numpy(), t.grad.numpy(), float(loss.detach()), torch.__version__]
         found += [onednn_computes_in_float32()]  # then it multiplies matrices, else MKL does
+        if "GenuineIntel" in _processor("vendor_id"):  # these libraries have code of their own for Intel's
+            found += [_processor("flags")]
     if backend == "jax":
         import jax
 
@@ -78,15 +81,17 @@ def platform(backend: str | None = None) -> str:
 
         t = jax.numpy.array(x, dtype=np.float32)
         found += [np.array(jax.jit(jax.grad(loss_of))(t)), np.array(jax.numpy.linalg.qr(t)[0]), jax.__version__]
-        found += [_processor()]  # XLA compiles for the one that it finds, whatever the instructions that it may use
+        found += [
+            _processor("flags", "Features")
+        ]  # XLA compiles for the one that it finds, whatever the instructions that it may use
     return _digest(found)
 
 
-def _processor() -> str:
-    """What the processor can do, as Linux tells it; its name elsewhere."""
+def _processor(*headings: str) -> str:
+    """The line of one of these headings in what Linux tells of the processor; its name elsewhere."""
     told = Path("/proc/cpuinfo")
     lines = told.read_text(encoding="utf-8").splitlines() if told.exists() else []
-    return next((line for line in lines if line.startswith(("flags", "Features"))), machine.processor())
+    return next((line for line in lines if line.startswith(headings)), machine.processor())
 
 
 def trajectories(env_id: str) -> dict[str, Any]:

@@ -74,15 +74,21 @@ def test_the_checker_finds_nothing(goal, walking):
         kwargs = {"policy": walking, "hold": 3, "max_episode_steps": 6, "goal_distance": [0.3, 0.32]}
         return environment.make_env(goal, num_envs, kwargs, num_threads=1)
 
-    apart = () if rounds_alike_in_every_place(walking) else ("position",)
+    apart = laws_that_rounding_breaks(walking)
     assert check_vector_env(make, steps=16, skip=apart).skipped.keys() == {"single", *apart}
 
 
-def rounds_alike_in_every_place(walking: str) -> bool:
-    """Whether matrix products do so on this processor; if not, rows are as alike as the policy makes them."""
+def laws_that_rounding_breaks(walking: str) -> tuple[str, ...]:
+    """The laws that the policy cannot keep here: how a matrix product rounds a row depends on the processor.
+
+    On some it depends on the place of the row too, or on the number of rows.
+    """
     policy = NumpyPolicy(checkpoint.read(walking))
     observations = np.random.default_rng(0).standard_normal((64, 50), dtype=np.float32)
-    return np.array_equal(policy(observations[::-1].copy()), policy(observations)[::-1])
+    actions = policy(observations)
+    by_place = not np.array_equal(policy(observations[::-1].copy()), actions[::-1])
+    by_number = any(not np.array_equal(policy(observations[:number]), actions[:number]) for number in range(1, 33))
+    return ("position",) * by_place + ("number",) * by_number
 
 
 def test_the_walking_policy_keeps_the_fields_it_was_trained_with(goal, walking):

@@ -135,7 +135,10 @@ class NumpyPolicy(Policy):
 
     def _gaussian(self, observations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean (N, m) and logarithm of the standard deviation, (m,) for PPO and (N, m) for SAC."""
-        scaled = (np.asarray(observations, np.float32) - self._center) / self._spread
+        rows = np.asarray(
+            observations, np.float32, order="C"
+        )  # a product of matrices rounds otherwise in another order
+        scaled = (rows - self._center) / self._spread
         inputs = np.clip(scaled, -CLIP_THRESHOLD, CLIP_THRESHOLD)
         if self._symmetry is None:
             mean, log_std = self._parts(self._perceptron(inputs))
