@@ -32,7 +32,7 @@ def read(path: Path, kind: str, remedy: str) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # a ValueError where the name has a NUL
         raise UsageError(f"there is no {kind} {path}: {remedy}") from None
     except IsADirectoryError:
         raise UsageError(f"{path} is a directory: {remedy}") from None

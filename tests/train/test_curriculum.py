@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.image import imread
 
+from motrix_train import presets
 from motrix_train.cli import run
 from motrix_train.config import PPOCfg
 from motrix_train.curriculum import report as curriculum_report
@@ -280,6 +281,11 @@ def stage(text: str, name: str = "one") -> str:
         ("backend = 'tensorflow'\n[[stages]]\nname = 'a'", "unknown backend 'tensorflow'"),
         ("seed = -1", "seed is -1; it takes a whole number from 0"),
         ("seed = 1.5", "seed is 1.5; it takes a whole number from 0"),
+        ("begins_with = 3", "begins_with is 3; it takes the path of another plan"),
+        ("begins_with = 'none.toml'", "plan.toml: there is no plan none.toml: give a TOML file"),
+        ('begins_with = "a\\u0000b"', "there is no plan a"),
+        ("begins_with = '.'", ". is a directory: give a TOML file"),
+        ("begins_with = './plan.toml'", "plan.toml: plan.toml: it begins with itself: take begins_with out"),
         ("[defaults]\nname = 'a'\n[[stages]]", "defaults: unknown key 'name'"),
         ("[[stages]]\nenv_id = 'Motrix/CartPole-v0'", "stage 1: name is missing"),
         ("[[stages]]\nname = 'a'", "stage 'a': env_id is missing"),
@@ -398,6 +404,46 @@ def test_stages_differ_from_the_defaults_and_from_the_preset(work: Path):
     assert one.cfg.training_env == {"reward_weights": {"termination": -50}}
     assert (two.cfg.rollouts, one.cfg.seed, two.cfg.seed) == (16, PPOCfg().seed, 43)
     assert (one.condition, two.condition) == ("mean_return >= 3", "")
+
+
+def test_a_plan_begins_with_the_stages_of_another(work: Path):
+    (work / "parts").mkdir()
+    (work / "parts" / "first.toml").write_text(stage("") + stage("", name="two").removeprefix(HEAD))
+    (work / "parts" / "second.toml").write_text(
+        "begins_with = 'first.toml'\n" + stage("", name="three").replace("seed = 3", "")
+    )
+    (work / "third.toml").write_text(
+        "begins_with = 'parts/second.toml'\nseed = 20\n"
+        "[[stages]]\nname = 'four'\nenv_id = 'Motrix/CartPole-v0'\nset.policy_hidden_layer_sizes = [8]"
+    )
+    first, second = (Plan.read(work / "parts" / name) for name in ("first.toml", "second.toml"))
+    third = Plan.read(work / "third.toml")
+    assert second.stages[:2] == first.stages
+    assert [(one.name, one.cfg.seed) for one in second.stages] == [("one", 3), ("two", 4), ("three", 5)]
+    assert [(one.name, one.cfg.seed) for one in third.stages] == [("one", 20), ("two", 21), ("three", 22), ("four", 23)]
+    assert (third.name, third.backend) == ("third", "torch")
+    budgets = [1024] * 3 + [presets.configured("Motrix/CartPole-v0", "torch", {}).max_env_steps]
+    assert [one.cfg.max_env_steps for one in third.stages] == budgets, "its defaults are for its own stages alone"
+
+
+@pytest.mark.parametrize(
+    ("second", "said"),
+    [
+        (
+            "backend = 'jax'\n[[stages]]\nname = 'two'",
+            "plan.toml: backend is jax, but first has torch: leave backend out",
+        ),
+        ("[[stages]]\nname = 'one'\nenv_id = 'Motrix/CartPole-v0'", "stage 'one': there is another stage of this name"),
+        ("", "plan.toml: it has no stage"),
+    ],
+)
+def test_plans_that_do_not_go_together_are_one_line(second: str, said: str, work: Path, capsys):
+    (work / "first.toml").write_text(stage(""))
+    (work / "plan.toml").write_text(f"begins_with = 'first.toml'\n{second}")
+    assert run(["curriculum", "plan.toml"]) == 2
+    said_so = capsys.readouterr().err
+    assert said in said_so
+    assert said_so.count("\n") == 1
 
 
 def test_a_plan_is_read_as_it_was_recorded(finished: Curriculum):

@@ -1,6 +1,6 @@
 """The plan of a curriculum: stages that are trained one after another, each from the policy of the one before.
 
-A plan is a TOML file. All mistakes in it are found before anything is trained.
+A plan is a TOML file, which may begin with the stages of another. All mistakes are found before anything is trained.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ GO_ON: Literal["go_on"] = "go_on"
 STOP: Literal["stop"] = "stop"
 
 _PLAN_KEYS = {
+    "begins_with": ((str,), 'the path of another plan, as in "walk.toml"'),
     "backend": ((str,), "torch, jax or auto"),
     "seed": ((int,), "a whole number from 0"),
     "defaults": ((dict,), "a table of keys that all stages share"),
@@ -115,20 +116,32 @@ class Plan:
 
     @classmethod
     def read(cls, path: Path) -> Plan:
-        """Reads the plan in a TOML file.
+        """Reads the plan in a TOML file, and those that it begins with.
 
         Raises:
-            UsageError: There is no such file, or the plan has a mistake.
-            RunError: The file cannot be read.
+            UsageError: There is no such file, or a plan has a mistake.
+            RunError: A file cannot be read.
         """
-        table = toml_file.read(path, "plan", "give a TOML file, such as examples/go1_curriculum.toml")
-        with within(str(path)):
-            return cls._of(table, path.stem)
+        return cls._read(path, ())
 
     @classmethod
-    def _of(cls, table: Mapping[str, Any], name: str) -> Plan:
-        _require_keys(table, _PLAN_KEYS)
-        seed, stages = table.get("seed", PPOCfg().seed), table.get("stages", [])
+    def _read(cls, path: Path, outer: tuple[Path, ...]) -> Plan:
+        """The plan in a file, with which the outer ones begin."""
+        table = toml_file.read(path, "plan", "give a TOML file, such as examples/go1_curriculum.toml")
+        here = path.resolve()
+        with within(str(path)):
+            if here in outer:
+                raise UsageError("it begins with itself: take begins_with out of one of these plans")
+            _require_keys(table, _PLAN_KEYS)
+            first = cls._read(path.parent / table["begins_with"], (*outer, here)) if "begins_with" in table else None
+            return cls._of(table, path.stem, first)
+
+    @classmethod
+    def _of(cls, table: Mapping[str, Any], name: str, first: Plan | None) -> Plan:
+        """The plan in a table with known keys, after the stages of the first."""
+        made = list(first.stages) if first else []
+        seed = table.get("seed", made[0].cfg.seed if made else PPOCfg().seed)
+        stages = table.get("stages", [])
         if seed < 0:
             raise UsageError(f"seed is {seed}; it takes {_PLAN_KEYS['seed'][1]}")
         if not stages:
@@ -138,13 +151,15 @@ class Plan:
         defaults = table.get("defaults", {})
         with within("defaults"):
             _require_keys(defaults, {key: form for key, form in _STAGE_KEYS.items() if key != "name"})
-        backend = select(table.get("backend", "auto")).NAME
-        made: list[Stage] = []
-        for position, own in enumerate(stages):
-            with within(f"stage {own.get('name', position + 1)!r}"):
+        backend = select(table.get("backend", first.backend if first else "auto")).NAME
+        if first and first.backend != backend:
+            raise UsageError(f"backend is {backend}, but {first.name} has {first.backend}: leave backend out")
+        for own in stages:
+            with within(f"stage {own.get('name', len(made) + 1)!r}"):
                 _require_keys(own, _STAGE_KEYS)
-                made.append(_stage(environment.merged(defaults, own), backend, seed + position))
-        return cls(name, backend, tuple(made))
+                made.append(_stage(environment.merged(defaults, own), backend))
+        seeded = (replace(stage, cfg=replace(stage.cfg, seed=seed + k)) for k, stage in enumerate(made))
+        return cls(name, backend, tuple(seeded))
 
     def to_json(self) -> dict[str, Any]:
         """The resolved plan as plain JSON."""
@@ -186,8 +201,8 @@ class Plan:
                 before = policy
 
 
-def _stage(table: Mapping[str, Any], backend: str, seed: int) -> Stage:
-    """The stage in a table with known keys."""
+def _stage(table: Mapping[str, Any], backend: str) -> Stage:
+    """The stage in a table with known keys, not seeded yet."""
     for key in ("name", "env_id"):
         if key not in table:
             raise UsageError(f"{key} is missing: give {_STAGE_KEYS[key][1]}")
@@ -208,7 +223,7 @@ def _stage(table: Mapping[str, Any], backend: str, seed: int) -> Stage:
         name=table["name"],
         env_id=env_id if ":" in env_id else spec.id,
         env_kwargs=env_kwargs,
-        cfg=replace(cfg, seed=seed),
+        cfg=cfg,
         advance_when=_conditions(table.get("advance_when", [])),
         otherwise=otherwise,
         partial=table.get("partial", False),
