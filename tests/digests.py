@@ -81,9 +81,8 @@ def platform(backend: str | None = None) -> str:
 
         t = jax.numpy.array(x, dtype=np.float32)
         found += [np.array(jax.jit(jax.grad(loss_of))(t)), np.array(jax.numpy.linalg.qr(t)[0]), jax.__version__]
-        found += [
-            _processor("flags", "Features")
-        ]  # XLA compiles for the one that it finds, whatever the instructions that it may use
+        # XLA compiles for the one that it finds, whatever the instructions that it may use
+        found += [_processor("flags", "Features")]
     return _digest(found)
 
 

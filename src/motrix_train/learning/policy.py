@@ -135,9 +135,7 @@ class NumpyPolicy(Policy):
 
     def _gaussian(self, observations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean (N, m) and logarithm of the standard deviation, (m,) for PPO and (N, m) for SAC."""
-        rows = np.asarray(
-            observations, np.float32, order="C"
-        )  # a product of matrices rounds otherwise in another order
+        rows = np.asarray(observations, np.float32, order="C")  # in another order, products would round otherwise
         scaled = (rows - self._center) / self._spread
         inputs = np.clip(scaled, -CLIP_THRESHOLD, CLIP_THRESHOLD)
         if self._symmetry is None:
